@@ -1,0 +1,424 @@
+"""Pinhole cameras with lens distortion: world <-> camera <-> pixels <-> screen.
+
+Frames (all right-handed): the world has z up; a camera looks along its z, with x to the right and y down.
+`rotation` turns camera axes into world axes and `translation` is the camera's centre in the world, so
+
+    x_camera = R(q)^-1 (x_world - t)          x_world = R(q) x_camera + t
+
+Two lens models are in use in this field, and differ by up to 1.5 px in the corners of a Human3.6M image:
+
+    "opencv"      the usual one: u = x g + 2 p1 x y + p2 (r2 + 2 x^2), distortion = (k1, k2, k3, p1, p2)
+    "videopose3d" the pair stored as (p2, p1) and half of OpenCV's cross term: u = x (g + p2 x + p1 y) + p2 r2,
+                  x and y clamped to [-1, 1]; it is what reproduces Human3.6M's own 2D to 3e-5 px
+
+with g = 1 + k1 r2 + k2 r2^2 + k3 r2^3. Source: Human3.6M calibration (Ionescu et al. 2014); Pavllo et al. 2019.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+
+DISTORTION_MODELS = ("none", "videopose3d", "opencv")
+_CALIBRATION = Path(__file__).with_name("h36m_cameras.json")
+
+
+class CameraError(ValueError):
+    """A camera or a projection that cannot be."""
+
+
+def _library(array):
+    return torch if isinstance(array, torch.Tensor) else np
+
+
+def rotate(q, vectors):
+    """Rotate vectors by unit quaternions.
+
+    Args:
+        q: (4,) or (..., 4), (w, x, y, z), broadcast against the vectors' leading dimensions.
+        vectors: (..., 3).
+    Returns:
+        (..., 3), same type and unit.
+    Source: v + 2 w (u x v) + 2 u x (u x v), from q v q*.
+    """
+    if isinstance(vectors, torch.Tensor):
+        q = torch.as_tensor(q, dtype=vectors.dtype, device=vectors.device)
+        u = q[..., 1:].expand(vectors.shape)
+        uv = torch.linalg.cross(u, vectors)
+        return vectors + 2 * (q[..., :1] * uv + torch.linalg.cross(u, uv))
+    q = np.asarray(q, dtype=np.result_type(vectors, np.float32))
+    uv = np.cross(q[..., 1:], vectors)
+    return vectors + 2 * (q[..., :1] * uv + np.cross(q[..., 1:], uv))
+
+
+def inverse_rotate(q, vectors):
+    """Rotate vectors by the inverse of unit quaternions (see `rotate`)."""
+    q = q if isinstance(q, torch.Tensor) else np.asarray(q)
+    sign = np.array([1.0, -1.0, -1.0, -1.0], dtype=np.float32)
+    return rotate(
+        q * (torch.as_tensor(sign, device=q.device) if isinstance(q, torch.Tensor) else sign), vectors
+    )
+
+
+def rotation_matrix(q) -> np.ndarray:
+    """(4,) unit quaternion (w, x, y, z) -> (3, 3) matrix whose columns are the rotated axes."""
+    return rotate(np.asarray(q, dtype=np.float64), np.eye(3)).T
+
+
+def quaternion_from_matrix(matrix) -> np.ndarray:
+    """(3, 3) rotation -> (4,) unit quaternion (w, x, y, z) with w >= 0.
+
+    Raises:
+        CameraError: if the matrix is not a rotation (a mirror has determinant -1).
+    Source: the eigenvector form of Bar-Itzhack 2000, which is stable for every angle.
+    """
+    m = np.asarray(matrix, dtype=np.float64)
+    if m.shape != (3, 3) or not np.allclose(m @ m.T, np.eye(3), atol=1e-5) or np.linalg.det(m) < 0:
+        raise CameraError("matrix is not a rotation: it must be (3, 3), orthogonal, with determinant +1")
+    k = np.array(
+        [
+            [m[0, 0] + m[1, 1] + m[2, 2], m[2, 1] - m[1, 2], m[0, 2] - m[2, 0], m[1, 0] - m[0, 1]],
+            [0, m[0, 0] - m[1, 1] - m[2, 2], m[0, 1] + m[1, 0], m[0, 2] + m[2, 0]],
+            [0, 0, m[1, 1] - m[0, 0] - m[2, 2], m[1, 2] + m[2, 1]],
+            [0, 0, 0, m[2, 2] - m[0, 0] - m[1, 1]],
+        ]
+    )
+    q = np.linalg.eigh(k, UPLO="U")[1][:, -1]
+    return q if q[0] >= 0 else -q
+
+
+def project(points, focal, centre, distortion=None, model: str = "videopose3d"):
+    """Project camera-frame points, in whatever unit `focal` and `centre` are (pixels or screen).
+
+    Args:
+        points: (..., 3) camera frame, metres; array or tensor.
+        focal, centre: (2,), or broadcastable to (..., 2).
+        distortion: (5,) = (k1, k2, k3, pair), or broadcastable to (..., 5); None for a pinhole.
+        model: "none", "videopose3d" (pair = p2, p1) or "opencv" (pair = p1, p2).
+    Returns:
+        (..., 2). A point behind the camera is NaN, except under "videopose3d", whose clamp is kept.
+    Raises:
+        CameraError: for an unknown model.
+    Source: module docstring. Golden: VideoPose3D's project_to_2d and project_to_2d_linear.
+    """
+    if model not in DISTORTION_MODELS:
+        raise CameraError(
+            f"distortion model {model!r} is unknown; give one of {', '.join(DISTORTION_MODELS)}"
+        )
+    lib = _library(points)
+    depth = points[..., 2:]
+    if model == "videopose3d":
+        xy = lib.clip(points[..., :2] / depth, -1, 1)
+    else:
+        xy = points[..., :2] / lib.where(depth > 0, depth, depth * float("nan"))
+    if model != "none" and distortion is not None:
+        if lib is torch:
+            distortion = torch.as_tensor(distortion, dtype=points.dtype, device=points.device)
+        else:
+            distortion = np.asarray(distortion, dtype=points.dtype)
+        xy = _distort(xy, distortion, model)
+    if lib is torch:
+        focal, centre = (
+            torch.as_tensor(x, dtype=points.dtype, device=points.device) for x in (focal, centre)
+        )
+    else:
+        focal, centre = (np.asarray(x, dtype=points.dtype) for x in (focal, centre))
+    return xy * focal + centre
+
+
+def _distort(xy, distortion, model: str):
+    """Ideal normalised coordinates (..., 2) -> where the lens puts them."""
+    k1, k2, k3 = (distortion[..., i : i + 1] for i in range(3))
+    pair = distortion[..., 3:5]
+    r2 = (xy**2).sum(-1, keepdims=True) if isinstance(xy, np.ndarray) else (xy**2).sum(-1, keepdim=True)
+    radial = 1 + r2 * (k1 + r2 * (k2 + r2 * k3))
+    if model == "videopose3d":
+        cross = (pair * xy).sum(-1)[..., None]
+        return xy * (radial + cross) + pair * r2
+    swapped = pair[..., [1, 0]]  # OpenCV: p1 goes with y, p2 with x
+    cross = 2 * (swapped * xy).sum(-1)[..., None]
+    return xy * (radial + cross) + swapped * r2
+
+
+def pixels_to_screen(pixels, width: float, height: float):
+    """Pixels -> screen: x in [-1, 1], y by the same factor, so that the aspect is kept.
+
+    Args:
+        pixels: (..., 2) or more channels, the first two x and y; the others pass through.
+    Returns:
+        same shape and type: pixel / width * 2 - [1, height / width].
+    Source: Pavllo et al. 2019; equal to MMPose's (pixel - centre) / (width / 2).
+    """
+    return _rescale(pixels, 2 / width, (-1.0, -height / width))
+
+
+def screen_to_pixels(screen, width: float, height: float):
+    """The inverse of `pixels_to_screen`."""
+    return _rescale(screen, width / 2, (width / 2, height / 2))
+
+
+def _rescale(points, factor: float, offset: tuple[float, float]):
+    if isinstance(points, torch.Tensor):
+        xy = points[..., :2] * factor + torch.as_tensor(offset, dtype=points.dtype, device=points.device)
+        return xy if points.shape[-1] == 2 else torch.cat([xy, points[..., 2:]], -1)
+    points = np.asarray(points)
+    xy = points[..., :2] * factor
+    xy = xy + np.asarray(offset, dtype=xy.dtype)
+    return xy if points.shape[-1] == 2 else np.concatenate([xy, points[..., 2:]], -1)
+
+
+@dataclass(frozen=True)
+class Camera:
+    """A calibrated camera.
+
+    Args:
+        focal, centre: (2,) pixels.
+        width, height: of the image, pixels.
+        distortion: (k1, k2, k3, pair); the pair is (p1, p2) under "opencv" and (p2, p1) under "videopose3d".
+        distortion_model: "none", "videopose3d" or "opencv".
+        rotation: unit quaternion (w, x, y, z), camera axes to world axes.
+        translation: camera centre in the world, metres.
+        name: for messages and tables.
+    Raises:
+        CameraError: naming the field and the rule.
+    """
+
+    focal: tuple[float, float]
+    centre: tuple[float, float]
+    width: int
+    height: int
+    distortion: tuple[float, ...] = (0.0, 0.0, 0.0, 0.0, 0.0)
+    distortion_model: str = "none"
+    rotation: tuple[float, ...] = (1.0, 0.0, 0.0, 0.0)
+    translation: tuple[float, ...] = (0.0, 0.0, 0.0)
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        for field, size in (
+            ("focal", 2),
+            ("centre", 2),
+            ("distortion", 5),
+            ("rotation", 4),
+            ("translation", 3),
+        ):
+            values = tuple(float(x) for x in np.ravel(np.asarray(getattr(self, field), dtype=np.float64)))
+            if len(values) != size or not np.isfinite(values).all():
+                raise CameraError(f"Camera.{field} is {values}; give {size} finite numbers")
+            object.__setattr__(self, field, values)
+        if min(self.focal) <= 0 or self.width <= 0 or self.height <= 0:
+            raise CameraError(
+                f"Camera: focal {self.focal} and image {self.width}x{self.height} must be positive numbers of pixels"
+            )
+        length = float(np.linalg.norm(self.rotation))
+        if abs(length - 1) > 1e-3:
+            raise CameraError(
+                f"Camera.rotation {self.rotation} has length {length:.4g}; give a unit quaternion (w, x, y, z)"
+            )
+        object.__setattr__(self, "rotation", tuple(x / length for x in self.rotation))
+        if self.distortion_model not in DISTORTION_MODELS:
+            raise CameraError(
+                f"Camera.distortion_model is {self.distortion_model!r}; give one of {', '.join(DISTORTION_MODELS)}"
+            )
+        if self.distortion_model == "none" and any(self.distortion):
+            raise CameraError(
+                "Camera.distortion is set, but distortion_model is 'none'; say which model it means"
+            )
+        if max(abs(x) for x in self.translation) > 1000:
+            raise CameraError(
+                f"Camera.translation {self.translation} is over a kilometre; metres, not millimetres"
+            )
+
+    def world_to_camera(self, points):
+        """(..., 3) world metres -> (..., 3) camera-frame metres. Array or tensor."""
+        return inverse_rotate(
+            self._like(self.rotation, points), points - self._like(self.translation, points)
+        )
+
+    def camera_to_world(self, points):
+        """(..., 3) camera-frame metres -> (..., 3) world metres."""
+        return rotate(self._like(self.rotation, points), points) + self._like(self.translation, points)
+
+    def camera_to_world_direction(self, vectors):
+        """(..., 3) directions or root-relative poses: turned into world axes, not moved."""
+        return rotate(self._like(self.rotation, vectors), vectors)
+
+    def project(self, points):
+        """(..., 3) camera-frame metres -> (..., 2) pixels, lens included (see `project`)."""
+        return project(points, self.focal, self.centre, self.distortion, self.distortion_model)
+
+    def undistort(self, pixels, iterations: int = 50):
+        """Pixels seen through the lens -> pixels of the ideal pinhole with the same focal and centre.
+
+        Args:
+            pixels: (..., 2) array, pixels.
+        Returns:
+            (..., 2) float64 array; `project` of the corresponding ray gives `pixels` back within 1e-6 px.
+        Raises:
+            CameraError: if the lens model cannot be inverted at some pixel (far outside the image).
+        Source: Newton's iteration on the lens model, the 2x2 Jacobian by central differences.
+        """
+        focal, centre = np.asarray(self.focal), np.asarray(self.centre)
+        target = (np.asarray(pixels, dtype=np.float64) - centre) / focal
+        if self.distortion_model == "none":
+            return target * focal + centre
+        distortion = np.asarray(self.distortion)
+        lens = lambda xy: _distort(xy, distortion, self.distortion_model)  # noqa: E731
+        xy, step = target.copy(), 1e-6
+        for _ in range(iterations):
+            residual = lens(xy) - target
+            if np.nanmax(np.abs(residual), initial=0.0) < 1e-12:
+                break
+            columns = [(lens(xy + d) - lens(xy - d)) / (2 * step) for d in np.eye(2) * step]
+            jacobian = np.stack(columns, -1)  # (..., 2, 2)
+            xy = xy - _solve2(jacobian, residual)
+        error = np.abs(lens(xy) - target) * focal
+        if np.nanmax(error, initial=0.0) > 1e-6:
+            worst = np.asarray(pixels).reshape(-1, 2)[int(np.nanargmax(error.max(-1)))]
+            raise CameraError(
+                f"pixel {worst} cannot be undistorted: it lies outside what this lens model describes"
+            )
+        return xy * focal + centre
+
+    def rays(self, pixels):
+        """(..., 2) pixels -> (..., 3) directions in the camera frame with z = 1."""
+        ideal = (self.undistort(pixels) - np.asarray(self.centre)) / np.asarray(self.focal)
+        return np.concatenate([ideal, np.ones_like(ideal[..., :1])], -1)
+
+    def screen_intrinsics(self) -> np.ndarray:
+        """(9,) focal(2), centre(2), distortion(5) in screen units, as the lifting losses take them."""
+        focal = np.asarray(self.focal) / self.width * 2
+        centre = pixels_to_screen(np.asarray(self.centre), self.width, self.height)
+        return np.concatenate([focal, centre, self.distortion]).astype(np.float32)
+
+    def sees(self, points, margin: float = 0.0):
+        """(..., 3) world points -> (...) bool: in front of the camera and inside the image by `margin` pixels."""
+        local = self.world_to_camera(points)
+        xy = self.project(local)
+        inside = (xy >= margin) & (xy <= np.array([self.width, self.height]) - margin)
+        return inside.all(-1) & (local[..., 2] > 0)
+
+    @classmethod
+    def look_at(
+        cls,
+        position,
+        target,
+        *,
+        fov_degrees: float = 60.0,
+        width: int = 1000,
+        height: int = 1000,
+        name: str = "look-at",
+    ) -> Camera:
+        """A distortion-free camera at `position`, aimed at `target`, its image upright.
+
+        Args:
+            position, target: (3,) world metres; not the same point, and not one above the other.
+            fov_degrees: horizontal field of view.
+        Raises:
+            CameraError: if the two points give no upright view.
+        """
+        position, target = np.asarray(position, dtype=np.float64), np.asarray(target, dtype=np.float64)
+        forward = target - position
+        right = np.cross(forward, [0.0, 0.0, 1.0])
+        if np.linalg.norm(right) < 1e-9:
+            raise CameraError(
+                f"look_at: from {position} to {target} is vertical or nothing; move one sideways"
+            )
+        forward, right = forward / np.linalg.norm(forward), right / np.linalg.norm(right)
+        axes = np.stack([right, np.cross(forward, right), forward], -1)  # columns: x right, y down, z forward
+        flat = cls.phone(fov_degrees, width, height)
+        return cls(
+            flat.focal,
+            flat.centre,
+            width,
+            height,
+            rotation=tuple(quaternion_from_matrix(axes)),
+            translation=tuple(position),
+            name=name,
+        )
+
+    @classmethod
+    def phone(
+        cls, fov_degrees: float = 60.0, width: int = 1920, height: int = 1080, *, camera_height: float = 1.5,
+        pitch_degrees: float = 0.0, name: str = "phone",
+    ) -> Camera:  # fmt: skip
+        """An uncalibrated camera with a stated horizontal field of view, held level unless told otherwise.
+
+        Args:
+            fov_degrees: horizontal, in (1, 179); phones are near 60 to 75.
+            camera_height: metres above the floor (world z); the camera looks along world +y.
+            pitch_degrees: downwards positive. Human3.6M's cameras look down by 10 to 16 degrees.
+        Raises:
+            CameraError: for an impossible field of view.
+        """
+        if not 1 <= fov_degrees <= 179:
+            raise CameraError(
+                f"field of view {fov_degrees} degrees; give the horizontal angle, between 1 and 179"
+            )
+        focal = width / 2 / np.tan(np.radians(fov_degrees) / 2)
+        pitch = np.radians(pitch_degrees)
+        # columns: x right, y down, z forward, for a camera that looks along world y
+        axes = np.array([[1, 0, 0], [0, -np.sin(pitch), np.cos(pitch)], [0, -np.cos(pitch), -np.sin(pitch)]])
+        return cls(
+            (focal, focal), (width / 2, height / 2), width, height,
+            rotation=tuple(quaternion_from_matrix(axes)), translation=(0.0, 0.0, camera_height), name=name,
+        )  # fmt: skip
+
+    @staticmethod
+    def _like(values, points):
+        if isinstance(points, torch.Tensor):
+            return torch.as_tensor(values, dtype=points.dtype, device=points.device)
+        kind = np.asarray(points).dtype
+        return np.asarray(values, dtype=kind if kind.kind == "f" else np.float64)
+
+
+def _solve2(matrix: np.ndarray, vector: np.ndarray) -> np.ndarray:
+    """Solve (..., 2, 2) systems by Cramer's rule; NaN stays NaN."""
+    (a, b), (c, d) = np.moveaxis(matrix, (-2, -1), (0, 1))
+    x, y = np.moveaxis(vector, -1, 0)
+    determinant = a * d - b * c
+    return np.stack([(d * x - b * y) / determinant, (a * y - c * x) / determinant], -1)
+
+
+@lru_cache(maxsize=1)
+def _calibration() -> dict:
+    return json.loads(_CALIBRATION.read_text())
+
+
+def h36m_subjects() -> tuple[str, ...]:
+    """Subjects of Human3.6M with published camera positions."""
+    return tuple(_calibration()["extrinsics"])
+
+
+def h36m_cameras(subject: str) -> tuple[Camera, ...]:
+    """The four calibrated cameras of one Human3.6M subject, in the data set's order.
+
+    Args:
+        subject: "S1", "S5", "S6", "S7", "S8", "S9" or "S11".
+    Returns:
+        cameras 54138969, 55011271, 58860488, 60457274 with the "videopose3d" lens model.
+    Raises:
+        CameraError: for any other subject.
+    Source: the calibration published with Human3.6M (Ionescu et al. 2014).
+    """
+    data = _calibration()
+    if subject not in data["extrinsics"]:
+        raise CameraError(f"no cameras for subject {subject!r}; known: {', '.join(data['extrinsics'])}")
+    return tuple(
+        Camera(
+            focal=inside["focal_length"],
+            centre=inside["center"],
+            width=inside["res_w"],
+            height=inside["res_h"],
+            distortion=(*inside["radial_distortion"], *inside["tangential_distortion"]),
+            distortion_model="videopose3d",
+            rotation=outside["orientation"],
+            translation=tuple(x / 1000 for x in outside["translation"]),
+            name=inside["id"],
+        )
+        for inside, outside in zip(data["intrinsics"], data["extrinsics"][subject], strict=True)
+    )

@@ -1,0 +1,183 @@
+"""Data sets: clips by subject, action, camera and source, and the one call that loads them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from mocap3d.camera import Camera
+from mocap3d.poses import Clip, Pose3D
+
+DATASETS = ("synthetic", "open-mocap")
+
+
+class DatasetError(ValueError):
+    """A data set that is unknown, absent, or not what its name says."""
+
+
+@dataclass(frozen=True, eq=False)
+class PoseDataset:
+    """Clips, and what is worth knowing of them.
+
+    Args:
+        name: e.g. "synthetic".
+        clips: every camera view of every take.
+        notes: sentences for the reader: what was cut, whence, under which licence.
+    """
+
+    name: str
+    clips: tuple[Clip, ...]
+    notes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def __iter__(self) -> Iterator[Clip]:
+        return iter(self.clips)
+
+    def __getitem__(self, index: int) -> Clip:
+        return self.clips[index]
+
+    @property
+    def train(self) -> PoseDataset:
+        """Clips to learn from."""
+        return self.select(split="train")
+
+    @property
+    def test(self) -> PoseDataset:
+        """Clips to be judged on; `.sources` names the separate test sets among them."""
+        return self.select(split="test")
+
+    @property
+    def check(self) -> PoseDataset:
+        """Clips for neither: the same captures as others, in another format."""
+        return self.select(split="check")
+
+    @property
+    def frames(self) -> int:
+        """Poses over all clips and cameras."""
+        return sum(len(clip) for clip in self.clips)
+
+    @property
+    def subjects(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(clip.subject for clip in self.clips))
+
+    @property
+    def actions(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(clip.action for clip in self.clips))
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(clip.source for clip in self.clips))
+
+    @property
+    def takes(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(clip.take for clip in self.clips))
+
+    def select(self, **labels: str | Sequence[str]) -> PoseDataset:
+        """The clips with these labels: subject, action, source, split, take, performer or camera (its name).
+
+        A label takes one value or several. A value that no clip has raises DatasetError and lists those there are.
+        """
+        clips = self.clips
+        for label, wanted in labels.items():
+            if label not in ("subject", "action", "source", "split", "take", "performer", "camera"):
+                raise DatasetError(
+                    f"clips have no label {label!r}; select by subject, action, source, split, take, performer or camera"
+                )
+            values = {_label(clip, label) for clip in self.clips}
+            wanted = {wanted} if isinstance(wanted, str) else set(wanted)
+            if unknown := wanted - values - {"train", "test", "check"}:
+                raise DatasetError(f"{self.name} has no {label} {sorted(unknown)}; it has {sorted(values)}")
+            clips = tuple(clip for clip in clips if _label(clip, label) in wanted)
+        return replace(self, clips=clips)
+
+    def with_detections(self, detector: str = "cpn", seed: int = 0) -> PoseDataset:
+        """The same clips as a simulated 2D detector would see them (see `data.detector`).
+
+        Args:
+            detector: "cpn" or "sh".
+            seed: of the noise; every clip draws its own from (seed, its number).
+        """
+        from mocap3d.data.detector import detect
+
+        clips = tuple(
+            replace(clip, pose2d=detect(clip.pose2d, detector, seed=seed * 1_000_003 + i))
+            for i, clip in enumerate(self.clips)
+        )
+        return replace(
+            self, clips=clips, notes=(*self.notes, f"2D: simulated {detector} detections, seed {seed}")
+        )
+
+    def table(self) -> list[dict[str, object]]:
+        """One row a split and source: clips, takes, frames, minutes of motion, actions."""
+        rows = []
+        for split, source in dict.fromkeys((clip.split, clip.source) for clip in self.clips):
+            clips = [clip for clip in self.clips if (clip.split, clip.source) == (split, source)]
+            takes = {clip.take: clip.pose3d.seconds for clip in clips}
+            rows.append({
+                "split": split, "source": source, "clips": len(clips), "takes": len(takes),
+                "frames": sum(map(len, clips)), "minutes": round(sum(takes.values()) / 60, 1),
+                "actions": len({clip.action for clip in clips}),
+            })  # fmt: skip
+        return rows
+
+    def __repr__(self) -> str:
+        head = f"PoseDataset {self.name}: {len(self)} clips, {self.frames:,} poses"
+        if not self.clips:
+            return head
+        rows = self.table()
+        widths = {key: max(len(key), *(len(str(row[key])) for row in rows)) for key in rows[0]}
+        lines = ["  ".join(key.ljust(width) for key, width in widths.items())]
+        lines += ["  ".join(str(row[key]).ljust(width) for key, width in widths.items()) for row in rows]
+        return "\n".join([head, *(f"  {line.rstrip()}" for line in lines)])
+
+
+def _label(clip: Clip, label: str) -> str:
+    return clip.camera.name if label == "camera" else getattr(clip, label)
+
+
+def film(pose3d: Pose3D, cameras: Sequence[Camera], **labels: str) -> list[Clip]:
+    """Film one take with several cameras: one clip each, 2D by exact projection.
+
+    Args:
+        pose3d: world frame, metres, absolute.
+        cameras: e.g. `h36m_cameras("S9")`.
+        labels: the Clip's subject, action, take, split, source, ...
+    Returns:
+        one Clip a camera.
+    """
+    clips = []
+    for camera in cameras:
+        seen = pose3d.in_camera(camera)
+        clips.append(Clip(camera=camera, pose2d=seen.project(camera), pose3d=seen, **labels))
+    return clips
+
+
+def load_dataset(
+    name: str = "synthetic", root: str | Path | None = None, pose2d: str = "gt", **options
+) -> PoseDataset:
+    """Load a data set by name.
+
+    Args:
+        name: "synthetic" (built in, no files) or "open-mocap" (CMU and Bandai-Namco folders).
+        root: folder of the files, for data sets that have some; by default the MOCAP3D_DATA variable.
+        pose2d: "gt" for projected truth, or a simulated detector: "cpn" or "sh".
+        options: passed to `make_synthetic` or `load_open_mocap`.
+    Returns:
+        PoseDataset at 50 fps on h36m17, with `.train` and `.test`.
+    Raises:
+        DatasetError: for an unknown name or missing files, saying what to do.
+    """
+    if name == "synthetic":
+        from mocap3d.data.synthetic import make_synthetic
+
+        dataset = make_synthetic(**options)
+    elif name == "open-mocap":
+        from mocap3d.data.open_mocap import load_open_mocap
+
+        dataset = load_open_mocap(root, **options)
+    else:
+        raise DatasetError(f"no data set {name!r}; there are: {', '.join(DATASETS)}")
+    return dataset if pose2d == "gt" else dataset.with_detections(pose2d)

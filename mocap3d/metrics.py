@@ -1,0 +1,243 @@
+"""The field's error measures, as pure functions.
+
+Every function takes (..., T, J, 3) positions in metres (arrays or tensors; a tensor stays differentiable),
+and returns metres, a fraction, or (for acceleration) metres per second squared. Joints whose truth is NaN, or
+whose `mask` is False, are left out of every mean. Nothing is aligned unless the name says so: whether the root
+is removed first is the evaluation protocol's business, not the metric's.
+
+    MPJPE    mean distance of joints
+    P-MPJPE  the same after the best rotation, translation and scale of each frame (never a reflection)
+    N-MPJPE  the same after the best scale of each frame
+    MPJVE    mean distance of frame-to-frame differences
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from mocap3d.skeleton import H36M17, Skeleton
+
+
+class MetricError(ValueError):
+    """Positions that cannot be compared."""
+
+
+def _prepare(prediction, truth, mask):
+    """Tensors, the mask of joints that count, and whether to answer in numpy."""
+    in_numpy = not isinstance(prediction, torch.Tensor) and not isinstance(truth, torch.Tensor)
+    prediction, truth = torch.as_tensor(prediction), torch.as_tensor(truth)
+    if prediction.shape != truth.shape or prediction.ndim < 2 or prediction.shape[-1] != 3:
+        raise MetricError(
+            f"prediction has shape {tuple(prediction.shape)}, truth {tuple(truth.shape)}; both must be (..., joints, 3)"
+        )
+    counted = torch.isfinite(truth).all(-1)
+    if mask is not None:
+        mask = torch.as_tensor(mask, dtype=torch.bool, device=truth.device)
+        try:
+            counted = counted & mask
+        except RuntimeError:
+            raise MetricError(
+                f"mask has shape {tuple(mask.shape)}; give {tuple(counted.shape)}, True where a joint counts"
+            ) from None
+    if not counted.any():
+        raise MetricError("no joint counts: every truth is NaN or masked")
+    return prediction, torch.where(counted[..., None], truth, 0), counted, in_numpy
+
+
+def _answer(tensor: torch.Tensor, in_numpy: bool):
+    if not in_numpy:
+        return tensor
+    return tensor.item() if tensor.ndim == 0 else tensor.numpy()
+
+
+def _mean(errors: torch.Tensor, counted: torch.Tensor) -> torch.Tensor:
+    return torch.where(counted, errors, 0).sum() / counted.sum()
+
+
+def joint_errors(prediction, truth, mask=None):
+    """Distance of every joint.
+
+    Args:
+        prediction, truth: (..., J, 3) metres, same frame and root.
+        mask: (..., J) bool, True where a joint counts.
+    Returns:
+        (..., J) metres, NaN where a joint does not count.
+    Raises:
+        MetricError: if shapes differ or nothing counts.
+    """
+    prediction, truth, counted, in_numpy = _prepare(prediction, truth, mask)
+    errors = torch.linalg.vector_norm(prediction - truth, dim=-1)
+    return _answer(torch.where(counted, errors, torch.nan), in_numpy)
+
+
+def mpjpe(prediction, truth, mask=None):
+    """Mean per-joint position error, metres.
+
+    Args:
+        prediction, truth: (..., J, 3) metres, same frame and root.
+        mask: (..., J) bool, True where a joint counts.
+    Returns:
+        scalar: float for arrays, 0-d tensor for tensors.
+    Source: Ionescu et al. 2014, equation 8.
+    """
+    prediction, truth, counted, in_numpy = _prepare(prediction, truth, mask)
+    return _answer(_mean(torch.linalg.vector_norm(prediction - truth, dim=-1), counted), in_numpy)
+
+
+def scale_align(prediction, truth, mask=None):
+    """Each frame of the prediction times the one scale that fits the truth best.
+
+    Args, Raises: as `joint_errors`.
+    Returns:
+        (..., J, 3) metres: s * prediction with s = <prediction, truth> / <prediction, prediction>.
+    Source: Rhodin et al. 2018, section 4.2 (N-MPJPE).
+    """
+    prediction, truth, counted, in_numpy = _prepare(prediction, truth, mask)
+    return _answer(_scaled(prediction, truth, counted), in_numpy)
+
+
+def _scaled(prediction: torch.Tensor, truth: torch.Tensor, counted: torch.Tensor) -> torch.Tensor:
+    seen = torch.where(counted[..., None], prediction, 0)
+    own = (seen * seen).sum((-2, -1), keepdim=True)
+    return prediction * torch.where(
+        own > 0, (seen * truth).sum((-2, -1), keepdim=True) / own.clamp_min(1e-30), 1
+    )
+
+
+def n_mpjpe(prediction, truth, mask=None):
+    """MPJPE after scaling each frame (see `scale_align`), metres."""
+    prediction, truth, counted, in_numpy = _prepare(prediction, truth, mask)
+    aligned = _scaled(prediction, truth, counted)
+    return _answer(_mean(torch.linalg.vector_norm(aligned - truth, dim=-1), counted), in_numpy)
+
+
+def procrustes_align(prediction, truth, mask=None):
+    """Each frame of the prediction moved onto the truth by the best similarity: rotation, scale, translation.
+
+    A reflection is never used. A frame whose joints all coincide (or lie on a line) has no unique rotation; the
+    identity completes it, so the result is finite. Computed in float64.
+
+    Args, Raises: as `joint_errors`.
+    Returns:
+        (..., J, 3) metres, in the truth's place.
+    Source: Umeyama 1991, equations 40 to 42, unweighted; joints that do not count have weight 0.
+    """
+    prediction, truth, counted, in_numpy = _prepare(prediction, truth, mask)
+    return _answer(_similar(prediction, truth, counted), in_numpy)
+
+
+def _similar(prediction: torch.Tensor, truth: torch.Tensor, counted: torch.Tensor) -> torch.Tensor:
+    weight = counted[..., None].to(torch.float64)
+    total = weight.sum(-2, keepdim=True).clamp_min(1)
+    x, y = prediction.double(), truth.double()
+    x = torch.where(counted[..., None], x, 0)
+    centre_x, centre_y = x.sum(-2, keepdim=True) / total, y.sum(-2, keepdim=True) / total
+    x0, y0 = (x - centre_x) * weight, (y - centre_y) * weight
+    u, s, vh = torch.linalg.svd(x0.mT @ y0)  # (..., 3, 3)
+    sign = torch.linalg.det(u @ vh).sign()
+    d = torch.stack([torch.ones_like(sign), torch.ones_like(sign), sign], -1)  # the weakest axis gives way
+    rotation = (u * d[..., None, :]) @ vh  # x @ rotation ~ y
+    spread = (x0 * x0).sum((-2, -1))
+    scale = torch.where(spread > 1e-12, (s * d).sum(-1) / spread.clamp_min(1e-12), 1)
+    aligned = scale[..., None, None] * (prediction.double() - centre_x) @ rotation + centre_y
+    return aligned.to(prediction.dtype)
+
+
+def p_mpjpe(prediction, truth, mask=None):
+    """MPJPE after Procrustes alignment of each frame (see `procrustes_align`), metres."""
+    prediction, truth, counted, in_numpy = _prepare(prediction, truth, mask)
+    aligned = _similar(prediction, truth, counted)
+    return _answer(_mean(torch.linalg.vector_norm(aligned - truth, dim=-1), counted), in_numpy)
+
+
+def _differences(prediction, truth, mask, order: int):
+    prediction, truth, counted, in_numpy = _prepare(prediction, truth, mask)
+    if prediction.ndim < 3 or prediction.shape[-3] <= order:
+        raise MetricError(
+            f"{order + 1} frames are needed, shape is {tuple(prediction.shape)}; give (..., T, J, 3)"
+        )
+    for _ in range(order):
+        prediction, truth = prediction.diff(dim=-3), truth.diff(dim=-3)
+        counted = counted[..., 1:, :] & counted[..., :-1, :]
+    if not counted.any():
+        raise MetricError("no joint counts: every truth is NaN or masked in one of two neighbouring frames")
+    return torch.linalg.vector_norm(prediction - truth, dim=-1), counted, in_numpy
+
+
+def mpjve(prediction, truth, mask=None):
+    """Mean per-joint velocity error: MPJPE of frame-to-frame differences.
+
+    Args:
+        prediction, truth: (..., T, J, 3) metres, one clip (or a batch), T >= 2.
+        mask: (..., T, J) bool.
+    Returns:
+        scalar, metres per FRAME, as published (multiply by fps for metres per second).
+    Source: Pavllo et al. 2019, section 5.
+    """
+    errors, counted, in_numpy = _differences(prediction, truth, mask, 1)
+    return _answer(_mean(errors, counted), in_numpy)
+
+
+def acceleration_error(prediction, truth, fps: float, mask=None):
+    """Mean distance of second differences, metres per second squared.
+
+    Args:
+        prediction, truth: (..., T, J, 3) metres, T >= 3.
+        fps: frames per second.
+    Source: Kanazawa et al. 2019, section 4 (acceleration error), there in mm/s^2.
+    """
+    errors, counted, in_numpy = _differences(prediction, truth, mask, 2)
+    return _answer(_mean(errors, counted) * fps**2, in_numpy)
+
+
+def pck(prediction, truth, threshold: float = 0.150, mask=None):
+    """Fraction of joints nearer than `threshold` metres (PCK@150mm by default).
+
+    Source: Mehta et al. 2017 (3DPCK).
+    """
+    prediction, truth, counted, in_numpy = _prepare(prediction, truth, mask)
+    near = torch.linalg.vector_norm(prediction - truth, dim=-1) < threshold
+    return _answer(_mean(near.to(prediction.dtype), counted), in_numpy)
+
+
+def auc(prediction, truth, highest: float = 0.150, steps: int = 31, mask=None):
+    """Area under the PCK curve: mean PCK over `steps` thresholds from 0 to `highest` metres.
+
+    Source: Mehta et al. 2017: 31 thresholds, 0 to 150 mm.
+    """
+    prediction, truth, counted, in_numpy = _prepare(prediction, truth, mask)
+    errors = torch.linalg.vector_norm(prediction - truth, dim=-1)
+    thresholds = torch.linspace(0, highest, steps, dtype=errors.dtype, device=errors.device)
+    ordered = errors[counted].sort().values
+    fractions = torch.searchsorted(ordered, thresholds, right=False).to(errors.dtype) / len(ordered)
+    return _answer(fractions.mean(), in_numpy)
+
+
+def per_joint_error(prediction, truth, mask=None):
+    """MPJPE of each joint: (..., J, 3) -> (J,) metres, NaN for a joint that never counts."""
+    prediction, truth, counted, in_numpy = _prepare(prediction, truth, mask)
+    errors = torch.where(counted, torch.linalg.vector_norm(prediction - truth, dim=-1), 0)
+    joints = errors.shape[-1]
+    return _answer(errors.reshape(-1, joints).sum(0) / counted.reshape(-1, joints).sum(0), in_numpy)
+
+
+def bone_lengths(points, skeleton: Skeleton = H36M17):
+    """(..., J, 3) metres -> (..., bones) metres, in the order of `skeleton.bones`."""
+    parents, children = (list(ends) for ends in zip(*skeleton.bones, strict=True))
+    difference = points[..., children, :] - points[..., parents, :]
+    if isinstance(points, torch.Tensor):
+        return torch.linalg.vector_norm(difference, dim=-1)
+    return np.linalg.norm(difference, axis=-1)
+
+
+def bone_length_error(prediction, truth, skeleton: Skeleton = H36M17, mask=None):
+    """Mean absolute difference of bone lengths, metres; a bone counts where both its joints do."""
+    prediction, truth, counted, in_numpy = _prepare(prediction, truth, mask)
+    parents, children = (list(ends) for ends in zip(*skeleton.bones, strict=True))
+    both = counted[..., parents] & counted[..., children]
+    if not both.any():
+        raise MetricError("no bone counts: every bone has a joint whose truth is NaN or masked")
+    return _answer(
+        _mean((bone_lengths(prediction, skeleton) - bone_lengths(truth, skeleton)).abs(), both), in_numpy
+    )

@@ -1,0 +1,283 @@
+"""Typed poses: arrays that know their joints, their rate and their frame, and refuse what does not fit.
+
+Pose2D   what a detector sees: pixels
+Pose3D   what a body does: metres, in the world or in one camera's frame
+Clip     both, for one performer filmed by one camera
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from mocap3d.camera import Camera
+from mocap3d.skeleton import H36M17, Skeleton, convert, convert_confidence, get_skeleton
+
+FRAMES = ("world", "camera")
+ROOTS = ("absolute", "relative", "floor-glued", "estimated")
+LONGEST_BODY = 20.0  # metres between two joints of one person, beyond which the unit cannot be metres
+
+
+class PoseError(ValueError):
+    """A pose whose shape, unit, rate or label cannot be right."""
+
+
+def _points(points, skeleton: Skeleton, channels: int, what: str) -> np.ndarray:
+    array = np.asarray(points)
+    if array.dtype.kind not in "fiu":
+        raise PoseError(f"{what}.points have dtype {array.dtype}; give floating point numbers")
+    if array.ndim != 3 or array.shape[1:] != (len(skeleton), channels):
+        raise PoseError(
+            f"{what}.points have shape {array.shape}; skeleton {skeleton.name!r} needs (frames, {len(skeleton)}, {channels})"
+        )
+    if len(array) == 0:
+        raise PoseError(f"{what}.points hold no frames; a pose needs at least one")
+    if np.isinf(array).any():
+        raise PoseError(f"{what}.points hold infinite values; mark missing joints with NaN")
+    return np.ascontiguousarray(array, dtype=np.float32)
+
+
+def _rate(fps: float, what: str) -> float:
+    if not (isinstance(fps, (int, float, np.number)) and 0 < fps < 10_000):
+        raise PoseError(f"{what}.fps is {fps!r}; give frames per second, a number above 0 and below 10000")
+    return float(fps)
+
+
+def _resampled(points: np.ndarray, fps: float, new_fps: float) -> np.ndarray:
+    """Linear interpolation of (T, ...) from one rate to another; the first frame stays the first."""
+    if fps == new_fps:
+        return points
+    count = int(np.floor((len(points) - 1) / fps * new_fps + 1e-6)) + 1
+    at = np.arange(count) * (fps / new_fps)
+    low = np.minimum(at.astype(np.int64), len(points) - 1)
+    high = np.minimum(low + 1, len(points) - 1)
+    share = (at - low).astype(np.float32).reshape(-1, *[1] * (points.ndim - 1))
+    # where a frame falls on an old one, take it as it is: NaN * 0 would spread a neighbour's gap
+    return np.where(share > 0, points[low] * (1 - share) + points[high] * share, points[low])
+
+
+@dataclass(frozen=True, eq=False)
+class Pose2D:
+    """What one camera sees of one person.
+
+    Args:
+        points: (T, J, 2) pixels, origin top-left, x right, y down; NaN where a joint is missing.
+        confidence: (T, J) in [0, 1]; None means 1, and 0 for missing joints.
+        skeleton: a Skeleton or its name.
+        fps: frames per second.
+        image_size: (width, height) in pixels.
+    Raises:
+        PoseError: for a wrong shape, range or label.
+    """
+
+    points: np.ndarray
+    confidence: np.ndarray | None = None
+    skeleton: Skeleton = H36M17
+    fps: float = 50.0
+    image_size: tuple[int, int] = (1000, 1000)
+
+    def __post_init__(self) -> None:
+        put = lambda field, value: object.__setattr__(self, field, value)  # noqa: E731  frozen
+        put("skeleton", get_skeleton(self.skeleton))
+        put("points", _points(self.points, self.skeleton, 2, "Pose2D"))
+        put("fps", _rate(self.fps, "Pose2D"))
+        present = np.isfinite(self.points).all(-1)
+        confidence = present if self.confidence is None else np.asarray(self.confidence)
+        if confidence.shape != present.shape:
+            raise PoseError(
+                f"Pose2D.confidence has shape {confidence.shape}; give one value a joint, {present.shape}"
+            )
+        confidence = np.where(present, confidence, 0).astype(np.float32)
+        if not ((confidence >= 0) & (confidence <= 1)).all():
+            raise PoseError(
+                f"Pose2D.confidence runs from {np.nanmin(confidence):.3g} to {np.nanmax(confidence):.3g}, or is NaN; "
+                "give values in [0, 1]"
+            )
+        put("confidence", confidence)
+        size = tuple(int(side) for side in self.image_size)
+        if len(size) != 2 or min(size) <= 0:
+            raise PoseError(
+                f"Pose2D.image_size is {self.image_size!r}; give (width, height) in pixels, both above 0"
+            )
+        put("image_size", size)
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+    def __repr__(self) -> str:
+        return f"Pose2D({len(self)} frames x {len(self.skeleton)} joints {self.skeleton.name}, {self.fps:g} fps, {self.image_size[0]}x{self.image_size[1]} px)"
+
+    @property
+    def seconds(self) -> float:
+        return len(self) / self.fps
+
+    def slice(self, start: int, stop: int) -> Pose2D:
+        """Frames start..stop-1."""
+        return replace(self, points=self.points[start:stop], confidence=self.confidence[start:stop])
+
+    def convert(self, target: str | Skeleton = "h36m17") -> Pose2D:
+        """The same pose on another skeleton (see `skeleton.provenance`)."""
+        return replace(
+            self,
+            points=convert(self.points, self.skeleton, target),
+            confidence=convert_confidence(self.confidence, self.skeleton, target),
+            skeleton=get_skeleton(target),
+        )
+
+    def resample(self, fps: float) -> Pose2D:
+        """The same motion at another rate, interpolated linearly."""
+        fps = _rate(fps, "Pose2D")
+        points, confidence = (_resampled(x, self.fps, fps) for x in (self.points, self.confidence))
+        return replace(self, points=points, confidence=confidence, fps=fps)
+
+
+@dataclass(frozen=True, eq=False)
+class Pose3D:
+    """Where the joints of one person are.
+
+    Args:
+        points: (T, J, 3) metres; NaN where a joint is missing.
+        skeleton: a Skeleton or its name.
+        fps: frames per second.
+        frame: "world" (z up) or "camera" (x right, y down, z forward).
+        root: what is known of the path through space: "absolute", "relative" (root at the origin),
+            "floor-glued" or "estimated".
+    Raises:
+        PoseError: for a wrong shape, unit or label.
+    """
+
+    points: np.ndarray
+    skeleton: Skeleton = H36M17
+    fps: float = 50.0
+    frame: str = "world"
+    root: str = "absolute"
+
+    def __post_init__(self) -> None:
+        put = lambda field, value: object.__setattr__(self, field, value)  # noqa: E731  frozen
+        put("skeleton", get_skeleton(self.skeleton))
+        put("points", _points(self.points, self.skeleton, 3, "Pose3D"))
+        put("fps", _rate(self.fps, "Pose3D"))
+        if self.frame not in FRAMES:
+            raise PoseError(f"Pose3D.frame is {self.frame!r}; give one of {', '.join(FRAMES)}")
+        if self.root not in ROOTS:
+            raise PoseError(f"Pose3D.root is {self.root!r}; give one of {', '.join(ROOTS)}")
+        if np.isfinite(self.points).any():
+            low, high = np.nanmin(self.points, axis=1), np.nanmax(self.points, axis=1)  # (T, 3)
+            size = float(np.nanmax(np.where(np.isfinite(high - low), high - low, 0)))
+            if size > LONGEST_BODY:
+                raise PoseError(
+                    f"Pose3D.points span {size:.0f} within one body; points are metres: divide millimetres by 1000, "
+                    "centimetres by 100"
+                )
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+    def __repr__(self) -> str:
+        return f"Pose3D({len(self)} frames x {len(self.skeleton)} joints {self.skeleton.name}, metres, {self.fps:g} fps, {self.frame} frame, root {self.root})"
+
+    @property
+    def seconds(self) -> float:
+        return len(self) / self.fps
+
+    def slice(self, start: int, stop: int) -> Pose3D:
+        """Frames start..stop-1."""
+        return replace(self, points=self.points[start:stop])
+
+    def convert(self, target: str | Skeleton = "h36m17") -> Pose3D:
+        """The same pose on another skeleton (see `skeleton.provenance`)."""
+        return replace(
+            self, points=convert(self.points, self.skeleton, target), skeleton=get_skeleton(target)
+        )
+
+    def resample(self, fps: float) -> Pose3D:
+        """The same motion at another rate, interpolated linearly."""
+        fps = _rate(fps, "Pose3D")
+        return replace(self, points=_resampled(self.points, self.fps, fps), fps=fps)
+
+    def root_relative(self) -> Pose3D:
+        """The first joint (the pelvis) moved to the origin in every frame."""
+        return replace(self, points=self.points - self.points[:, :1], root="relative")
+
+    def in_camera(self, camera: Camera) -> Pose3D:
+        """World frame -> that camera's frame."""
+        self._needs("world", "in_camera")
+        return replace(self, points=camera.world_to_camera(self.points), frame="camera")
+
+    def in_world(self, camera: Camera) -> Pose3D:
+        """That camera's frame -> world frame. A relative root stays at the origin: only the axes turn."""
+        self._needs("camera", "in_world")
+        if self.root == "relative":
+            return replace(self, points=camera.camera_to_world_direction(self.points), frame="world")
+        return replace(self, points=camera.camera_to_world(self.points), frame="world")
+
+    def project(self, camera: Camera) -> Pose2D:
+        """What `camera` sees: ground-truth 2D in pixels, distortion included."""
+        if self.root == "relative":
+            raise PoseError("Pose3D.project needs to know where the body is; this pose's root is 'relative'")
+        points = camera.world_to_camera(self.points) if self.frame == "world" else self.points
+        return Pose2D(camera.project(points), None, self.skeleton, self.fps, (camera.width, camera.height))
+
+    def _needs(self, frame: str, call: str) -> None:
+        if self.frame != frame:
+            raise PoseError(
+                f"Pose3D.{call} takes a pose in the {frame} frame; this one is in the {self.frame} frame"
+            )
+        if self.root == "relative" and frame == "world":
+            raise PoseError(f"Pose3D.{call} needs to know where the body is; this pose's root is 'relative'")
+
+
+@dataclass(frozen=True, eq=False)
+class Clip:
+    """One performer filmed by one camera: the unit of every data set.
+
+    Args:
+        subject: the H36M subject whose cameras see it, e.g. "S9".
+        action: what is done, e.g. "Walking".
+        camera: the camera, calibrated.
+        pose2d: (T, J, 2) pixels: projected truth, or detections.
+        pose3d: (T, J, 3) metres, in this camera's frame.
+        take: name of the recorded take, shared by its camera views, unique in its data set.
+        split: "train", "test" or "check".
+        source: where the motion comes from, e.g. "cmu-asfamc-02".
+        performer: the real person, where known.
+        licence: of the motion.
+    Raises:
+        PoseError: if 2D and 3D do not belong together.
+    """
+
+    subject: str
+    action: str
+    camera: Camera
+    pose2d: Pose2D
+    pose3d: Pose3D
+    take: str
+    split: str = "train"
+    source: str = ""
+    performer: str = "unknown"
+    licence: str = ""
+
+    def __post_init__(self) -> None:
+        if len(self.pose2d) != len(self.pose3d):
+            raise PoseError(
+                f"clip {self.take!r}: {len(self.pose2d)} 2D frames, {len(self.pose3d)} 3D frames; cut to the same"
+            )
+        if self.pose2d.fps != self.pose3d.fps:
+            raise PoseError(
+                f"clip {self.take!r}: 2D at {self.pose2d.fps:g} fps, 3D at {self.pose3d.fps:g}; resample one"
+            )
+        if self.pose2d.skeleton.joints != self.pose3d.skeleton.joints:
+            raise PoseError(
+                f"clip {self.take!r}: 2D is {self.pose2d.skeleton.name}, 3D is {self.pose3d.skeleton.name}; convert one"
+            )
+        if self.pose3d.frame != "camera":
+            raise PoseError(
+                f"clip {self.take!r}: pose3d is in the {self.pose3d.frame} frame; use pose3d.in_camera(camera)"
+            )
+
+    def __len__(self) -> int:
+        return len(self.pose2d)
+
+    def __repr__(self) -> str:
+        return f"Clip({self.take}: {self.subject} {self.action}, camera {self.camera.name}, {len(self)} frames, {self.split})"

@@ -1,0 +1,420 @@
+"""Joint names, bones and left/right of every skeleton this field meets, and conversion between them by name.
+
+Joints are named, never numbered, outside this file. The canonical skeleton is `h36m17`: the 17 joints of
+Human3.6M that all published lifters use. Every joint of a conversion has a provenance: taken as it is, or
+approximated, and from what.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+
+class SkeletonError(ValueError):
+    """A skeleton that contradicts itself, an unknown name, or a conversion that does not exist."""
+
+
+@dataclass(frozen=True)
+class Skeleton:
+    """Named joints in a tree.
+
+    Args:
+        name: what conversions and messages call it.
+        joints: joint names, unique, in array order.
+        parents: index of each joint's parent, -1 for a root; a parent stands anywhere but on itself.
+        left, right: names of mirrored joints, paired by position.
+    Raises:
+        SkeletonError: if the fields contradict one another.
+    """
+
+    name: str
+    joints: tuple[str, ...]
+    parents: tuple[int, ...]
+    left: tuple[str, ...] = ()
+    right: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if len(set(self.joints)) != len(self.joints) or not self.joints:
+            raise SkeletonError(f"skeleton {self.name!r}: joint names must be unique and at least one")
+        if len(self.parents) != len(self.joints):
+            raise SkeletonError(
+                f"skeleton {self.name!r}: {len(self.parents)} parents for {len(self.joints)} joints; give one each"
+            )
+        if any(not -1 <= parent < len(self.joints) or parent == i for i, parent in enumerate(self.parents)):
+            raise SkeletonError(f"skeleton {self.name!r}: a parent must be -1 or the index of another joint")
+        if len(self.left) != len(self.right):
+            raise SkeletonError(f"skeleton {self.name!r}: left and right must pair up, one name each")
+        self.indices(self.left + self.right)
+
+    def __len__(self) -> int:
+        return len(self.joints)
+
+    @cached_property
+    def _position(self) -> dict[str, int]:
+        return {joint: i for i, joint in enumerate(self.joints)}
+
+    def index(self, joint: str) -> int:
+        """Array index of a joint name; SkeletonError names the joints there are."""
+        try:
+            return self._position[joint]
+        except KeyError:
+            raise SkeletonError(
+                f"skeleton {self.name!r} has no joint {joint!r}; it has: {', '.join(self.joints)}"
+            ) from None
+
+    def indices(self, joints: tuple[str, ...] | list[str]) -> list[int]:
+        """Array indices of several joint names."""
+        return [self.index(joint) for joint in joints]
+
+    @cached_property
+    def bones(self) -> tuple[tuple[int, int], ...]:
+        """(parent, child) index pairs, one per joint that has a parent."""
+        return tuple((parent, child) for child, parent in enumerate(self.parents) if parent >= 0)
+
+    @cached_property
+    def mirror(self) -> tuple[int, ...]:
+        """Permutation of joint indices that swaps left and right."""
+        order = list(range(len(self)))
+        for left, right in zip(self.indices(self.left), self.indices(self.right), strict=True):
+            order[left], order[right] = right, left
+        return tuple(order)
+
+    def side(self, joint: str) -> str:
+        """'left', 'right' or 'centre'."""
+        return "left" if joint in self.left else "right" if joint in self.right else "centre"
+
+
+def _tree(name: str, *edges: str, left: str, right: str) -> Skeleton:
+    """Skeleton from "joint" / "joint<parent" words in array order; left/right are name prefixes or suffixes."""
+    pairs = [edge.partition("<")[::2] for edge in edges]
+    joints = tuple(joint for joint, _ in pairs)
+    parents = tuple(joints.index(parent) if parent else -1 for _, parent in pairs)
+    lefts = tuple(
+        joint
+        for joint in joints
+        if joint.replace(left, right) in joints and joint.replace(left, right) != joint
+    )
+    return Skeleton(name, joints, parents, lefts, tuple(joint.replace(left, right) for joint in lefts))
+
+
+# Human3.6M, the 17 joints kept by every published lifter. "foot" is the ankle; "nose" is the data set's
+# "Neck/Nose", between the neck and the face; "head" is the top of the head.
+H36M17 = _tree(
+    "h36m17",
+    *"pelvis right_hip<pelvis right_knee<right_hip right_foot<right_knee".split(),
+    *"left_hip<pelvis left_knee<left_hip left_foot<left_knee spine<pelvis thorax<spine nose<thorax head<nose".split(),
+    *"left_shoulder<thorax left_elbow<left_shoulder left_wrist<left_elbow".split(),
+    *"right_shoulder<thorax right_elbow<right_shoulder right_wrist<right_elbow".split(),
+    left="left_", right="right_",
+)  # fmt: skip
+
+# Human3.6M as recorded: 32 joints, several of them copies of others (SPEC: parents and sides of the data set).
+H36M32 = _tree(
+    "h36m32",
+    *"pelvis right_hip<pelvis right_knee<right_hip right_foot<right_knee".split(),
+    *"right_toe_base<right_foot right_toe_end<right_toe_base".split(),
+    *"left_hip<pelvis left_knee<left_hip left_foot<left_knee left_toe_base<left_foot left_toe_end<left_toe_base".split(),
+    *"spine_base<pelvis spine<spine_base thorax<spine nose<thorax head<nose".split(),
+    *"left_collar<spine left_shoulder<left_collar left_elbow<left_shoulder left_wrist<left_elbow".split(),
+    *"left_thumb<left_wrist left_thumb_end<left_thumb left_hand<left_wrist left_hand_end<left_hand".split(),
+    *"right_collar<spine right_shoulder<right_collar right_elbow<right_shoulder right_wrist<right_elbow".split(),
+    *"right_thumb<right_wrist right_thumb_end<right_thumb right_hand<right_wrist right_hand_end<right_hand".split(),
+    left="left_", right="right_",
+)  # fmt: skip
+
+_COCO_EDGES = (
+    *"nose left_eye<nose right_eye<nose left_ear<left_eye right_ear<right_eye".split(),
+    *"left_shoulder<nose right_shoulder<nose left_elbow<left_shoulder right_elbow<right_shoulder".split(),
+    *"left_wrist<left_elbow right_wrist<right_elbow left_hip<left_shoulder right_hip<right_shoulder".split(),
+    *"left_knee<left_hip right_knee<right_hip left_ankle<left_knee right_ankle<right_knee".split(),
+)
+COCO17 = _tree("coco17", *_COCO_EDGES, left="left_", right="right_")
+
+HALPE26 = _tree(
+    "halpe26", *_COCO_EDGES,
+    *"head<nose neck<nose hip<neck left_big_toe<left_ankle right_big_toe<right_ankle".split(),
+    *"left_small_toe<left_ankle right_small_toe<right_ankle left_heel<left_ankle right_heel<right_ankle".split(),
+    left="left_", right="right_",
+)  # fmt: skip
+
+BODY25 = _tree(
+    "body25",
+    *"nose<neck neck right_shoulder<neck right_elbow<right_shoulder right_wrist<right_elbow".split(),
+    *"left_shoulder<neck left_elbow<left_shoulder left_wrist<left_elbow mid_hip<neck".split(),
+    *"right_hip<mid_hip right_knee<right_hip right_ankle<right_knee".split(),
+    *"left_hip<mid_hip left_knee<left_hip left_ankle<left_knee".split(),
+    *"right_eye<nose left_eye<nose right_ear<right_eye left_ear<left_eye".split(),
+    *"left_big_toe<left_ankle left_small_toe<left_ankle left_heel<left_ankle".split(),
+    *"right_big_toe<right_ankle right_small_toe<right_ankle right_heel<right_ankle".split(),
+    left="left_", right="right_",
+)  # fmt: skip
+
+MEDIAPIPE33 = _tree(
+    "mediapipe33",
+    *"nose left_eye_inner<nose left_eye<left_eye_inner left_eye_outer<left_eye".split(),
+    *"right_eye_inner<nose right_eye<right_eye_inner right_eye_outer<right_eye".split(),
+    *"left_ear<left_eye_outer right_ear<right_eye_outer mouth_left<nose mouth_right<nose".split(),
+    *"left_shoulder<nose right_shoulder<nose left_elbow<left_shoulder right_elbow<right_shoulder".split(),
+    *"left_wrist<left_elbow right_wrist<right_elbow left_pinky<left_wrist right_pinky<right_wrist".split(),
+    *"left_index<left_wrist right_index<right_wrist left_thumb<left_wrist right_thumb<right_wrist".split(),
+    *"left_hip<left_shoulder right_hip<right_shoulder left_knee<left_hip right_knee<right_hip".split(),
+    *"left_ankle<left_knee right_ankle<right_knee left_heel<left_ankle right_heel<right_ankle".split(),
+    *"left_foot_index<left_ankle right_foot_index<right_ankle".split(),
+    left="left", right="right",
+)  # fmt: skip
+
+# CMU's Acclaim skeletons; a joint is the far END of the bone it is named after.
+CMU = _tree(
+    "cmu",
+    *"root lhipjoint<root lfemur<lhipjoint ltibia<lfemur lfoot<ltibia ltoes<lfoot".split(),
+    *"rhipjoint<root rfemur<rhipjoint rtibia<rfemur rfoot<rtibia rtoes<rfoot".split(),
+    *"lowerback<root upperback<lowerback thorax<upperback lowerneck<thorax upperneck<lowerneck head<upperneck".split(),
+    *"lclavicle<thorax lhumerus<lclavicle lradius<lhumerus lwrist<lradius lhand<lwrist lfingers<lhand".split(),
+    *"lthumb<lwrist rclavicle<thorax rhumerus<rclavicle rradius<rhumerus rwrist<rradius rhand<rwrist".split(),
+    *"rfingers<rhand rthumb<rwrist".split(),
+    left="\0", right="\0",
+)  # fmt: skip
+_CMU_LEFT = tuple(joint for joint in CMU.joints if joint[0] == "l" and "r" + joint[1:] in CMU.joints)
+CMU = Skeleton("cmu", CMU.joints, CMU.parents, _CMU_LEFT, tuple("r" + joint[1:] for joint in _CMU_LEFT))
+
+# Bandai-Namco's skeleton, with two markers fixed to the head joint, which the files do not have (see open_mocap.py).
+BANDAI = _tree(
+    "bandai",
+    *"joint_Root Hips<joint_Root Spine<Hips Chest<Spine Neck<Chest Head<Neck Nose<Head HeadTop<Head".split(),
+    *"Shoulder_L<Chest UpperArm_L<Shoulder_L LowerArm_L<UpperArm_L Hand_L<LowerArm_L".split(),
+    *"Shoulder_R<Chest UpperArm_R<Shoulder_R LowerArm_R<UpperArm_R Hand_R<LowerArm_R".split(),
+    *"UpperLeg_L<Hips LowerLeg_L<UpperLeg_L Foot_L<LowerLeg_L Toes_L<Foot_L".split(),
+    *"UpperLeg_R<Hips LowerLeg_R<UpperLeg_R Foot_R<LowerLeg_R Toes_R<Foot_R".split(),
+    left="_L", right="_R",
+)  # fmt: skip
+
+# The common avatar of the CMU motions converted to BVH; fingers, toes, face and twist joints left out.
+CC = _tree(
+    "cc",
+    *"CC_Base_Hip CC_Base_Pelvis<CC_Base_Hip CC_Base_L_Thigh<CC_Base_Pelvis CC_Base_L_Calf<CC_Base_L_Thigh".split(),
+    *"CC_Base_L_Foot<CC_Base_L_Calf CC_Base_L_ToeBase<CC_Base_L_Foot CC_Base_R_Thigh<CC_Base_Pelvis".split(),
+    *"CC_Base_R_Calf<CC_Base_R_Thigh CC_Base_R_Foot<CC_Base_R_Calf CC_Base_R_ToeBase<CC_Base_R_Foot".split(),
+    *"CC_Base_Waist<CC_Base_Hip CC_Base_Spine01<CC_Base_Waist CC_Base_Spine02<CC_Base_Spine01".split(),
+    *"CC_Base_NeckTwist01<CC_Base_Spine02 CC_Base_NeckTwist02<CC_Base_NeckTwist01".split(),
+    *"CC_Base_Head<CC_Base_NeckTwist02 CC_Base_R_Eye<CC_Base_Head CC_Base_L_Eye<CC_Base_Head".split(),
+    *"CC_Base_L_Clavicle<CC_Base_Spine02 CC_Base_L_Upperarm<CC_Base_L_Clavicle".split(),
+    *"CC_Base_L_Forearm<CC_Base_L_Upperarm CC_Base_L_Hand<CC_Base_L_Forearm".split(),
+    *"CC_Base_R_Clavicle<CC_Base_Spine02 CC_Base_R_Upperarm<CC_Base_R_Clavicle".split(),
+    *"CC_Base_R_Forearm<CC_Base_R_Upperarm CC_Base_R_Hand<CC_Base_R_Forearm".split(),
+    left="_L_", right="_R_",
+)  # fmt: skip
+
+SKELETONS = {s.name: s for s in (H36M17, H36M32, COCO17, HALPE26, BODY25, MEDIAPIPE33, CMU, BANDAI, CC)}
+
+
+def get_skeleton(skeleton: str | Skeleton) -> Skeleton:
+    """The skeleton of that name (a Skeleton passes through); SkeletonError lists the known names."""
+    if isinstance(skeleton, Skeleton):
+        return skeleton
+    try:
+        return SKELETONS[skeleton]
+    except KeyError:
+        raise SkeletonError(f"unknown skeleton {skeleton!r}; known: {', '.join(SKELETONS)}") from None
+
+
+class _Origin(NamedTuple):
+    """Where one h36m17 joint comes from: a weighted sum of source joints."""
+
+    weights: dict[str, float]
+    approximated: bool = False
+
+
+def _exact(joint: str) -> _Origin:
+    return _Origin({joint: 1.0})
+
+
+def _middle(a: str, b: str, approximated: bool = False) -> _Origin:
+    return _Origin({a: 0.5, b: 0.5}, approximated)
+
+
+def _limbs(pattern: str, left: str, right: str, **names: str) -> dict[str, _Origin]:
+    """Both sides of the limb joints: h36m17 name -> source name, `pattern` holding {side} and {joint}."""
+    return {
+        f"{side}_{ours}": _exact(pattern.format(side=word, joint=theirs))
+        for side, word in (("left", left), ("right", right))
+        for ours, theirs in names.items()
+    }
+
+
+_IMAGE_LIMBS = _limbs(
+    "{side}_{joint}", "left", "right",
+    hip="hip", knee="knee", foot="ankle", shoulder="shoulder", elbow="elbow", wrist="wrist",
+)  # fmt: skip
+_HIPS = {"left_hip": 0.5, "right_hip": 0.5}
+_SHOULDERS = {"left_shoulder": 0.5, "right_shoulder": 0.5}
+_FACE = {  # detectors that see a face but neither spine, neck nor the top of the head
+    "pelvis": _Origin(_HIPS),
+    "thorax": _Origin(_SHOULDERS, True),
+    "spine": _Origin({joint: 0.25 for joint in (*_HIPS, *_SHOULDERS)}, True),
+    "nose": _Origin(
+        {"nose": 0.5, "left_ear": 0.125, "right_ear": 0.125, "left_shoulder": 0.125, "right_shoulder": 0.125},
+        True,
+    ),
+    # the crown lies beyond the ears, 0.6 of the way from the shoulders to them again (own estimate)
+    "head": _Origin({"left_ear": 0.8, "right_ear": 0.8, "left_shoulder": -0.3, "right_shoulder": -0.3}, True),
+}
+
+# Motion capture: hips' middle as pelvis everywhere, so that the root means the same in every source.
+_CONVERSIONS: dict[str, dict[str, _Origin]] = {
+    "h36m32": {joint: _exact(joint) for joint in H36M17.joints},
+    "coco17": {**_IMAGE_LIMBS, **_FACE},
+    "mediapipe33": {**_IMAGE_LIMBS, **_FACE},
+    "halpe26": {
+        **_IMAGE_LIMBS, **_FACE,
+        "pelvis": _exact("hip"), "thorax": _exact("neck"), "spine": _middle("hip", "neck", True),
+        "head": _exact("head"), "nose": _Origin({"nose": 0.6, "neck": 0.4}, True),
+    },
+    "body25": {
+        **_IMAGE_LIMBS, **_FACE,
+        "pelvis": _exact("mid_hip"), "thorax": _exact("neck"), "spine": _middle("mid_hip", "neck", True),
+    },
+    "cmu": {
+        **_limbs("{side}{joint}", "l", "r", hip="hipjoint", knee="femur", foot="tibia", shoulder="clavicle", elbow="humerus"),
+        **{f"{side}_wrist": _Origin({f"{side[0]}radius": 0.4, f"{side[0]}wrist": 0.6}, True) for side in ("left", "right")},
+        "pelvis": _middle("lhipjoint", "rhipjoint"), "spine": _exact("lowerback"), "thorax": _exact("lowerneck"),
+        "nose": _exact("upperneck"), "head": _exact("head"),
+    },
+    "bandai": {
+        **_limbs("{joint}_{side}", "L", "R", hip="UpperLeg", knee="LowerLeg", foot="Foot",
+                 shoulder="UpperArm", elbow="LowerArm", wrist="Hand"),
+        "pelvis": _middle("UpperLeg_L", "UpperLeg_R"), "spine": _middle("Spine", "Chest", True), "thorax": _exact("Neck"),
+        "nose": _exact("Nose"), "head": _exact("HeadTop"),
+    },
+    "cc": {
+        **_limbs("CC_Base_{side}_{joint}", "L", "R", hip="Thigh", knee="Calf", foot="Foot",
+                 shoulder="Upperarm", elbow="Forearm", wrist="Hand"),
+        "pelvis": _middle("CC_Base_L_Thigh", "CC_Base_R_Thigh"),
+        "spine": _middle("CC_Base_Spine01", "CC_Base_Spine02", True), "thorax": _exact("CC_Base_NeckTwist01"),
+        "nose": _Origin({"CC_Base_Head": 0.5, "CC_Base_L_Eye": 0.25, "CC_Base_R_Eye": 0.25}, True),
+        # eyes sit half way up the head: the crown is the eyes again beyond the head joint
+        "head": _Origin({"CC_Base_L_Eye": 1.0, "CC_Base_R_Eye": 1.0, "CC_Base_Head": -1.0}, True),
+    },
+}  # fmt: skip
+
+
+@lru_cache(maxsize=64)
+def _plan(source: Skeleton, target: Skeleton) -> tuple[np.ndarray, np.ndarray, dict[str, str]]:
+    """Gather indices (J, K), weights (J, K) and provenance texts of a conversion."""
+    if target != H36M17:
+        raise SkeletonError(f"no conversion to {target.name!r}; conversions lead to 'h36m17'")
+    origins = _CONVERSIONS.get(source.name) or next(
+        (table for table in _CONVERSIONS.values() if _covers(table, source)), None
+    )
+    if origins is None or not _covers(origins, source):
+        raise SkeletonError(
+            f"no conversion from skeleton {source.name!r} ({len(source)} joints: {', '.join(source.joints[:6])}...) to "
+            f"'h36m17'; known sources: {', '.join(_CONVERSIONS)}. Build an array in h36m17 order yourself."
+        )
+    width = max(len(origin.weights) for origin in origins.values())
+    index = np.zeros((len(target), width), dtype=np.int64)
+    weight = np.zeros((len(target), width), dtype=np.float64)
+    texts = {}
+    for row, joint in enumerate(target.joints):
+        names, values = zip(*origins[joint].weights.items(), strict=True)
+        used = source.indices(list(names))
+        index[row] = used + used[:1] * (width - len(used))  # pad with a joint already used: NaN stays local
+        weight[row, : len(used)] = values
+        texts[joint] = _describe(origins[joint])
+    return index, weight, texts
+
+
+def _covers(origins: dict[str, _Origin], source: Skeleton) -> bool:
+    return all(name in source.joints for origin in origins.values() for name in origin.weights)
+
+
+def _describe(origin: _Origin) -> str:
+    names = list(origin.weights)
+    if len(names) == 1:
+        text = names[0]
+    elif len(set(origin.weights.values())) == 1 and len(names) == 2 and sum(origin.weights.values()) == 1:
+        text = f"midpoint of {names[0]} and {names[1]}"
+    elif len(set(origin.weights.values())) == 1:
+        text = f"mean of {', '.join(names)}"
+    else:
+        text = " ".join(f"{value:+g} {name}" for name, value in origin.weights.items())
+    return text + (", approximated" if origin.approximated else "")
+
+
+def convert(points, source: str | Skeleton, target: str | Skeleton = "h36m17"):
+    """Convert poses from one skeleton to another by joint name.
+
+    Args:
+        points: (..., J_source, C) array or tensor, any unit and frame; NaN where missing.
+        source, target: skeletons or their names. A skeleton with all the joints of a known one (a motion file
+            with fingers, say) converts like it.
+    Returns:
+        (..., J_target, C), same type, unit and frame; a joint is NaN if any joint it is made of is.
+    Raises:
+        SkeletonError: for an unknown conversion or a wrong number of joints.
+    Source: own; `provenance` says how each joint is made.
+    """
+    source, target = get_skeleton(source), get_skeleton(target)
+    if points.shape[-2] != len(source):
+        raise SkeletonError(
+            f"points have {points.shape[-2]} joints, skeleton {source.name!r} has {len(source)}; name the right skeleton"
+        )
+    if source.joints == target.joints:
+        return points
+    index, weight, _ = _plan(source, target)
+    if isinstance(points, torch.Tensor):
+        gathered = points[..., torch.as_tensor(index, device=points.device), :]  # (..., J, K, C)
+        return (gathered * torch.as_tensor(weight, dtype=points.dtype, device=points.device)[..., None]).sum(
+            -2
+        )
+    return (points[..., index, :] * weight.astype(points.dtype)[..., None]).sum(
+        -2
+    )  # (..., J, K, C) -> (..., J, C)
+
+
+def convert_confidence(confidence, source: str | Skeleton, target: str | Skeleton = "h36m17"):
+    """Confidence of converted joints: the least of the joints each is made of.
+
+    Args:
+        confidence: (..., J_source) array or tensor.
+    Returns:
+        (..., J_target), same type.
+    """
+    source, target = get_skeleton(source), get_skeleton(target)
+    if source.joints == target.joints:
+        return confidence
+    index = _plan(source, target)[0]
+    if isinstance(confidence, torch.Tensor):
+        return confidence[..., torch.as_tensor(index, device=confidence.device)].amin(-1)
+    return confidence[..., index].min(-1)
+
+
+def provenance(source: str | Skeleton, target: str | Skeleton = "h36m17") -> dict[str, str]:
+    """Where each target joint comes from, in words: {"spine": "midpoint of hip and neck, approximated", ...}."""
+    source, target = get_skeleton(source), get_skeleton(target)
+    if source.joints == target.joints:
+        return {joint: joint for joint in target.joints}
+    return dict(_plan(source, target)[2])
+
+
+def flip(points, skeleton: str | Skeleton = H36M17):
+    """Mirror poses: negate x AND swap left with right joints, so that a right-handed wave becomes a left-handed one.
+
+    Args:
+        points: (..., J, C) array or tensor whose first channel is x about the mirror line x = 0 (screen
+            coordinates, or the camera frame); other channels pass through.
+    Returns:
+        (..., J, C), a new array of the same type. Twice is the identity.
+    Source: the flip augmentation of Pavllo et al. 2019, section 6.1 ("test-time augmentation").
+    """
+    order = list(get_skeleton(skeleton).mirror)
+    if isinstance(points, torch.Tensor):
+        mirrored = points[..., order, :].clone()
+    else:
+        mirrored = np.array(points[..., order, :])
+    mirrored[..., 0] *= -1
+    return mirrored

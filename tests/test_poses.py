@@ -1,0 +1,138 @@
+"""Poses refuse what cannot be, and change frame, rate and skeleton without losing anything."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mocap3d.camera import h36m_cameras
+from mocap3d.data.dataset import DatasetError, PoseDataset, film, load_dataset
+from mocap3d.poses import Clip, Pose2D, Pose3D, PoseError
+
+
+def body(seed=0, frames=12, fps=50.0):
+    rng = np.random.default_rng(seed)
+    points = (
+        rng.normal(scale=0.3, size=(1, 17, 3))
+        + rng.normal(scale=0.01, size=(frames, 17, 3)).cumsum(0)
+        + [0, 0, 1]
+    )
+    return Pose3D(points, fps=fps)
+
+
+def test_frames_of_reference_round_trip():
+    pose, camera = body(), h36m_cameras("S9")[2]
+    there = pose.in_camera(camera)
+    np.testing.assert_allclose(there.in_world(camera).points, pose.points, atol=2e-6)
+    relative = there.root_relative().in_world(camera)
+    np.testing.assert_allclose(relative.points, pose.root_relative().points, atol=2e-6)
+    np.testing.assert_allclose(pose.project(camera).points, there.project(camera).points)
+    with pytest.raises(PoseError, match="camera frame"):
+        there.in_camera(camera)
+    with pytest.raises(PoseError, match="relative"):
+        there.root_relative().project(camera)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.integers(1, 90),
+    st.sampled_from([10.0, 25.0, 30.0, 50.0, 60.0, 120.0]),
+    st.sampled_from([10.0, 25.0, 50.0, 60.0]),
+)
+def test_resampling_keeps_time_and_straight_lines(frames, fps, wanted):
+    time = np.arange(frames) / fps
+    line = np.ones((frames, 17, 3)) * [0, 0, 1] + time[:, None, None] * [0.5, -0.2, 0.1]
+    again = Pose3D(line, fps=fps).resample(wanted)
+    at = np.arange(len(again)) / wanted
+    assert at[-1] <= time[-1] + 1e-6 < at[-1] + 1 / wanted
+    np.testing.assert_allclose(again.points[:, 0], [0, 0, 1] + at[:, None] * [0.5, -0.2, 0.1], atol=1e-5)
+    assert again.fps == wanted
+
+
+def test_resampling_does_not_spread_gaps_onto_frames_that_exist():
+    points = np.ones((5, 17, 3))
+    points[2, 4] = np.nan
+    again = Pose3D(points, fps=25).resample(50).points
+    assert np.isnan(again[:, 4]).all(-1).tolist() == [
+        False,
+        False,
+        False,
+        True,
+        True,
+        True,
+        False,
+        False,
+        False,
+    ]
+
+
+def test_missing_joints_have_no_confidence():
+    points = np.ones((2, 17, 2))
+    points[0, 3] = np.nan
+    assert Pose2D(points).confidence[0, 3] == 0
+    assert Pose2D(points, np.ones((2, 17))).confidence[0, 3] == 0
+    assert Pose2D(points).confidence.sum() == 33
+
+
+@pytest.mark.parametrize(
+    "make, word",
+    [
+        (lambda: Pose3D(np.zeros((3, 16, 3))), "17"),
+        (lambda: Pose3D(np.zeros((0, 17, 3))), "no frames"),
+        (lambda: Pose3D(np.zeros((3, 17, 3)) + np.arange(17)[:, None] * 100), "millimetres"),
+        (lambda: Pose3D(np.full((3, 17, 3), np.inf)), "NaN"),
+        (lambda: Pose3D(np.zeros((3, 17, 3)), fps=0), "fps"),
+        (lambda: Pose3D(np.zeros((3, 17, 3)), frame="sky"), "frame"),
+        (lambda: Pose3D(np.zeros((3, 17, 3)), root="lost"), "root"),
+        (lambda: Pose3D(np.array([["a"]])), "dtype"),
+        (lambda: Pose2D(np.zeros((3, 17, 3))), "shape"),
+        (lambda: Pose2D(np.zeros((3, 17, 2)), np.ones((3, 16))), "confidence"),
+        (lambda: Pose2D(np.zeros((3, 17, 2)), np.full((3, 17), 1.5)), "0, 1"),
+        (lambda: Pose2D(np.zeros((3, 17, 2)), image_size=(0, 5)), "image_size"),
+    ],
+)
+def test_impossible_poses_are_refused(make, word):
+    with pytest.raises(PoseError, match=word):
+        make()
+
+
+def clips(split="train", **labels):
+    return film(
+        body(),
+        h36m_cameras("S1"),
+        **{**dict(subject="S1", action="Waving", take="a", source="made"), **labels},
+        split=split,
+    )
+
+
+def test_film_gives_four_views_of_one_take():
+    views = clips()
+    assert [view.camera.name for view in views] == ["54138969", "55011271", "58860488", "60457274"]
+    for view in views:
+        np.testing.assert_allclose(view.pose3d.in_world(view.camera).points, body().points, atol=2e-6)
+        np.testing.assert_allclose(view.pose2d.points, view.camera.project(view.pose3d.points), atol=1e-3)
+
+
+def test_clips_that_do_not_belong_together_are_refused():
+    view = clips()[0]
+    for change, word in (
+        (view.pose3d.slice(0, 3), "2D frames"),
+        (body(), "world frame"),
+        (view.pose3d.resample(25).slice(0, 6), "frames"),
+    ):
+        with pytest.raises(PoseError, match=word):
+            Clip("S1", "Waving", view.camera, view.pose2d, change, "a")
+
+
+def test_selecting_clips():
+    dataset = PoseDataset("mine", tuple(clips() + clips("test", take="b", action="Eating", source="other")))
+    assert (len(dataset.train), len(dataset.test), len(dataset.check)) == (4, 4, 0)
+    assert dataset.select(action="Eating", camera="55011271").takes == ("b",)
+    assert dataset.select(action=["Eating", "Waving"]).frames == 8 * 12
+    assert "other" in repr(dataset) and dataset.test.sources == ("other",)
+    with pytest.raises(DatasetError, match="Waving"):
+        dataset.select(action="Flying")
+    with pytest.raises(DatasetError, match="label"):
+        dataset.select(colour="red")
+    with pytest.raises(DatasetError, match="synthetic"):
+        load_dataset("h37m")
