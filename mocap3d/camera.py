@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -54,15 +54,6 @@ def rotate(q, vectors):
     q = np.asarray(q, dtype=np.result_type(vectors, np.float32))
     uv = np.cross(q[..., 1:], vectors)
     return vectors + 2 * (q[..., :1] * uv + np.cross(q[..., 1:], uv))
-
-
-def inverse_rotate(q, vectors):
-    """Rotate vectors by the inverse of unit quaternions (see `rotate`)."""
-    q = q if isinstance(q, torch.Tensor) else np.asarray(q)
-    sign = np.array([1.0, -1.0, -1.0, -1.0], dtype=np.float32)
-    return rotate(
-        q * (torch.as_tensor(sign, device=q.device) if isinstance(q, torch.Tensor) else sign), vectors
-    )
 
 
 def rotation_matrix(q) -> np.ndarray:
@@ -133,16 +124,14 @@ def project(points, focal, centre, distortion=None, model: str = "videopose3d"):
 
 def _distort(xy, distortion, model: str):
     """Ideal normalised coordinates (..., 2) -> where the lens puts them."""
-    k1, k2, k3 = (distortion[..., i : i + 1] for i in range(3))
-    pair = distortion[..., 3:5]
-    r2 = (xy**2).sum(-1, keepdims=True) if isinstance(xy, np.ndarray) else (xy**2).sum(-1, keepdim=True)
-    radial = 1 + r2 * (k1 + r2 * (k2 + r2 * k3))
-    if model == "videopose3d":
-        cross = (pair * xy).sum(-1)[..., None]
-        return xy * (radial + cross) + pair * r2
-    swapped = pair[..., [1, 0]]  # OpenCV: p1 goes with y, p2 with x
-    cross = 2 * (swapped * xy).sum(-1)[..., None]
-    return xy * (radial + cross) + swapped * r2
+    k1, k2, k3, a, b = (distortion[..., i] for i in range(5))
+    x, y = xy[..., 0], xy[..., 1]
+    if model == "opencv":
+        a, b = b, a  # p1 goes with y, p2 with x
+    r2 = x * x + y * y
+    cross = a * x + b * y
+    factor = 1 + r2 * (k1 + r2 * (k2 + r2 * k3)) + (cross if model == "videopose3d" else 2 * cross)
+    return _library(xy).stack((x * factor + a * r2, y * factor + b * r2), -1)
 
 
 def pixels_to_screen(pixels, width: float, height: float):
@@ -235,17 +224,25 @@ class Camera:
 
     def world_to_camera(self, points):
         """(..., 3) world metres -> (..., 3) camera-frame metres. Array or tensor."""
-        return inverse_rotate(
-            self._like(self.rotation, points), points - self._like(self.translation, points)
-        )
+        return self._turn(points - self._like(self.translation, points), inverse=True)
 
     def camera_to_world(self, points):
         """(..., 3) camera-frame metres -> (..., 3) world metres."""
-        return rotate(self._like(self.rotation, points), points) + self._like(self.translation, points)
+        return self._turn(points) + self._like(self.translation, points)
 
     def camera_to_world_direction(self, vectors):
         """(..., 3) directions or root-relative poses: turned into world axes, not moved."""
-        return rotate(self._like(self.rotation, vectors), vectors)
+        return self._turn(vectors)
+
+    def _turn(self, vectors, inverse: bool = False):
+        """Camera axes -> world axes, or back: one matrix product over all points at once."""
+        matrix = self._like(self._axes if inverse else self._axes.T, vectors)
+        vectors = vectors if isinstance(vectors, torch.Tensor) else np.asarray(vectors)
+        return (vectors.reshape(-1, 3) @ matrix).reshape(vectors.shape)
+
+    @cached_property
+    def _axes(self) -> np.ndarray:
+        return rotation_matrix(self.rotation)
 
     def project(self, points):
         """(..., 3) camera-frame metres -> (..., 2) pixels, lens included (see `project`)."""

@@ -16,7 +16,7 @@ from mocap3d.skeleton import H36M17, Skeleton, convert, convert_confidence, get_
 
 FRAMES = ("world", "camera")
 ROOTS = ("absolute", "relative", "floor-glued", "estimated")
-LONGEST_BODY = 20.0  # metres between two joints of one person, beyond which the unit cannot be metres
+REACH = 10.0  # metres along an axis from the first joint of a person, beyond which the unit cannot be metres
 
 
 class PoseError(ValueError):
@@ -29,11 +29,12 @@ def _points(points, skeleton: Skeleton, channels: int, what: str) -> np.ndarray:
         raise PoseError(f"{what}.points have dtype {array.dtype}; give floating point numbers")
     if array.ndim != 3 or array.shape[1:] != (len(skeleton), channels):
         raise PoseError(
-            f"{what}.points have shape {array.shape}; skeleton {skeleton.name!r} needs (frames, {len(skeleton)}, {channels})"
+            f"{what}.points have shape {array.shape}; skeleton {skeleton.name!r} needs "
+            f"(frames, {len(skeleton)}, {channels})"
         )
     if len(array) == 0:
         raise PoseError(f"{what}.points hold no frames; a pose needs at least one")
-    if np.isinf(array).any():
+    if not np.isfinite(array).all() and np.isinf(array).any():
         raise PoseError(f"{what}.points hold infinite values; mark missing joints with NaN")
     return np.ascontiguousarray(array, dtype=np.float32)
 
@@ -82,7 +83,7 @@ class Pose2D:
         put("skeleton", get_skeleton(self.skeleton))
         put("points", _points(self.points, self.skeleton, 2, "Pose2D"))
         put("fps", _rate(self.fps, "Pose2D"))
-        present = np.isfinite(self.points).all(-1)
+        present = np.isfinite(self.points[..., 0] + self.points[..., 1])
         confidence = present if self.confidence is None else np.asarray(self.confidence)
         if confidence.shape != present.shape:
             raise PoseError(
@@ -106,7 +107,8 @@ class Pose2D:
         return len(self.points)
 
     def __repr__(self) -> str:
-        return f"Pose2D({len(self)} frames x {len(self.skeleton)} joints {self.skeleton.name}, {self.fps:g} fps, {self.image_size[0]}x{self.image_size[1]} px)"
+        size = f"{len(self)} frames x {len(self.skeleton)} joints {self.skeleton.name}"
+        return f"Pose2D({size}, {self.fps:g} fps, {self.image_size[0]}x{self.image_size[1]} px)"
 
     @property
     def seconds(self) -> float:
@@ -162,20 +164,19 @@ class Pose3D:
             raise PoseError(f"Pose3D.frame is {self.frame!r}; give one of {', '.join(FRAMES)}")
         if self.root not in ROOTS:
             raise PoseError(f"Pose3D.root is {self.root!r}; give one of {', '.join(ROOTS)}")
-        if np.isfinite(self.points).any():
-            low, high = np.nanmin(self.points, axis=1), np.nanmax(self.points, axis=1)  # (T, 3)
-            size = float(np.nanmax(np.where(np.isfinite(high - low), high - low, 0)))
-            if size > LONGEST_BODY:
-                raise PoseError(
-                    f"Pose3D.points span {size:.0f} within one body; points are metres: divide millimetres by 1000, "
-                    "centimetres by 100"
-                )
+        reach = float(np.fmax.reduce(np.abs(self.points - self.points[:, :1]), axis=None))
+        if reach > REACH:
+            raise PoseError(
+                f"Pose3D.points reach {reach:.0f} from the first joint; points are metres: divide millimetres by 1000, "
+                "centimetres by 100"
+            )
 
     def __len__(self) -> int:
         return len(self.points)
 
     def __repr__(self) -> str:
-        return f"Pose3D({len(self)} frames x {len(self.skeleton)} joints {self.skeleton.name}, metres, {self.fps:g} fps, {self.frame} frame, root {self.root})"
+        size = f"{len(self)} frames x {len(self.skeleton)} joints {self.skeleton.name}"
+        return f"Pose3D({size}, metres, {self.fps:g} fps, {self.frame} frame, root {self.root})"
 
     @property
     def seconds(self) -> float:
@@ -280,4 +281,5 @@ class Clip:
         return len(self.pose2d)
 
     def __repr__(self) -> str:
-        return f"Clip({self.take}: {self.subject} {self.action}, camera {self.camera.name}, {len(self)} frames, {self.split})"
+        what = f"{self.take}: {self.subject} {self.action}"
+        return f"Clip({what}, camera {self.camera.name}, {len(self)} frames, {self.split})"

@@ -118,7 +118,8 @@ H36M32 = _tree(
     "h36m32",
     *"pelvis right_hip<pelvis right_knee<right_hip right_foot<right_knee".split(),
     *"right_toe_base<right_foot right_toe_end<right_toe_base".split(),
-    *"left_hip<pelvis left_knee<left_hip left_foot<left_knee left_toe_base<left_foot left_toe_end<left_toe_base".split(),
+    *"left_hip<pelvis left_knee<left_hip left_foot<left_knee".split(),
+    *"left_toe_base<left_foot left_toe_end<left_toe_base".split(),
     *"spine_base<pelvis spine<spine_base thorax<spine nose<thorax head<nose".split(),
     *"left_collar<spine left_shoulder<left_collar left_elbow<left_shoulder left_wrist<left_elbow".split(),
     *"left_thumb<left_wrist left_thumb_end<left_thumb left_hand<left_wrist left_hand_end<left_hand".split(),
@@ -279,15 +280,18 @@ _CONVERSIONS: dict[str, dict[str, _Origin]] = {
         "pelvis": _exact("mid_hip"), "thorax": _exact("neck"), "spine": _middle("mid_hip", "neck", True),
     },
     "cmu": {
-        **_limbs("{side}{joint}", "l", "r", hip="hipjoint", knee="femur", foot="tibia", shoulder="clavicle", elbow="humerus"),
-        **{f"{side}_wrist": _Origin({f"{side[0]}radius": 0.4, f"{side[0]}wrist": 0.6}, True) for side in ("left", "right")},
+        **_limbs("{side}{joint}", "l", "r", hip="hipjoint", knee="femur", foot="tibia",
+                 shoulder="clavicle", elbow="humerus"),
+        **{f"{side}_wrist": _Origin({f"{side[0]}radius": 0.4, f"{side[0]}wrist": 0.6}, True)
+           for side in ("left", "right")},
         "pelvis": _middle("lhipjoint", "rhipjoint"), "spine": _exact("lowerback"), "thorax": _exact("lowerneck"),
         "nose": _exact("upperneck"), "head": _exact("head"),
     },
     "bandai": {
         **_limbs("{joint}_{side}", "L", "R", hip="UpperLeg", knee="LowerLeg", foot="Foot",
                  shoulder="UpperArm", elbow="LowerArm", wrist="Hand"),
-        "pelvis": _middle("UpperLeg_L", "UpperLeg_R"), "spine": _middle("Spine", "Chest", True), "thorax": _exact("Neck"),
+        "pelvis": _middle("UpperLeg_L", "UpperLeg_R"), "spine": _middle("Spine", "Chest", True),
+        "thorax": _exact("Neck"),
         "nose": _exact("Nose"), "head": _exact("HeadTop"),
     },
     "cc": {
@@ -361,7 +365,8 @@ def convert(points, source: str | Skeleton, target: str | Skeleton = "h36m17"):
     source, target = get_skeleton(source), get_skeleton(target)
     if points.shape[-2] != len(source):
         raise SkeletonError(
-            f"points have {points.shape[-2]} joints, skeleton {source.name!r} has {len(source)}; name the right skeleton"
+            f"points have {points.shape[-2]} joints, skeleton {source.name!r} has {len(source)}; "
+            "name the right skeleton"
         )
     if source.joints == target.joints:
         return points

@@ -1,0 +1,80 @@
+"""Built data sets on disk: keyed, checksummed, written in one step; whatever is damaged is built again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from mocap3d.files import write_whole
+
+Built = tuple[np.ndarray, list[dict], list[str]]
+
+
+def cache_folder() -> Path:
+    """MOCAP3D_CACHE, or mocap3d's folder in the user's cache."""
+    if folder := os.environ.get("MOCAP3D_CACHE"):
+        return Path(folder).expanduser()
+    if sys.platform == "win32":
+        base = Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local"))
+    else:
+        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return base / "mocap3d"
+
+
+def cached(name: str, key: object, build: Callable[[], Built], folder: str | Path | None = None) -> Built:
+    """What `build` returns, from disk if it was built before from the same key.
+
+    Args:
+        name: of the file.
+        key: anything JSON can hold; a different key is a different file.
+        build: makes (points (N, J, 3) float32, labels of each piece, notes).
+        folder: where; `cache_folder()` by default. If it cannot be written, the result is just not kept.
+    Returns:
+        what `build` returned, now or then.
+    """
+    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
+    path = Path(folder or cache_folder()) / f"{name}-{digest}.npz"
+    if (found := _read(path)) is not None:
+        return found
+    points, pieces, notes = build()
+    text = json.dumps({"pieces": pieces, "notes": notes})
+    try:
+        write_whole(path, lambda part: _write(part, points, text))
+    except OSError as error:
+        print(
+            f"mocap3d: the built data could not be kept in {path.parent} ({error}); "
+            "set MOCAP3D_CACHE to a folder that can be written"
+        )
+    return points, pieces, notes
+
+
+def _checksum(points: np.ndarray, text: str) -> str:
+    key = hashlib.sha256(text.encode()).digest()
+    return hashlib.blake2b(np.ascontiguousarray(points).data, digest_size=16, key=key).hexdigest()
+
+
+def _write(path: Path, points: np.ndarray, text: str) -> None:
+    with open(path, "wb") as file:
+        np.savez(file, points=points, text=np.array(text), checksum=np.array(_checksum(points, text)))
+
+
+def _read(path: Path) -> Built | None:
+    """The cached result, or None if it is absent or damaged in any way."""
+    try:
+        with (
+            open(path, "rb") as handle,
+            np.load(handle, allow_pickle=False) as file,
+        ):  # numpy leaks what it opens
+            points, text, checksum = file["points"], str(file["text"]), str(file["checksum"])
+        if checksum != _checksum(points, text):
+            return None
+        labels = json.loads(text)
+        return points, labels["pieces"], labels["notes"]
+    except Exception:  # a damaged zip raises half a dozen kinds of error; all of them mean: build again
+        return None

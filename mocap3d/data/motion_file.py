@@ -1,0 +1,222 @@
+"""What every motion-file reader needs: the one error, bounded reading, Euler angles, forward kinematics.
+
+Files come from strangers: sizes are bounded before anything is allocated, nothing recurses, and every fault of a
+file leaves as a MotionFileError that says which file, which line and why.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from pathlib import Path
+
+import numpy as np
+
+from mocap3d.poses import Pose3D, PoseError
+from mocap3d.skeleton import Skeleton
+
+MAX_BYTES = 512 * 2**20  # 2,000 numbers a frame leave room for 20,000 frames; real files are under 10 MB
+MAX_HEADER = 16 * 2**20  # bytes of hierarchy or skeleton; real ones are 10 kB
+MAX_JOINTS = 4096
+MAX_POINTS = 100_000_000  # frames x joints, 1.2 GB of float32 positions
+MAX_VALUE = 1e7  # file units or degrees: beyond it float32 metres and angles mean nothing
+
+
+class MotionFileError(ValueError):
+    """A motion file that cannot be read.
+
+    Args:
+        file: the path as given.
+        line: line number from 1, or None where the fault is no line's (missing file, size).
+        reason: what is wrong and, where it helps, what to do.
+    """
+
+    def __init__(self, file: str | os.PathLike, line: int | None, reason: str) -> None:
+        super().__init__(str(file), line, reason)  # args rebuild the error when it crosses a process
+        self.file, self.line, self.reason = str(file), line, reason
+
+    def __str__(self) -> str:
+        return f"{self.file}, line {self.line}: {self.reason}" if self.line else f"{self.file}: {self.reason}"
+
+
+def excerpt(value: str | bytes) -> str:
+    """A piece of a file for a message: quoted, printable, at most 40 characters."""
+    if isinstance(value, bytes):
+        value = value[:44].decode("ascii", "backslashreplace")
+    return ascii(value if len(value) <= 40 else value[:37] + "...")
+
+
+def line_of(data: bytes, position: int) -> int:
+    """Line number, from 1, of a byte position."""
+    return data.count(b"\n", 0, position) + 1
+
+
+def read_text(path: str | os.PathLike, max_bytes: int = MAX_BYTES) -> bytes:
+    r"""Contents of a text file, with \n line ends and without a byte order mark.
+
+    Args:
+        path: a regular file (a folder, pipe or device is refused, so reading never blocks).
+        max_bytes: larger files are refused unread.
+    Raises:
+        MotionFileError: missing, unreadable, empty, too large, or binary.
+    """
+    try:
+        status = os.stat(path)
+        if not stat.S_ISREG(status.st_mode):
+            raise MotionFileError(
+                path, None, "not a file" + (" but a folder" if stat.S_ISDIR(status.st_mode) else "")
+            )
+        with open(path, "rb") as file:
+            data = file.read(min(status.st_size, max_bytes) + 1)  # the buffer is made before it is filled
+    except FileNotFoundError:
+        raise MotionFileError(path, None, "no such file") from None
+    except (OSError, ValueError) as error:
+        if isinstance(error, MotionFileError):
+            raise
+        raise MotionFileError(path, None, f"cannot be opened: {error}") from None
+    if len(data) > max_bytes:
+        raise MotionFileError(
+            path, None, f"larger than {max_bytes / 2**20:g} MiB; pass max_bytes= if it is meant to be"
+        )
+    if not data.strip():
+        raise MotionFileError(path, None, "the file is empty")
+    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        raise MotionFileError(path, 1, "the text is UTF-16; save it as UTF-8")
+    data = data.removeprefix(b"\xef\xbb\xbf")
+    if b"\r" in data:
+        data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    if b"\0" in data:
+        raise MotionFileError(path, line_of(data, data.index(b"\0")), "binary data, not text")
+    return data
+
+
+def decode(path: str | os.PathLike, data: bytes) -> str:
+    """UTF-8 text; MotionFileError names the first line that is not."""
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise MotionFileError(
+            path, line_of(data, error.start), "not UTF-8 text; save the file as UTF-8"
+        ) from None
+
+
+def to_number(path: str | os.PathLike, line: int, word: str | bytes, what: str) -> float:
+    """A finite number of believable size; MotionFileError otherwise."""
+    try:
+        value = float(word)
+    except ValueError:
+        value = None
+    if value is None or b"_"[0] in (word.encode() if isinstance(word, str) else word):
+        raise MotionFileError(path, line, f"{what} is {excerpt(word)}, not a number")
+    if not abs(value) <= MAX_VALUE:  # also catches NaN
+        raise MotionFileError(
+            path, line, f"{what} is {excerpt(word)}; numbers must be finite and within {MAX_VALUE:g}"
+        )
+    return value
+
+
+def check_size(path: str | os.PathLike, frames: int, joints: int) -> None:
+    """Refuse a motion whose positions would not fit in memory."""
+    if frames * joints > MAX_POINTS:
+        raise MotionFileError(
+            path,
+            None,
+            f"{frames} frames of {joints} joints exceed {MAX_POINTS} joint positions; cut the file into parts",
+        )
+
+
+def side_pairs(joints: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Left joints and their right counterparts, guessed from names: LeftArm, Hand_L, CC_L_Thigh, LThigh, lfemur.
+
+    A joint counts only if its mirrored name exists too; where nothing matches both tuples are empty.
+    """
+    rules = (
+        (r"left", lambda m: "right" if m[0].islower() else "RIGHT" if m[0].isupper() else "Right"),
+        (r"(?<![A-Za-z])[Ll](?![A-Za-z])", lambda m: "R" if m[0] == "L" else "r"),
+        (r"^l(?=[a-z])", lambda m: "r"),
+        (r"(?<![A-Za-z])L(?=[A-Z][a-z])", lambda m: "R"),
+    )
+    present, pairs = set(joints), []
+    for joint in joints:
+        for pattern, swap in rules:
+            other = re.sub(pattern, swap, joint, flags=re.IGNORECASE if pattern == "left" else 0)
+            if other != joint and other in present:
+                pairs.append((joint, other))
+                break
+    return tuple(left for left, _ in pairs), tuple(right for _, right in pairs)
+
+
+def euler_matrices(angles: np.ndarray, axes: str) -> np.ndarray:
+    """Rotation matrices of intrinsic Euler angles: R = R_axes[0](angles[0]) @ R_axes[1](angles[1]) @ ...
+
+    Args:
+        angles: (..., K) radians.
+        axes: K letters of x, y, z, any order, any number; none gives the identity.
+    Returns:
+        (..., 3, 3) float64, determinant +1.
+    Source: own (each factor mixes two columns, so no matrix is multiplied).
+    """
+    matrix = np.zeros((*angles.shape[:-1], 3, 3))
+    matrix[..., range(3), range(3)] = 1.0
+    for k, axis in enumerate(axes):
+        a = ("xyz".index(axis) + 1) % 3
+        b = (a + 1) % 3
+        cos, sin = np.cos(angles[..., k, None]), np.sin(angles[..., k, None])
+        column_a, column_b = matrix[..., :, a].copy(), matrix[..., :, b].copy()
+        matrix[..., :, a] = cos * column_a + sin * column_b
+        matrix[..., :, b] = cos * column_b - sin * column_a
+    return matrix
+
+
+def forward_kinematics(
+    parents: tuple[int, ...], rotations: np.ndarray, translations: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Joint positions and orientations from those relative to each parent.
+
+    Args:
+        parents: J parent indices, -1 for a root; every parent stands before its children.
+        rotations: (T, J, 3, 3) or (1, J, 3, 3), child to parent frame.
+        translations: (T, J, 3) or (1, J, 3), joint in its parent's frame, any unit.
+    Returns:
+        positions (T, J, 3), orientations (T, J, 3, 3) in the frame of the roots, float64.
+    Source: own.
+    """
+    frames = max(len(rotations), len(translations))
+    positions = np.empty((frames, len(parents), 3))
+    orientations = np.empty((frames, len(parents), 3, 3))
+    for joint, parent in enumerate(parents):
+        if parent < 0:
+            positions[:, joint], orientations[:, joint] = translations[:, joint], rotations[:, joint]
+            continue
+        turn = orientations[:, parent]  # (T, 3, 3)
+        orientations[:, joint] = turn @ rotations[:, joint]
+        positions[:, joint] = positions[:, parent] + (turn @ translations[:, joint, :, None])[..., 0]
+    return positions, orientations
+
+
+def to_z_up(points: np.ndarray, up: str) -> np.ndarray:
+    """Turn file axes into the world frame, z up: for up="y" (x, y, z) -> (x, -z, y), determinant +1; "z" is kept.
+
+    Args:
+        points: (..., 3), any unit.
+        up: "y" or "z", the file's vertical axis.
+    """
+    if up not in ("y", "z"):
+        raise ValueError(f'up={up!r}: the vertical axis of the file is "y" or "z"')
+    return points if up == "z" else np.stack([points[..., 0], -points[..., 2], points[..., 1]], axis=-1)
+
+
+def as_pose(path: str | os.PathLike, points: np.ndarray, skeleton: Skeleton, fps: float) -> Pose3D:
+    """World pose of a file; what Pose3D refuses is the file's fault or its scale's."""
+    try:
+        return Pose3D(points, skeleton, fps, "world", "absolute")
+    except PoseError as error:
+        raise MotionFileError(
+            path, None, f"{error} (is the file's unit the one that was asked for?)"
+        ) from None
+
+
+def stem(path: str | os.PathLike) -> str:
+    """File name without folder and suffix, to name a skeleton by."""
+    return Path(path).stem

@@ -1,0 +1,320 @@
+"""Open motion capture (CMU, Bandai-Namco) as a data set shaped like Human3.6M.
+
+Every take becomes h36m17 at 50 fps in metres, stands on the floor of the Human3.6M capture area, turned by a seeded
+angle, and is filmed by the four calibrated cameras of one Human3.6M subject: training takes by those of S1, S5, S6,
+S7 and S8, all others by those of S9 and S11.
+
+The split is fixed, and has no leaks that we know of:
+
+    test   cmu-asfamc-02   walk, run, jump, swordplay, washing: the headline
+    test   cmu-cc-007      walks, another skeleton
+    test   bandai-held-out whole contents in every style: dance, kick, punch, slash, guide, call, respond
+    train  bandai          the remaining contents
+    train  cmu-asfamc-01   playground: climbing, jumping, swinging
+    train  cmu-cc-005      modern dance
+    check  cmu-cc-001, cmu-cc-002: the SAME captures as ASF/AMC 01 and 02 in another format. Never train on them.
+
+Takes of one Bandai content and style differ by 10 to 15 mm, so takes are never split by number. The CMU tests are
+minutes of motion of one or two people: differences between models are compared pairwise on the same clips, and say
+nothing about populations.
+
+A take is cut, never bent, to fit: frames around marker pops are dropped, and where a walk leaves the area that all
+four cameras see, it is cut there and the next piece is placed anew. Nothing is shrunk or looped. `PoseDataset.notes`
+reports what was cut.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from mocap3d.camera import Camera, h36m_cameras
+from mocap3d.data.asf_amc import read_amc
+from mocap3d.data.bvh import read_bvh
+from mocap3d.data.cache import cached
+from mocap3d.data.dataset import DatasetError, PoseDataset, film
+from mocap3d.poses import Pose3D
+
+FPS = 50.0
+VERSION = 1  # part of the cache key: raise it when anything below changes what comes out
+TRAIN_SUBJECTS = ("S1", "S5", "S6", "S7", "S8")
+TEST_SUBJECTS = ("S9", "S11")
+HELD_OUT_CONTENTS = ("dance", "kick", "punch", "slash", "guide", "call", "respond")
+POP_SPEED = 12.0  # m/s; a sprinting foot or a punching wrist stays below, a marker that jumps does not
+POP_MARGIN, POP_GAP = 0.05, 0.5  # seconds dropped around a pop; pops nearer than the gap are one
+SHORTEST = 0.5  # seconds; shorter pieces are dropped
+TURNS = 4  # angles tried for each piece; the one that keeps it whole the longest wins
+IMAGE_MARGIN = 4.0  # pixels every joint keeps from the image border
+
+CMU_LICENCE = "CMU Graphics Lab Motion Capture Database: free for all uses, not to be resold"
+BANDAI_LICENCE = "Bandai-Namco-Research-Motiondataset: CC BY-NC 4.0"
+# Neither BVH has a nose or a top of the head; both sit fixed in the head joint's frame (x up, y forward), in cm.
+BANDAI_MARKERS = {"Nose": ("Head", (5.0, 4.0, 0.0)), "HeadTop": ("Head", (16.0, 3.0, 0.0))}
+
+_CMU_ACTIONS = {
+    "02": ("walk", "walk", "run", "jump", "punch", "bend", "swordplay", "swordplay", "swordplay", "wash"),
+    "01": ("playground",) * 14, "05": ("dance",) * 20, "07": ("walk",) * 12,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class MotionSource:
+    """One group of motion files: where they lie, who moves, what they may be used for."""
+
+    name: str
+    split: str
+    folder: str
+    performer: str
+    licence: str
+
+
+SOURCES = (
+    MotionSource("cmu-asfamc-01", "train", "cmu/asfamc/01", "cmu-01", CMU_LICENCE),
+    MotionSource("cmu-cc-005", "train", "cmu/bvh_cc/005", "cmu-05", CMU_LICENCE),
+    MotionSource("bandai", "train", "bandai", "unknown, one of 3", BANDAI_LICENCE),
+    MotionSource("cmu-asfamc-02", "test", "cmu/asfamc/02", "cmu-02", CMU_LICENCE),
+    MotionSource("cmu-cc-007", "test", "cmu/bvh_cc/007", "cmu-07", CMU_LICENCE),
+    MotionSource("bandai-held-out", "test", "bandai", "unknown, one of 3", BANDAI_LICENCE),
+    MotionSource("cmu-cc-001", "check", "cmu/bvh_cc/001", "cmu-01", CMU_LICENCE),
+    MotionSource("cmu-cc-002", "check", "cmu/bvh_cc/002", "cmu-02", CMU_LICENCE),
+)
+
+
+def load_open_mocap(
+    root: str | Path | None = None, seed: int = 0, cache: str | Path | None = None
+) -> PoseDataset:
+    """Load the CMU and Bandai-Namco folders as a data set.
+
+    Args:
+        root: folder with `cmu/` and `bandai/` as `data_scripts/fetch_open_mocap.py` makes it; by default the
+            MOCAP3D_DATA environment variable. Sources that are absent are left out, and noted.
+        seed: of the angle and the subject each take is given.
+        cache: folder for the built poses; by default mocap3d's folder in the user's cache.
+    Returns:
+        PoseDataset of four clips a piece of a take.
+    Raises:
+        DatasetError: if the folder or every source in it is missing.
+        MotionFileError: if a file is damaged.
+    """
+    root = root or os.environ.get("MOCAP3D_DATA")
+    if not root:
+        raise DatasetError(
+            "open-mocap needs its files: run `python data_scripts/fetch_open_mocap.py` and pass root=..., "
+            "or set MOCAP3D_DATA to that folder"
+        )
+    root = Path(root).expanduser()
+    files = {source: _files(root, source) for source in SOURCES}
+    missing = [source.name for source, paths in files.items() if not paths]
+    if len(missing) == len(SOURCES):
+        raise DatasetError(
+            f"{root} holds neither cmu/ nor bandai/ motion files; "
+            f"run `python data_scripts/fetch_open_mocap.py --root {root}`"
+        )
+    stats = [(path, path.stat()) for paths in files.values() for path in paths]
+    key = [
+        VERSION,
+        seed,
+        FPS,
+        *((str(path.relative_to(root)), stat.st_size, stat.st_mtime_ns) for path, stat in stats),
+    ]
+    points, pieces, notes = cached("open-mocap", key, lambda: _build(files, seed), cache)
+    if missing:
+        notes = [*notes, f"absent, so left out: {', '.join(missing)}"]
+    cameras = {subject: h36m_cameras(subject) for subject in (*TRAIN_SUBJECTS, *TEST_SUBJECTS)}
+    clips, start = [], 0
+    for piece in pieces:
+        frames = piece.pop("frames")
+        pose = Pose3D(points[start : start + frames], fps=FPS)
+        clips += film(pose, cameras[piece["subject"]], **piece)
+        start += frames
+    return PoseDataset("open-mocap", tuple(clips), tuple(notes))
+
+
+def _files(root: Path, source: MotionSource) -> list[Path]:
+    """The motion files of a source, in name order."""
+    folder = root / source.folder
+    if source.folder != "bandai":
+        return sorted([*folder.glob("*.amc"), *folder.glob("*.bvh")])
+    held_out = source.split == "test"
+    return [
+        p for p in sorted(folder.glob("dataset-*/*.bvh")) if (_content(p) in HELD_OUT_CONTENTS) == held_out
+    ]
+
+
+def _content(path: Path) -> str:
+    """ "dance" of dataset-1_dance-short_normal_001.bvh, but "walk-left" stays "walk-left"."""
+    content = path.stem.split("_")[1]
+    return content.split("-")[0] if content.startswith("dance") else content
+
+
+def _action(path: Path) -> str:
+    if match := re.fullmatch(r"0?(\d\d)_(\d\d)", path.stem):
+        return _CMU_ACTIONS[match[1]][int(match[2]) - 1]
+    return _content(path)
+
+
+def read_take(path: Path) -> Pose3D:
+    """One motion file as h36m17 at its own rate, world frame, lowest point on the floor.
+
+    Raises:
+        MotionFileError: if the file is damaged.
+    """
+    if path.suffix == ".amc":
+        pose = read_amc(next(path.parent.glob("*.asf")), path)
+    else:
+        bandai = path.name.startswith("dataset-")
+        pose = read_bvh(path, markers=BANDAI_MARKERS if bandai else None)
+    floor = np.percentile(np.nanmin(pose.points[..., 2], axis=1), 1)
+    pose = pose.convert("h36m17")
+    return replace(pose, points=pose.points - np.float32([0, 0, floor]))
+
+
+def quiet_stretches(pose: Pose3D) -> list[tuple[int, int]]:
+    """Frame ranges free of marker pops: no joint faster than POP_SPEED, nor just before or after."""
+    speed = np.linalg.norm(np.diff(pose.points, axis=0), axis=-1).max(-1, initial=0) * pose.fps  # (T-1,)
+    pops = np.flatnonzero(speed > POP_SPEED)
+    margin, gap = max(1, round(POP_MARGIN * pose.fps)), round(POP_GAP * pose.fps)
+    bad = np.zeros(len(pose), bool)
+    for i, pop in enumerate(pops):
+        last = pops[i + 1] if i + 1 < len(pops) and pops[i + 1] - pop <= gap else pop
+        bad[max(0, pop + 1 - margin) : last + 1 + margin] = True
+    edges = np.flatnonzero(np.diff(np.concatenate([[True], bad, [True]]).astype(np.int8)))
+    return [(int(start), int(stop)) for start, stop in edges.reshape(-1, 2)]
+
+
+@dataclass(frozen=True)
+class CaptureArea:
+    """Where a body can stand and be seen whole by all of a subject's cameras.
+
+    A point p is inside every image if `normals @ p <= limits` (one plane an image side, on the safe side of the lens).
+    """
+
+    normals: np.ndarray  # (planes, 3)
+    limits: np.ndarray  # (planes,)
+    places: np.ndarray  # (places, 2) candidate positions on the floor, metres
+
+    def place(self, highest: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Best floor position for bodies with these plane maxima.
+
+        Args:
+            highest: (n, planes) largest `normals @ p` over the joints (and frames) of n bodies.
+        Returns:
+            (n, 2) positions, (n,) slack in metres at them: negative where nothing fits.
+        """
+        room = self.limits - self.places @ self.normals[:, :2].T  # (places, planes)
+        slack = (room[None] - highest[:, None]).min(-1)  # (n, places)
+        best = slack.argmax(-1)
+        return self.places[best], slack[np.arange(len(highest)), best]
+
+
+def capture_area(cameras: tuple[Camera, ...]) -> CaptureArea:
+    """The area seen by all these cameras, sampled every 10 cm."""
+    normals, limits = [], []
+    for camera in cameras:
+        w, h, m = camera.width, camera.height, IMAGE_MARGIN
+        along = np.linspace(m, 1000 - m, 41)
+        left, right = (camera.rays(np.stack([np.full(41, x), along], -1))[:, 0] for x in (m, w - m))
+        top, bottom = (camera.rays(np.stack([along, np.full(41, y)], -1))[:, 1] for y in (m, h - m))
+        # in camera coordinates: x/z >= left, x/z <= right, y/z >= top, y/z <= bottom, z >= 0.5
+        for plane, offset in (
+            ([-1, 0, left.max()], 0), ([1, 0, -right.min()], 0),
+            ([0, -1, top.max()], 0), ([0, 1, -bottom.min()], 0), ([0, 0, -1], -0.5),
+        ):  # fmt: skip
+            normal = camera.camera_to_world_direction(np.asarray(plane, float) / np.linalg.norm(plane))
+            normals.append(normal)
+            limits.append(offset / np.linalg.norm(plane) + normal @ np.asarray(camera.translation))
+    side = np.arange(-3.0, 3.01, 0.1)
+    return CaptureArea(
+        np.array(normals), np.array(limits), np.stack(np.meshgrid(side, side), -1).reshape(-1, 2)
+    )
+
+
+def fit_into(
+    area: CaptureArea, points: np.ndarray, rng: np.random.Generator
+) -> Iterator[tuple[int, int, np.ndarray]]:
+    """Cut a take into pieces that fit the area, each turned by a seeded angle and placed where it has most room.
+
+    Args:
+        area: where bodies may be.
+        points: (T, J, 3) metres, world frame, floor at z = 0.
+        rng: draws the angles.
+    Yields:
+        start, stop, (stop - start, J, 3) placed points. Frames that fit nowhere are passed over.
+    """
+    start = 0
+    while start < len(points):
+        best = (0, None)
+        for angle in rng.uniform(0, 2 * np.pi, TURNS):
+            turned = turn(points[start:], angle)
+            turned = turned - [*turned[0, 0, :2], 0]
+            highest = np.maximum.accumulate((turned @ area.normals.T).max(1), axis=0)  # (T', planes)
+            low, high = 0, len(turned)  # the longest beginning that fits, by bisection: fitting is monotone
+            while low < high:
+                middle = (low + high + 1) // 2
+                low, high = (
+                    (middle, high)
+                    if area.place(highest[middle - 1 : middle])[1][0] >= 0
+                    else (low, middle - 1)
+                )
+            if low > best[0]:
+                where = area.place(highest[low - 1 : low])[0][0]
+                best = (low, turned[:low] + [*where, 0])
+        length, placed = best
+        if placed is not None:
+            yield start, start + length, placed
+        start += max(length, 1)
+
+
+def turn(points: np.ndarray, angle: float) -> np.ndarray:
+    """(..., 3) world points, turned about the vertical by `angle` radians."""
+    c, s = np.cos(angle), np.sin(angle)
+    return points @ np.array([[c, s, 0], [-s, c, 0], [0, 0, 1]])
+
+
+def _build(files: dict[MotionSource, list[Path]], seed: int) -> tuple[np.ndarray, list[dict], list[str]]:
+    """Every piece of every take: world points (N, 17, 3), labels and frames of each, and what was cut."""
+    areas = {subject: capture_area(h36m_cameras(subject)) for subject in (*TRAIN_SUBJECTS, *TEST_SUBJECTS)}
+    points, pieces, notes = [], [], []
+    for number, (source, paths) in enumerate(files.items()):
+        subjects = TRAIN_SUBJECTS if source.split == "train" else TEST_SUBJECTS
+        total = popped = unseen = short = cut = 0
+        for index, path in enumerate(paths):
+            rng = np.random.default_rng([seed, number, index])
+            subject = subjects[rng.integers(len(subjects))]
+            pose = read_take(path)
+            kept, before = 0, len(pieces)
+            total += len(pose)
+            for first, last in quiet_stretches(pose):
+                popped -= last - first
+                if last - first < SHORTEST * pose.fps:
+                    short += last - first
+                    continue
+                resampled = pose.slice(first, last).resample(FPS).points
+                for start, stop, placed in fit_into(areas[subject], resampled, rng):
+                    frames = round((stop - start) * pose.fps / FPS)
+                    kept += frames
+                    if stop - start < SHORTEST * FPS:
+                        short += frames
+                        continue
+                    at = first + round(start * pose.fps / FPS)
+                    take = f"{source.name}/{path.stem}:{at}-{at + frames}"
+                    points.append(placed.astype(np.float32))
+                    pieces.append({
+                        "subject": subject, "action": _action(path), "take": take, "frames": len(placed),
+                        "split": source.split, "source": source.name, "performer": source.performer, "licence": source.licence,
+                    })  # fmt: skip
+                unseen += max(0, last - first - kept)
+                kept = 0
+            popped += len(pose)
+            cut += max(0, len(pieces) - before - 1)
+        if total:
+            notes.append(
+                f"{source.name}: {len(paths)} files, {total:,} frames; dropped {popped:,} around marker pops, "
+                f"{unseen:,} outside all cameras' view, {short:,} in pieces under {SHORTEST:g} s; {cut} cuts"
+            )
+    return np.concatenate(points), pieces, notes
