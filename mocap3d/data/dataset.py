@@ -84,7 +84,8 @@ class PoseDataset:
         for label, wanted in labels.items():
             if label not in ("subject", "action", "source", "split", "take", "performer", "camera"):
                 raise DatasetError(
-                    f"clips have no label {label!r}; select by subject, action, source, split, take, performer or camera"
+                    f"clips have no label {label!r}; "
+                    "select by subject, action, source, split, take, performer or camera"
                 )
             values = {_label(clip, label) for clip in self.clips}
             wanted = {wanted} if isinstance(wanted, str) else set(wanted)
