@@ -136,3 +136,14 @@ def test_selecting_clips():
         dataset.select(colour="red")
     with pytest.raises(DatasetError, match="synthetic"):
         load_dataset("h37m")
+
+
+def test_detections_of_a_clip_do_not_hang_on_its_neighbours():
+    dataset = PoseDataset("mine", tuple(clips() + clips("test", take="b")))
+    together, alone = dataset.with_detections("cpn", seed=3), dataset.test.with_detections("cpn", seed=3)
+    for a, b in zip(together.test, alone, strict=True):
+        np.testing.assert_array_equal(a.pose2d.points, b.pose2d.points)
+    assert not np.array_equal(
+        together[0].pose2d.points, dataset.with_detections("cpn", seed=4)[0].pose2d.points
+    )
+    assert "simulated cpn" in together.notes[-1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -99,13 +100,13 @@ class PoseDataset:
 
         Args:
             detector: "cpn" or "sh".
-            seed: of the noise; every clip draws its own from (seed, its number).
+            seed: of the noise; a clip's noise hangs on the seed, its take and its camera, not on its neighbours.
         """
         from mocap3d.data.detector import detect
 
         clips = tuple(
-            replace(clip, pose2d=detect(clip.pose2d, detector, seed=seed * 1_000_003 + i))
-            for i, clip in enumerate(self.clips)
+            replace(clip, pose2d=detect(clip.pose2d, detector, seed=_clip_seed(clip, seed)))
+            for clip in self.clips
         )
         return replace(
             self, clips=clips, notes=(*self.notes, f"2D: simulated {detector} detections, seed {seed}")
@@ -137,6 +138,10 @@ class PoseDataset:
 
 def _label(clip: Clip, label: str) -> str:
     return clip.camera.name if label == "camera" else getattr(clip, label)
+
+
+def _clip_seed(clip: Clip, seed: int) -> int:
+    return zlib.crc32(f"{seed}/{clip.take}/{clip.camera.name}".encode())
 
 
 def film(pose3d: Pose3D, cameras: Sequence[Camera], **labels: str) -> list[Clip]:
