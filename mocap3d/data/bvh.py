@@ -340,7 +340,7 @@ def _parse_rows(path: str | os.PathLike, data: bytes, start: int, frames: int, w
     values = None
     if body and longest <= 64 * width + 4096 and frames * (2 * width - 1) <= len(body):
         try:
-            values = np.loadtxt(io.BytesIO(body), np.float64, comments=None, ndmin=2, max_rows=frames + 1)
+            values = np.loadtxt(io.BytesIO(body), np.float64, comments=None, ndmin=2)
         except ValueError:
             pass
     if values is None or values.shape != (frames, width) or not (np.abs(values) <= MAX_VALUE).all():

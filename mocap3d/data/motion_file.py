@@ -105,10 +105,10 @@ def to_number(path: str | os.PathLike, line: int, word: str | bytes, what: str) 
     """A finite number of believable size; MotionFileError otherwise."""
     try:
         value = float(word)
+        if "_" in str(word):  # which float() takes for a separator of digits
+            raise ValueError
     except ValueError:
-        value = None
-    if value is None or b"_"[0] in (word.encode() if isinstance(word, str) else word):
-        raise MotionFileError(path, line, f"{what} is {excerpt(word)}, not a number")
+        raise MotionFileError(path, line, f"{what} is {excerpt(word)}, not a number") from None
     if not abs(value) <= MAX_VALUE:  # also catches NaN
         raise MotionFileError(
             path, line, f"{what} is {excerpt(word)}; numbers must be finite and within {MAX_VALUE:g}"
@@ -142,6 +142,7 @@ def side_pairs(joints: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...
         for pattern, swap in rules:
             other = re.sub(pattern, swap, joint, flags=re.IGNORECASE if pattern == "left" else 0)
             if other != joint and other in present:
+                present -= {joint, other}
                 pairs.append((joint, other))
                 break
     return tuple(left for left, _ in pairs), tuple(right for _, right in pairs)

@@ -1,0 +1,32 @@
+# Sugar over scripts/setup.py, which runs everywhere Python does (on Windows: py scripts/setup.py lab).
+PYTHON ?= python3
+export TORCH_INDEX
+
+.PHONY: help lab test install doctor format clean
+
+help:
+	@echo "make lab      install, check this machine, open JupyterLab on the first notebook"
+	@echo "make test     install, then lint, tests and notebooks"
+	@echo "make doctor   say what works here and how to fix what does not"
+	@echo "make format   let ruff mend style and formatting"
+	@echo "make clean    remove .venv and the tools' caches"
+	@echo "CPU-only or CUDA build of torch: TORCH_INDEX=... (see README.md)"
+
+lab:
+	@$(PYTHON) scripts/setup.py lab
+
+test:
+	@$(PYTHON) scripts/setup.py test
+
+install:
+	@$(PYTHON) scripts/setup.py
+
+doctor: install
+	@.venv/bin/python -m mocap3d doctor
+
+format: install
+	.venv/bin/python -m ruff check --fix
+	.venv/bin/python -m ruff format
+
+clean:
+	rm -rf .venv .pytest_cache .ruff_cache .hypothesis .import_linter_cache *.egg-info

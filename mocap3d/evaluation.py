@@ -1,0 +1,225 @@
+"""Running a model over clips, and measuring what it says under a stated protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mocap3d import metrics
+from mocap3d.comparison import Comparison, ReportTable, compare, table
+from mocap3d.data.windows import DeviceDataset, mirrored, to_device, window
+from mocap3d.poses import Clip
+from mocap3d.report import (
+    BOTH_CENTRED,
+    PROTOCOLS,
+    ROOT_COPIED,
+    TARGET_ADDED,
+    ClipErrors,
+    EvalProtocol,
+    Report,
+    ReportError,
+)
+from mocap3d.skeleton import H36M17, flip
+
+__all__ = [
+    "PROTOCOLS", "ClipErrors", "Comparison", "EvalProtocol", "Report", "ReportError", "ReportTable",
+    "compare", "evaluate", "measure", "predict", "table",
+]  # fmt: skip
+
+ROOT = H36M17.parents.index(-1)
+EXACT_2D = 0.5  # pixels: lens conventions differ by less than this from each other on average
+
+
+def model_device(model: nn.Module) -> torch.device:
+    """Where a model's tensors are; the CPU for a model without any."""
+    for tensor in (*model.parameters(), *model.buffers()):
+        return tensor.device
+    return torch.device("cpu")
+
+
+@torch.no_grad()
+def predict(
+    model: nn.Module,
+    data: DeviceDataset,
+    *,
+    frames: Tensor | None = None,
+    flip_test: bool = False,
+    batch_size: int = 4096,
+) -> Tensor:
+    """What a model says of each frame.
+
+    Args:
+        model: satisfies the model contract; must be on the device of `data`.
+        data: the clips; windows of `model.receptive_field` frames are padded by their clip's edge frames.
+        frames: (M,) rows of `data` (default: all).
+        flip_test: average with the un-mirrored prediction of the mirrored input.
+        batch_size: windows at once; changes memory and speed, not results.
+    Returns:
+        (M, J, 3) metres, camera frame, root-relative (the root is where the model puts it).
+    """
+    if frames is None:
+        frames = torch.arange(len(data), device=data.device)
+    was_training = model.training
+    model.eval()
+    try:
+        parts = []
+        for rows in frames.split(batch_size):
+            batch = window(data, rows, model.receptive_field)
+            pose = _lift(model, batch.points2d)
+            if flip_test:
+                pose = (pose + flip(_lift(model, mirrored(batch).points2d), H36M17)) / 2
+            parts.append(pose)
+    finally:
+        model.train(was_training)
+    return torch.cat(parts)
+
+
+def _lift(model: nn.Module, points2d: Tensor) -> Tensor:
+    pose = model.decode_3d(model(model.encode_2d(points2d)))
+    if pose.ndim != 4 or pose.shape[1] != 1 or pose.shape[2:] != (len(H36M17), 3):
+        raise ReportError(
+            f"model {model.name!r} decodes {tuple(points2d.shape)} to {tuple(pose.shape)}; "
+            f"windows need one frame each, ({len(points2d)}, 1, {len(H36M17)}, 3)"
+        )
+    return pose[:, 0]  # (B, 1, J, 3) -> (B, J, 3)
+
+
+def evaluate(
+    model: nn.Module,
+    dataset: Iterable[Clip],
+    protocol: str | EvalProtocol = "videopose3d",
+    device: torch.device | str | None = None,
+    batch_size: int = 4096,
+) -> Report:
+    """Measure a model on every frame of a data set.
+
+    Args:
+        model: satisfies the model contract.
+        dataset: a PoseDataset or clips, h36m17, at the protocol's frame rate.
+        protocol: a name in `PROTOCOLS`, or an EvalProtocol of your own.
+        device: where to run; by default where the model is. The model is moved there.
+        batch_size: windows at once.
+    Returns:
+        Report: MPJPE, P-MPJPE, N-MPJPE, MPJVE, acceleration error, PCK@150mm and AUC, by action, joint, source, clip.
+    Raises:
+        ReportError: for an unknown protocol, another frame rate, or predictions that are not finite.
+    Deviation: VideoPose3D weights a clip's MPJVE by its n frames; here by its n - 1 differences.
+    """
+    if isinstance(protocol, str):
+        if protocol not in PROTOCOLS:
+            raise ReportError(f"no protocol {protocol!r}; there are: {', '.join(PROTOCOLS)}")
+        protocol = PROTOCOLS[protocol]
+    if device is not None:
+        model.to(device)
+    data = to_device(dataset, model_device(model))
+    predictions = predict(model, data, flip_test=protocol.flip_test, batch_size=batch_size)
+    return measure(
+        predictions.cpu().numpy(), data, protocol, model=model.name, notes=getattr(dataset, "notes", ())
+    )  # fmt: skip
+
+
+def measure(
+    predictions: np.ndarray,
+    data: DeviceDataset,
+    protocol: EvalProtocol,
+    model: str = "predictions",
+    notes: Iterable[str] = (),
+) -> Report:
+    """Measure predictions that were made already, by whatever means.
+
+    Args:
+        predictions: (N, J, 3) metres, camera frame, root-relative, one per frame of `data`.
+        data: the clips.
+        protocol: the rules.
+        model: name to print.
+        notes: of the data set; those about its 2D are put in the report.
+    """
+    if predictions.shape != tuple(data.pose3d.shape):
+        raise ReportError(
+            f"predictions have shape {predictions.shape}; the data needs {tuple(data.pose3d.shape)}"
+        )
+    for clip in data.clips:
+        if abs(clip.pose3d.fps - protocol.fps) > 0.01:
+            raise ReportError(
+                f"clip {clip.take!r} runs at {clip.pose3d.fps:g} fps, the {protocol.name} protocol at "
+                f"{protocol.fps:g}: .resample({protocol.fps:g}) its poses, or change the protocol: "
+                f"dataclasses.replace(protocol, fps={clip.pose3d.fps:g})"
+            )
+    starts = data.start.tolist()
+    clips = tuple(
+        _clip_errors(clip, predictions[start : start + len(clip)].astype(np.float64), protocol.root)
+        for start, clip in zip(starts, data.clips, strict=True)
+    )
+    protocol = replace(protocol, pose2d=_pose2d_source(data.clips, notes))
+    return Report(model, data.name, protocol, clips, H36M17.joints, data.digest())
+
+
+def _clip_errors(clip: Clip, prediction: np.ndarray, root_rule: str) -> ClipErrors:
+    """Every metric of one clip: differences in time never cross its ends. prediction (T, J, 3) float64."""
+    if not np.isfinite(prediction).all():
+        raise ReportError(
+            f"the prediction of clip {clip.take!r}, camera {clip.camera.name}, holds NaN or infinite values"
+        )
+    prediction, truth = _roots(prediction, clip.pose3d.points.astype(np.float64), root_rule)
+    counted = np.isfinite(truth).all(-1)  # (T, J)
+    if not counted.any():
+        raise ReportError(
+            f"clip {clip.take!r}, camera {clip.camera.name}, has no joint with known truth; leave it out"
+        )
+
+    def in_time(metric, frames: int, *more) -> float:
+        try:
+            return metric(prediction, truth, *more) if len(clip) >= frames else float("nan")
+        except metrics.MetricError:  # gaps leave no two frames in a row
+            return float("nan")
+
+    values = {
+        "mpjpe_mm": 1000 * metrics.mpjpe(prediction, truth),
+        "p_mpjpe_mm": 1000 * metrics.p_mpjpe(prediction, truth),
+        "n_mpjpe_mm": 1000 * metrics.n_mpjpe(prediction, truth),
+        "mpjve_mm": 1000 * in_time(metrics.mpjve, 2),
+        "acceleration": in_time(metrics.acceleration_error, 3, clip.pose3d.fps),
+        "pck": metrics.pck(prediction, truth),
+        "auc": metrics.auc(prediction, truth),
+    }
+    return ClipErrors(
+        clip.take, clip.source, clip.subject, clip.action, clip.camera.name, clip.performer, len(clip),
+        float(counted.mean(1).sum()), values, tuple((1000 * metrics.per_joint_error(prediction, truth)).tolist()),
+    )  # fmt: skip
+
+
+def _roots(prediction: np.ndarray, truth: np.ndarray, rule: str) -> tuple[np.ndarray, np.ndarray]:
+    """Apply the protocol's root rule. truth is absolute, prediction root-relative; both (T, J, 3)."""
+    root = truth[:, ROOT : ROOT + 1]
+    if rule == TARGET_ADDED:
+        return prediction + root, truth
+    if rule == BOTH_CENTRED:
+        prediction = prediction - prediction[:, ROOT : ROOT + 1]
+    elif rule == ROOT_COPIED:
+        prediction = prediction.copy()
+        prediction[:, ROOT] = 0
+    return prediction, truth - root
+
+
+def _pose2d_source(clips: tuple[Clip, ...], notes: Iterable[str]) -> str:
+    """Whether the 2D is the projected truth: measured on up to 20 frames of each clip, in pixels."""
+    errors = []
+    for clip in clips:
+        rows = np.unique(np.linspace(0, len(clip) - 1, 20).astype(int))
+        exact = clip.camera.project(clip.pose3d.points[rows].astype(np.float64))
+        errors.append(np.linalg.norm(clip.pose2d.points[rows] - exact, axis=-1).ravel())
+    off = np.concatenate(errors)
+    off = off[np.isfinite(off)]
+    if len(off) and off.mean() < EXACT_2D:
+        return "ground truth (projected)"
+    told = [note.removeprefix("2D:").strip() for note in notes if note.startswith("2D:")]
+    measured = (
+        f"{off.mean():.1f} px from the projected truth on average"
+        if len(off)
+        else "nowhere comparable to the truth"
+    )
+    return f"detections ({'; '.join([*told, measured])})"

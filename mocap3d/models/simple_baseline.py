@@ -1,0 +1,222 @@
+"""SimpleBaseline3D: lift one frame of 2D joints to 3D with a small residual network.
+
+Source: Martinez, Hossain, Romero, Little, "A simple yet effective baseline for 3d human pose estimation", ICCV 2017.
+
+    2D joints, z-scored
+      -> Layer: linear to 1024 channels, batch norm, ReLU, dropout
+      -> Stage: x + Layer(Layer(x))          twice
+      -> linear to 3 x 16 channels           = 3D joints without the pelvis, z-scored
+
+Two published forms differ in little. "weigq", the common PyTorch port, reads 16 joints (all but the nose) and its
+linear layers have a bias. "mmpose" reads all 17, and only the last layer has a bias.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from mocap3d.models.fast_dropout import dropout
+from mocap3d.models.fast_linear import linear
+from mocap3d.skeleton import H36M17
+
+ROOT = H36M17.index("pelvis")
+JOINTS_OUT = tuple(i for i in range(len(H36M17)) if i != ROOT)
+JOINTS_IN = {
+    "weigq": tuple(i for i, joint in enumerate(H36M17.joints) if joint != "nose"),
+    "mmpose": tuple(range(len(H36M17))),
+}
+NORMALISATION = ("mean_2d", "std_2d", "mean_3d", "std_3d")
+
+
+class Layer(nn.Module):
+    """Linear, batch norm, ReLU, dropout: the brick of the paper's figure 2."""
+
+    def __init__(self, channels_in: int, channels_out: int, dropout: float, bias: bool) -> None:
+        super().__init__()
+        self.linear = nn.Linear(channels_in, channels_out, bias=bias)
+        self.norm = nn.BatchNorm1d(channels_out)
+        self.dropout = dropout
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:  # (N, C_in) -> (N, C_out)
+        x = self.norm(linear(x, self.linear.weight, self.linear.bias))
+        return dropout(F.relu(x, inplace=True), self.dropout, self.training)
+
+
+class Stage(nn.Module):
+    """Two layers and a skip connection around both; nothing after the sum."""
+
+    def __init__(self, channels: int, dropout: float, bias: bool) -> None:
+        super().__init__()
+        self.first = Layer(channels, channels, dropout, bias)
+        self.second = Layer(channels, channels, dropout, bias)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:  # (N, C) -> (N, C)
+        return x + self.second(self.first(x))
+
+
+class SimpleBaseline3D(nn.Module):
+    """The network, and the z-scores it was trained between.
+
+    Args:
+        form: "weigq" or "mmpose", see above.
+        channels: width of every layer.
+        stages: number of residual stages.
+        dropout: probability of dropping a channel in training.
+    Raises:
+        ValueError: for an argument outside its range.
+    Source: Martinez et al. 2017, section 3 and figure 2; both ports' code for what the paper leaves open.
+    """
+
+    input_skeleton = "h36m17"
+    receptive_field = 1  # frames
+
+    def __init__(
+        self, form: str = "weigq", channels: int = 1024, stages: int = 2, dropout: float = 0.5
+    ) -> None:
+        super().__init__()
+        if form not in JOINTS_IN:
+            raise ValueError(f"form={form!r}: there are two published forms; use 'weigq' or 'mmpose'")
+        if channels < 1 or stages < 0:
+            raise ValueError(f"channels={channels}, stages={stages}: need at least 1 channel and 0 stages")
+        if not 0.0 <= dropout < 1.0:
+            raise ValueError(f"dropout={dropout}: a probability of dropping must be at least 0 and below 1")
+        self.form = form
+        self.name = "simple_baseline" if form == "weigq" else "simple_baseline_mmpose"
+        self.joints_in = JOINTS_IN[form]
+        bias = form == "weigq"
+        self.stem = Layer(2 * len(self.joints_in), channels, dropout, bias)
+        self.stages = nn.ModuleList(Stage(channels, dropout, bias) for _ in range(stages))
+        self.head = nn.Linear(channels, 3 * len(JOINTS_OUT))
+        self.initialise()
+        self._normalised = False
+        # Not in the state_dict, since the published files hold no statistics.
+        for name, joints, size in zip(
+            NORMALISATION, 2 * [self.joints_in] + 2 * [JOINTS_OUT], (2, 2, 3, 3), strict=True
+        ):
+            self.register_buffer(name, torch.full((len(joints), size), torch.nan), persistent=False)
+
+    def initialise(self) -> None:
+        """Draw new weights as the form's own code does; biases and the mmpose head keep torch's default."""
+        for module in self.modules():
+            if isinstance(module, nn.Linear) and self.form == "weigq":
+                nn.init.kaiming_normal_(module.weight)
+            elif isinstance(module, nn.Linear) and module is not self.head:
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """The published network: (..., 2 J_in) joint by joint -> (..., 48) joint by joint, z-scores."""
+        features = self.stem(x.reshape(-1, x.shape[-1]))  # (N, 2 J_in) -> (N, C), batch and frames are all N
+        for stage in self.stages:
+            features = stage(features)
+        output = linear(features, self.head.weight, self.head.bias)  # (N, 48)
+        return output.view(*x.shape[:-1], -1)  # (..., 48)
+
+    def encode_2d(self, points: torch.Tensor) -> torch.Tensor:
+        """Turn 2D joints into the network's input; each frame is lifted alone, so T may be any.
+
+        Args:
+            points: (B, T, 17, 2), screen coordinates, h36m17. A missing joint (NaN) takes its mean position.
+        Returns:
+            (B, T, 2 J_in), z-scores.
+        """
+        _check(points, 2)
+        self._need_normalisation()
+        z = (points[..., self.joints_in, :] - self.mean_2d) / self.std_2d  # (B, T, J_in, 2)
+        return torch.nan_to_num(z, nan=0.0).flatten(-2)  # (B, T, 2 J_in)
+
+    def encode_3d(self, pose: torch.Tensor) -> torch.Tensor:
+        """Turn poses into training targets: (B, T, 17, 3) m, camera frame -> (B, T, 48) z-scores; NaN stays NaN."""
+        _check(pose, 3)
+        self._need_normalisation()
+        relative = pose[..., JOINTS_OUT, :] - pose[..., ROOT : ROOT + 1, :]  # (B, T, 16, 3)
+        return ((relative - self.mean_3d) / self.std_3d).flatten(-2)  # (B, T, 48)
+
+    def decode_3d(self, output: torch.Tensor) -> torch.Tensor:
+        """Turn network output into poses: (B, T, 48) z-scores -> (B, T, 17, 3) m, camera frame, pelvis at 0."""
+        self._need_normalisation()
+        relative = output.unflatten(-1, (len(JOINTS_OUT), 3)) * self.std_3d + self.mean_3d  # (B, T, 16, 3)
+        pose = relative.new_zeros(*relative.shape[:-2], len(H36M17), 3)
+        pose[..., JOINTS_OUT, :] = relative
+        return pose
+
+    def fit_normalisation(
+        self, points2d_screen: torch.Tensor | np.ndarray, pose3d: torch.Tensor | np.ndarray
+    ) -> None:
+        """Measure the means and standard deviations of training data; missing joints (NaN) are left out.
+
+        Args:
+            points2d_screen: (N, 17, 2), screen coordinates, h36m17.
+            pose3d: (N, 17, 3), m, camera frame, h36m17; the root is subtracted here.
+        Raises:
+            ValueError: for other shapes, or when a joint is never seen.
+        Source: Martinez et al. 2017, section 3.1 ("data preprocessing"); population standard deviation.
+        """
+        points = torch.as_tensor(points2d_screen).double()
+        pose = torch.as_tensor(pose3d).double()
+        _check(points, 2)
+        _check(pose, 3)
+        points = points.reshape(-1, len(H36M17), 2)[:, self.joints_in]  # (N, J_in, 2)
+        relative = (pose - pose[..., ROOT : ROOT + 1, :]).reshape(-1, len(H36M17), 3)[
+            :, JOINTS_OUT
+        ]  # (N, 16, 3)
+        statistics = _mean_and_std(points, self.joints_in) + _mean_and_std(relative, JOINTS_OUT)
+        self.normalisation = dict(zip(NORMALISATION, statistics, strict=True))
+
+    @property
+    def normalisation(self) -> dict[str, torch.Tensor] | None:
+        """For a checkpoint: "mean_2d", "std_2d" (J_in, 2) screen, "mean_3d", "std_3d" (16, 3) m; None before."""
+        if not self._normalised:
+            return None
+        return {name: getattr(self, name).detach().cpu().clone() for name in NORMALISATION}
+
+    @normalisation.setter
+    def normalisation(self, statistics: Mapping[str, torch.Tensor | np.ndarray]) -> None:
+        values = {}
+        for name in NORMALISATION:
+            if name not in statistics:
+                raise ValueError(f"normalisation lacks {name!r}; give all of {', '.join(NORMALISATION)}")
+            values[name] = torch.as_tensor(statistics[name])
+            if values[name].shape != getattr(self, name).shape:
+                raise ValueError(
+                    f"{name} has shape {tuple(values[name].shape)}; the {self.form} form needs "
+                    f"{tuple(getattr(self, name).shape)}"
+                )
+            if not torch.isfinite(values[name]).all() or ("std" in name and (values[name] <= 0).any()):
+                raise ValueError(f"{name} must be finite" + (" and above 0" if "std" in name else ""))
+        for name, value in values.items():
+            getattr(self, name).copy_(value)
+        self._normalised = True
+
+    def _need_normalisation(self) -> None:
+        if not self._normalised:
+            raise ValueError(
+                f"{self.name} does not know the mean and spread of its data yet: call "
+                "model.fit_normalisation(points2d_screen, pose3d), or set model.normalisation"
+            )
+
+
+def _check(points: torch.Tensor, size: int) -> None:
+    if points.ndim < 3 or points.shape[-2:] != (len(H36M17), size):
+        raise ValueError(
+            f"got shape {tuple(points.shape)}; needs (..., 17, {size}) in h36m17, batch first: "
+            "convert with mocap3d.skeleton.convert"
+        )
+
+
+def _mean_and_std(values: torch.Tensor, joints: tuple[int, ...]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and standard deviation over the first axis of (N, J, C); a coordinate that never moves gets 1."""
+    mean = values.nanmean(0)  # (J, C)
+    if torch.isnan(mean).any():
+        never = [
+            H36M17.joints[joint] for joint, row in zip(joints, mean, strict=True) if torch.isnan(row).any()
+        ]
+        raise ValueError(
+            f"no frame holds the joints {', '.join(never)}: a model needs each seen at least once"
+        )
+    std = (values - mean).square().nanmean(0).sqrt()
+    return mean, torch.where(std < 1e-6, 1.0, std)

@@ -1,0 +1,334 @@
+"""What an evaluation says: its protocol and its numbers.
+
+Everything a Report prints is computed from its per-clip errors by its protocol, so a number cannot part from the
+rule that made it. Nothing here runs a model; see `evaluation.evaluate`.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from mocap3d.files import write_whole
+
+# what may be done with the root (pelvis) before errors are taken
+TARGET_ZEROED = "target root zeroed, prediction not re-centred"
+TARGET_ADDED = "target root added to the prediction, prediction not re-centred"
+ROOT_COPIED = "prediction's root set to the target's: error 0, counted among the joints"
+BOTH_CENTRED = "both re-centred on their own root"
+ROOTS = (TARGET_ZEROED, TARGET_ADDED, ROOT_COPIED, BOTH_CENTRED)
+
+AVERAGING = {
+    "frames": "one mean over all frames",
+    "actions": "frame-weighted mean per action, then mean over actions",
+    "sources": "frame-weighted mean per source, then mean over sources",
+}
+
+# name -> (title, unit, factor for printing, frames lost at each clip's end)
+METRICS = {
+    "mpjpe_mm": ("MPJPE", "mm", 1, 0),
+    "p_mpjpe_mm": ("P-MPJPE", "mm", 1, 0),
+    "n_mpjpe_mm": ("N-MPJPE", "mm", 1, 0),
+    "mpjve_mm": ("MPJVE", "mm/frame", 1, 1),
+    "acceleration": ("acceleration", "m/s2", 1, 2),
+    "pck": ("PCK@150mm", "%", 100, 0),
+    "auc": ("AUC", "%", 100, 0),
+}
+
+
+class ReportError(ValueError):
+    """Reports that cannot be read, or must not be compared."""
+
+
+@dataclass(frozen=True)
+class EvalProtocol:
+    """The rules a number was made by; printed with it and stored beside it.
+
+    Args:
+        name: of the protocol.
+        root: what happens to the root before errors are taken; one of `ROOTS`.
+        averaging: "frames", "actions" or "sources"; see `AVERAGING`.
+        flip_test: whether each prediction is the mean of the plain and of the un-mirrored mirrored input.
+        fps: frames per second of the clips.
+        joints: the joints counted.
+        unit: of the position errors.
+        alignment: what is aligned before MPJPE; P-MPJPE and N-MPJPE always align each frame in their way.
+        frames: which frames count.
+        pose2d: where the 2D came from; `evaluate` measures it and writes it here.
+    """
+
+    name: str
+    root: str = TARGET_ZEROED
+    averaging: str = "frames"
+    flip_test: bool = False
+    fps: float = 50.0
+    joints: str = "all 17 of h36m17"
+    unit: str = "mm"
+    alignment: str = "none"
+    frames: str = "every frame, clips padded by their edge frames"
+    pose2d: str = "not yet evaluated"
+
+    def __post_init__(self) -> None:
+        if self.root not in ROOTS:
+            raise ReportError(f"EvalProtocol.root is {self.root!r}; give one of: {'; '.join(ROOTS)}")
+        if self.averaging not in AVERAGING:
+            raise ReportError(
+                f"EvalProtocol.averaging is {self.averaging!r}; give one of {', '.join(AVERAGING)}"
+            )
+        if not self.fps > 0:
+            raise ReportError(f"EvalProtocol.fps is {self.fps!r}; give frames per second, above 0")
+
+    def __str__(self) -> str:
+        return (
+            f"{self.name} protocol: {self.joints} joints in {self.unit} at {self.fps:g} fps; {self.root}; "
+            f"{AVERAGING[self.averaging]}; flip test {'on' if self.flip_test else 'off'}; "
+            f"alignment before MPJPE: {self.alignment}; {self.frames}; 2D: {self.pose2d}"
+        )
+
+
+PROTOCOLS = {
+    # Pavllo et al. 2019
+    "videopose3d": EvalProtocol("videopose3d", TARGET_ZEROED, "actions", flip_test=True),
+    # MMPose 1.x, SimpleBaseline and VideoPose3D configs: N-MPJPE scales absolute poses, hence its larger value
+    "mmpose": EvalProtocol("mmpose", TARGET_ADDED, "frames"),
+    # Martinez et al. 2017 as ported to PyTorch
+    "simple-baseline": EvalProtocol("simple-baseline", ROOT_COPIED, "actions"),
+    # ours: sources differ in length by far more than in interest, so each counts the same
+    "open-mocap": EvalProtocol("open-mocap", TARGET_ZEROED, "sources"),
+}
+
+
+@dataclass(frozen=True)
+class ClipErrors:
+    """The errors of one clip.
+
+    Args:
+        take, source, subject, action, camera, performer: the clip's labels.
+        frames: its length.
+        weight: frames that count: joints with known truth, divided by the number of joints.
+        values: metric name (see `METRICS`) -> value; NaN where the clip is too short for it.
+        joints_mm: MPJPE of each joint, mm.
+    """
+
+    take: str
+    source: str
+    subject: str
+    action: str
+    camera: str
+    performer: str
+    frames: int
+    weight: float
+    values: Mapping[str, float]
+    joints_mm: tuple[float, ...]
+
+    @property
+    def identity(self) -> tuple:
+        return (self.source, self.take, self.subject, self.action, self.camera, self.frames)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Report:
+    """The result of one evaluation.
+
+    Args:
+        model, dataset: their names.
+        protocol: the rules of every number here.
+        clips: errors of each clip; all else is computed from them.
+        joints: joint names, in the order of `joints_mm`.
+        digest: of the data evaluated on, so that the same labels with other contents are noticed.
+    """
+
+    model: str
+    dataset: str
+    protocol: EvalProtocol
+    clips: tuple[ClipErrors, ...]
+    joints: tuple[str, ...]
+    digest: str = ""
+
+    def mean(self, metric: str = "mpjpe_mm", clips: Sequence[ClipErrors] | None = None) -> float:
+        """A metric over some clips (default: all), averaged as the protocol says."""
+        if metric not in METRICS:
+            raise ReportError(f"no metric {metric!r}; there are: {', '.join(METRICS)}")
+        lost = METRICS[metric][3]
+        clips = self.clips if clips is None else clips
+        return self._average(clips, lambda clip: (clip.values[metric], max(clip.weight - lost, 0)))
+
+    def _average(
+        self, clips: Sequence[ClipErrors], value_and_weight: Callable[[ClipErrors], tuple[float, float]]
+    ) -> float:
+        sums: dict[str, list[float]] = {}
+        for clip in clips:
+            value, weight = value_and_weight(clip)
+            if weight > 0 and not math.isnan(value):
+                group = sums.setdefault(group_of(clip, self.protocol.averaging), [0.0, 0.0])
+                group[0] += weight * value
+                group[1] += weight
+        return float(np.mean([total / weight for total, weight in sums.values()])) if sums else math.nan
+
+    @property
+    def mpjpe_mm(self) -> float:
+        return self.mean("mpjpe_mm")
+
+    @property
+    def p_mpjpe_mm(self) -> float:
+        return self.mean("p_mpjpe_mm")
+
+    @property
+    def summary(self) -> dict[str, float]:
+        """Every metric over all clips."""
+        return {metric: self.mean(metric) for metric in METRICS}
+
+    def _by(self, label: str) -> dict[str, dict[str, float]]:
+        groups: dict[str, list[ClipErrors]] = {}
+        for clip in self.clips:
+            groups.setdefault(getattr(clip, label), []).append(clip)
+        return {
+            name: {metric: self.mean(metric, clips) for metric in METRICS}
+            | {"frames": sum(clip.frames for clip in clips)}
+            for name, clips in groups.items()
+        }
+
+    @property
+    def by_source(self) -> dict[str, dict[str, float]]:
+        """Source -> metric -> value. Within a source the protocol's averaging still holds."""
+        return self._by("source")
+
+    @property
+    def by_action(self) -> dict[str, dict[str, float]]:
+        """Action -> metric -> value."""
+        return self._by("action")
+
+    @property
+    def by_joint(self) -> dict[str, float]:
+        """Joint -> MPJPE in mm."""
+        return {
+            joint: self._average(self.clips, lambda clip, i=i: (clip.joints_mm[i], clip.weight))
+            for i, joint in enumerate(self.joints)
+        }
+
+    def _rows(self) -> list[list[str]]:
+        rows = [["", *(f"{title} {unit}" for title, unit, _, _ in METRICS.values()), "frames"]]
+        parts = {"all": self.summary | {"frames": sum(clip.frames for clip in self.clips)}}
+        if len(self.by_source) > 1:
+            parts |= {f"source {name or '(none)'}": values for name, values in self.by_source.items()}
+        parts |= {name: values for name, values in self.by_action.items()}
+        rows += [[name, *cells(values), f"{values['frames']:,}"] for name, values in parts.items()]
+        return rows
+
+    def __repr__(self) -> str:
+        return f"{self.mpjpe_mm:.1f} mm MPJPE ({self.protocol.name} protocol)"
+
+    def __str__(self) -> str:
+        joints = sorted(self.by_joint.items(), key=lambda item: -item[1])
+        return "\n".join([
+            f"{self!r}: {self.model} on {self.dataset}",
+            str(self.protocol),
+            "",
+            *text_table(self._rows()),
+            "",
+            "mm MPJPE by joint: " + ", ".join(f"{name} {value:.0f}" for name, value in joints),
+        ])  # fmt: skip
+
+    def _repr_html_(self) -> str:
+        head = f"<b>{html.escape(f'{self!r}')}</b>: {html.escape(f'{self.model} on {self.dataset}')}"
+        joints = ", ".join(f"{name} {value:.0f}" for name, value in self.by_joint.items())
+        return (
+            f"<p>{head}<br><small>{html.escape(str(self.protocol))}</small></p>{html_table(self._rows())}"
+            f"<p><small>mm MPJPE by joint: {html.escape(joints)}</small></p>"
+        )
+
+    def to_json(self, path: str | Path) -> Path:
+        """Write the whole report, protocol inside, to a JSON file (NaN as null)."""
+        record = {
+            "format": "mocap3d report 1", "model": self.model, "dataset": self.dataset, "digest": self.digest,
+            "protocol": asdict(self.protocol), "summary": self.summary, "by_source": self.by_source,
+            "by_action": self.by_action, "by_joint_mm": self.by_joint, "joints": list(self.joints),
+            "clips": [asdict(clip) for clip in self.clips],
+        }  # fmt: skip
+        text = json.dumps(_no_nan(record), indent=1, allow_nan=False)
+        return write_whole(path, lambda part: part.write_text(text + "\n", encoding="utf-8"))
+
+    @classmethod
+    def from_json(cls, path: str | Path) -> Report:
+        """Read a report written by `to_json`.
+
+        Raises:
+            ReportError: if the file is no such report.
+        """
+        try:
+            record = json.loads(Path(path).read_text(encoding="utf-8"))
+            if record["format"] != "mocap3d report 1":
+                raise ReportError(f"{path}: format {record['format']!r} is not 'mocap3d report 1'")
+            clips = tuple(
+                ClipErrors(**clip | {
+                    "values": {metric: _number(clip["values"][metric]) for metric in METRICS},
+                    "joints_mm": tuple(map(_number, clip["joints_mm"])),
+                })
+                for clip in record["clips"]
+            )  # fmt: skip
+            protocol, joints = EvalProtocol(**record["protocol"]), tuple(record["joints"])
+            return cls(record["model"], record["dataset"], protocol, clips, joints, record["digest"])
+        except (KeyError, TypeError, ValueError) as error:
+            if isinstance(error, ReportError):
+                raise
+            raise ReportError(
+                f"{path} is not a report written by to_json: {type(error).__name__} {error}"
+            ) from None
+
+
+def group_of(clip: ClipErrors, averaging: str) -> str:
+    """The group a clip is averaged in."""
+    return {"frames": "", "actions": clip.action, "sources": clip.source}[averaging]
+
+
+def cells(values: Mapping[str, float]) -> list[str]:
+    """One printed value a metric, in the order of METRICS."""
+    return [
+        "-" if math.isnan(values[metric]) else f"{values[metric] * factor:.1f}"
+        for metric, (_, _, factor, _) in METRICS.items()
+    ]
+
+
+def text_table(rows: list[list[str]]) -> list[str]:
+    """Rows of cells, the first row the header -> aligned lines."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            [
+                row[0].ljust(widths[0]),
+                *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)),
+            ]
+        ).rstrip()
+        for row in rows
+    ]
+
+
+def html_table(rows: list[list[str]]) -> str:
+    """The same rows as an HTML table."""
+
+    def cell(tag: str, text: str, left: bool) -> str:
+        return f'<{tag} style="text-align:{"left" if left else "right"}">{html.escape(text)}</{tag}>'
+
+    lines = [
+        "".join(cell("td" if i else "th", text, j == 0) for j, text in enumerate(row))
+        for i, row in enumerate(rows)
+    ]
+    return "<table>" + "".join(f"<tr>{line}</tr>" for line in lines) + "</table>"
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else float(value)
+
+
+def _no_nan(value):
+    if isinstance(value, Mapping):
+        return {key: _no_nan(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_no_nan(item) for item in value]
+    return None if isinstance(value, float) and math.isnan(value) else value

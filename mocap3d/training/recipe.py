@@ -1,0 +1,167 @@
+"""A recipe: every number of a training run that is not the model, the data or the seed.
+
+Published recipes stand under their own names with their own numbers, ours are called ours. To change one:
+
+    dataclasses.replace(RECIPES["simple_baseline"], name="shorter", epochs=20)
+
+How long to train is said in one of three ways. `epochs` and `steps` are reproducible. `minutes` is measured on the
+machine before the run starts, turned into steps, and printed: to get the same bits again, pass those steps.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from torch import nn, optim
+
+OPTIMIZERS = ("adam", "adamw")
+SCHEDULES = ("constant", "step", "epoch", "cosine")
+LOSSES = ("mse", "mpjpe")
+
+
+class RecipeError(ValueError):
+    """A recipe whose numbers cannot be."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train.
+
+    Args:
+        name: printed, stored.
+        optimizer: "adam", or "adamw" (decoupled weight decay).
+        learning_rate: the highest of the run.
+        schedule: "constant"; "step": times `decay` every `decay_steps` steps; "epoch": times `decay` every epoch;
+            "cosine": a linear rise over the first `warmup` of the run, then half a cosine down to nothing.
+        decay: factor of the schedules "step" and "epoch", in (0, 1].
+        decay_steps: of the schedule "step".
+        warmup: share of the run that rises, in [0, 1), for "cosine".
+        batch_size: windows per step, 2 or more (batch normalisation needs two).
+        epochs, steps, minutes: how long; give exactly one.
+        loss: "mse" in the network's own units (z-scored for the single-frame models), or "mpjpe" in metres.
+        weight_decay: of the optimizer.
+        amsgrad: of the optimizer.
+        gradient_clip: largest norm of the whole gradient, or None.
+        flip: mirror half of every batch.
+        autocast: bfloat16 where torch allows it: faster on some devices, other numbers everywhere.
+        source: where the numbers come from, and what differs.
+    Raises:
+        RecipeError: naming the value, the rule and the fix.
+    """
+
+    name: str
+    optimizer: str = "adam"
+    learning_rate: float = 1e-3
+    schedule: str = "constant"
+    decay: float = 1.0
+    decay_steps: int = 100_000
+    warmup: float = 0.0
+    batch_size: int = 64
+    epochs: int | None = None
+    steps: int | None = None
+    minutes: float | None = None
+    loss: str = "mse"
+    weight_decay: float = 0.0
+    amsgrad: bool = False
+    gradient_clip: float | None = None
+    flip: bool = False
+    autocast: bool = False
+    source: str = "own"
+
+    def __post_init__(self) -> None:
+        self._one_of("optimizer", OPTIMIZERS)
+        self._one_of("schedule", SCHEDULES)
+        self._one_of("loss", LOSSES)
+        self._number("learning_rate", 0 < self.learning_rate < math.inf, "above 0, e.g. 1e-3")
+        self._number("decay", 0 < self.decay <= 1, "in (0, 1]")
+        self._number("warmup", 0 <= self.warmup < 1, "a share of the run, in [0, 1)")
+        self._number("weight_decay", 0 <= self.weight_decay < math.inf, "0 or above")
+        self._number(
+            "gradient_clip", self.gradient_clip is None or self.gradient_clip > 0, "above 0, or None"
+        )
+        self._number(
+            "batch_size",
+            isinstance(self.batch_size, int) and self.batch_size >= 2,
+            "a whole number, 2 or more",
+        )
+        self._number(
+            "decay_steps",
+            isinstance(self.decay_steps, int) and self.decay_steps >= 1,
+            "a whole number, 1 or more",
+        )
+        given = {
+            key: getattr(self, key)
+            for key in ("epochs", "steps", "minutes")
+            if getattr(self, key) is not None
+        }
+        if len(given) != 1:
+            raise RecipeError(
+                f"recipe {self.name!r} gives {given or 'no length'}; give exactly one of epochs, steps, minutes "
+                "(with dataclasses.replace, set the others to None)"
+            )
+        ((key, value),) = given.items()
+        whole = key == "minutes" or isinstance(value, int)
+        self._number(
+            key, whole and 0 < value < math.inf, "above 0" + ("" if key == "minutes" else ", a whole number")
+        )
+
+    def _one_of(self, field: str, allowed: tuple[str, ...]) -> None:
+        if getattr(self, field) not in allowed:
+            raise RecipeError(
+                f"recipe {self.name!r}: {field} is {getattr(self, field)!r}; give one of {', '.join(allowed)}"
+            )
+
+    def _number(self, field: str, fine: bool, rule: str) -> None:
+        if not fine:
+            raise RecipeError(f"recipe {self.name!r}: {field} is {getattr(self, field)!r}; it must be {rule}")
+
+
+def make_optimizer(model: nn.Module, recipe: Recipe) -> optim.Optimizer:
+    """The recipe's optimizer over all parameters, in torch's fused form: one pass over memory instead of several."""
+    kind = {"adam": optim.Adam, "adamw": optim.AdamW}[recipe.optimizer]
+    options = {"weight_decay": recipe.weight_decay, "amsgrad": recipe.amsgrad}
+    return kind(model.parameters(), lr=recipe.learning_rate, fused=True, **options)
+
+
+def learning_rate(recipe: Recipe, step: int, total_steps: int, steps_per_epoch: int) -> float:
+    """The learning rate of one step: a pure function, so a resumed run has nothing to restore.
+
+    Args:
+        step: counted from 1.
+        total_steps: of the run.
+        steps_per_epoch: of the run.
+    """
+    top = recipe.learning_rate
+    if recipe.schedule == "step":
+        # as published: the exponent is step / decay_steps, looked at again at step 1 and at every decay_steps-th
+        looked_at = max(step // recipe.decay_steps * recipe.decay_steps, 1)
+        return top * recipe.decay ** (looked_at / recipe.decay_steps)
+    if recipe.schedule == "epoch":
+        return top * recipe.decay ** ((step - 1) // steps_per_epoch)
+    if recipe.schedule == "cosine":
+        rise = recipe.warmup * total_steps
+        if step < rise:
+            return top * step / rise
+        return top * 0.5 * (1 + math.cos(math.pi * (step - rise) / (total_steps - rise + 1)))
+    return top
+
+
+RECIPES = {
+    "simple_baseline": Recipe(
+        "simple_baseline", "adam", 1e-3, "step", decay=0.96, decay_steps=100_000, batch_size=64, epochs=200,
+        gradient_clip=1.0,
+        source="Martinez et al. 2017 in weigq's PyTorch port: Adam 1e-3 x 0.96^(step/100000), batch 64, 200 epochs, "
+        "MSE of z-scored poses, gradient norm 1; dropout 0.5 is the model's",
+    ),
+    "simple_baseline_mmpose": Recipe(
+        "simple_baseline_mmpose", "adam", 1e-3, "constant", batch_size=512, epochs=200,
+        source="MMPose 1.3 configuration on its 8 GPUs x 64 as one batch of 512. Its step schedule ends after 80 "
+        "iterations, so the learning rate never decays as configured; we train as configured",
+    ),
+    "quick": Recipe(
+        "quick", "adamw", 2e-3, "cosine", warmup=0.1, batch_size=512, minutes=4, weight_decay=0.01,
+        gradient_clip=1.0, flip=True,
+        source="ours: for minutes on two cores, not for the best number",
+    ),
+}  # fmt: skip

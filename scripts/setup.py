@@ -1,0 +1,207 @@
+"""Make .venv, install mocap3d into it, and start JupyterLab or the tests. Standard library only.
+
+    python scripts/setup.py          make .venv and install, or do nothing in a moment when it is up to date
+    python scripts/setup.py lab      ... then check the machine and open JupyterLab on the first notebook
+    python scripts/setup.py test     ... then lint, pytest and the notebooks
+
+`make lab` and `make test` call this file; on Windows, where there is usually no make, call it yourself.
+What is written stays in the checkout (.venv and the tools' caches), besides pip's own download cache.
+Settings, all optional: TORCH_INDEX=URL takes torch from that wheel index (a CPU-only or a CUDA build);
+MOCAP3D_DATA=FOLDER is the folder of real motion that the notebooks and tests then use.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+VENV = ROOT / ".venv"
+STAMP = VENV / "mocap3d-installed.txt"
+JUPYTER = VENV / "jupyter"
+FIRST_NOTEBOOK = "notebooks/00_start_here.ipynb"
+OLDEST, NEWEST = (3, 11), (3, 13)
+
+
+def python_in(venv: Path = VENV) -> Path:
+    """The interpreter of a virtual environment on this system."""
+    return venv / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+
+
+def run(*command: object, **options) -> int:
+    """Run a command in the checkout, shown as it is; return its exit status."""
+    return subprocess.run([str(part) for part in command], cwd=ROOT, **options).returncode
+
+
+def base_python() -> str:
+    """This interpreter where its version fits, else the newest fitting one on the path."""
+    if OLDEST <= sys.version_info[:2] <= NEWEST:
+        return sys.executable
+    for minor in range(NEWEST[1], OLDEST[1] - 1, -1):
+        if found := shutil.which(f"python3.{minor}"):
+            return found
+    sys.exit(
+        f"mocap3d needs Python 3.{OLDEST[1]} to 3.{NEWEST[1]}; this is {sys.version.split()[0]} and no other "
+        "was found. Install one (python.org, your package manager, or conda with environment.yml)."
+    )
+
+
+def make_venv() -> None:
+    """Make .venv where there is none that runs."""
+    if python_in().exists() and run(python_in(), "-c", "pass", stderr=subprocess.DEVNULL) == 0:
+        return
+    print(f"Making {VENV.name} ...", flush=True)
+    if run(base_python(), "-m", "venv", "--clear", VENV):
+        sys.exit(
+            "Python could not make a virtual environment. On Debian and Ubuntu: "
+            "sudo apt install python3-venv, then try again."
+        )
+
+
+def installed_torch() -> str | None:
+    """The version of the torch that imports in .venv, without its +cpu or +cu suffix; None without one."""
+    code = "import torch; print(torch.__version__.split('+')[0])"
+    found = subprocess.run([python_in(), "-c", code], capture_output=True, text=True, cwd=ROOT)
+    return found.stdout.strip() if found.returncode == 0 else None
+
+
+def constraints_keeping(torch_version: str) -> Path:
+    """constraints.txt with its torch line set to a version that is already there and is to stay."""
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    kept = [f"torch=={torch_version}" if line.startswith("torch==") else line for line in lines]
+    path = VENV / "constraints.txt"
+    path.write_text("\n".join(kept) + "\n", encoding="utf-8")
+    return path
+
+
+def fingerprint() -> str:
+    """What the installation depends on: when it changes, install again."""
+    digest = hashlib.sha256(str(ROOT).encode())
+    for name in ("pyproject.toml", "constraints.txt", "scripts/setup.py"):
+        digest.update((ROOT / name).read_bytes())
+    return digest.hexdigest()
+
+
+def install() -> None:
+    """Install the pinned environment into .venv: torch first, everything else after."""
+    make_venv()
+    if STAMP.exists() and STAMP.read_text(encoding="utf-8") == fingerprint():
+        return
+    pip = (python_in(), "-m", "pip", "install", "--disable-pip-version-check")
+    version = installed_torch()
+    if version is None:
+        # First and pinned: an unpinned torch would be chosen by whatever else is installed with it.
+        index = ["--index-url", os.environ["TORCH_INDEX"]] if os.environ.get("TORCH_INDEX") else []
+        must_work(run(*pip, "-c", "constraints.txt", *index, "torch"))
+        constraints = "constraints.txt"
+    else:
+        print(f"Keeping the torch {version} found in .venv.", flush=True)
+        constraints = constraints_keeping(version)
+    must_work(run(*pip, "-c", constraints, "-e", ".[course,test]"))
+    STAMP.write_text(fingerprint(), encoding="utf-8")
+
+
+def must_work(status: int) -> None:
+    """Stop with advice after a failed installation step."""
+    if status:
+        sys.exit(
+            "pip could not install (its reason is above). Behind a proxy set HTTPS_PROXY; offline, point pip at "
+            "a folder of wheels with PIP_FIND_LINKS. Then run the same command again."
+        )
+
+
+def jupyter_environment(folder: Path = JUPYTER) -> dict[str, str]:
+    """The environment that keeps JupyterLab, IPython and their kernels inside one folder.
+
+    Args:
+        folder: where settings, run-time files and IPython's history go; made here.
+    Returns:
+        A copy of os.environ with the folders set.
+    """
+    overrides = folder / "config" / "labconfig" / "default_setting_overrides.json"
+    overrides.parent.mkdir(parents=True, exist_ok=True)
+    quiet = {"fetchNews": "false", "checkForUpdates": False}
+    overrides.write_text(json.dumps({"@jupyterlab/apputils-extension:notification": quiet}), encoding="utf-8")
+    folders = {
+        "JUPYTER_CONFIG_DIR": "config",
+        "JUPYTER_DATA_DIR": "data",
+        "JUPYTER_RUNTIME_DIR": "runtime",
+        "JUPYTERLAB_SETTINGS_DIR": "settings",
+        "JUPYTERLAB_WORKSPACES_DIR": "workspaces",
+        "IPYTHONDIR": "ipython",
+    }
+    return os.environ | {name: str(folder / part) for name, part in folders.items()}
+
+
+def has_display() -> bool:
+    """Whether a browser window can be expected to open here."""
+    return sys.platform in ("win32", "darwin") or any(map(os.environ.get, ("DISPLAY", "WAYLAND_DISPLAY")))
+
+
+def lab_command(notebook: str | None, *options: str, root: Path = ROOT) -> list[str]:
+    """The command that starts JupyterLab on a folder, opened at a notebook where one is named."""
+    command = [str(python_in()), "-m", "jupyterlab", f"--ServerApp.root_dir={root}", "--log-level=WARN"]
+    # Neither news from the network, nor a search for language servers (which starts npm where there is one).
+    command += ["--LabApp.news_url=None", "--LanguageServerManager.autodetect=False"]
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        command.append("--allow-root")  # as root (a container) the server refuses to start without it
+    return command + list(options) + ([notebook] if notebook else [])
+
+
+def lab() -> int:
+    """Check the machine, then serve the notebooks until Ctrl-C."""
+    run(python_in(), "-m", "mocap3d", "doctor")
+    notebook = FIRST_NOTEBOOK if (ROOT / FIRST_NOTEBOOK).exists() else None
+    options = ["-y"] if has_display() else ["-y", "--no-browser"]
+    print("\nStarting JupyterLab; its address is printed below. Ctrl-C stops it.", flush=True)
+    server = subprocess.Popen(lab_command(notebook, *options), cwd=ROOT, env=jupyter_environment())
+    while True:
+        try:
+            return server.wait()
+        except KeyboardInterrupt:  # the server received it too, and shuts its kernels down
+            continue
+
+
+def test() -> int:
+    """Lint, then pytest over the tests and the notebooks in one run, so that its summary comes last."""
+    lint_imports = "from importlinter.cli import lint_imports_command; lint_imports_command()"
+    for check in (["-m", "ruff", "check"], ["-m", "ruff", "format", "--check"], ["-c", lint_imports]):
+        if status := run(python_in(), *check):
+            return status
+    # Two workers: with more than one thread each, torch would have them fight over the cores.
+    environment = jupyter_environment() | {
+        "OMP_NUM_THREADS": "1",
+        "MKL_NUM_THREADS": "1",
+        "MOCAP3D_PROFILE": "ci",
+    }
+    nbval = ["--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout=120"]
+    options = [*nbval, "--nbval-sanitize-with=tests/sanitize.cfg", "--durations=15"]
+    # loadfile: the cells of one notebook belong to one worker.
+    command = [python_in(), "-m", "pytest", "-n", "2", "--dist", "loadfile", *options, "tests", "notebooks"]
+    return run(*command, env=environment)
+
+
+def main() -> int:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("then", nargs="?", choices=["lab", "test"], help="what to do once installed")
+    then = parser.parse_args().then
+    install()
+    if then == "lab":
+        return lab()
+    if then == "test":
+        return test()
+    print(f"Installed. Start with: {Path(sys.executable).name} scripts/setup.py lab")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

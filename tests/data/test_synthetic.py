@@ -1,0 +1,300 @@
+"""The procedural data set: bodies, joints, feet, sides, cameras, and its likeness to real motion."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mocap3d.camera import h36m_cameras
+from mocap3d.data.dataset import load_dataset
+from mocap3d.data.synthetic import ACTIONS, SUBJECTS, TEST_SUBJECTS, make_synthetic, synthesize
+from mocap3d.data.synthetic.body import LIMITS, smoothed, subject_body, two_bone
+from mocap3d.data.synthetic.primitives import FPS, GRAVITY, jump, path
+from mocap3d.skeleton import H36M17
+
+J = H36M17.index
+WALKS = ("Walking", "WalkTogether")
+
+
+@pytest.fixture(scope="module")
+def takes() -> dict[tuple[str, str], np.ndarray]:
+    """Every subject's every action, 3 s: (T, 17, 3) world, float64."""
+    return {
+        (s, a): synthesize(s, a, seconds=3.0).points.astype(np.float64) for s in SUBJECTS for a in ACTIONS
+    }
+
+
+def flexion(points: np.ndarray, upper: str, joint: str, lower: str) -> np.ndarray:
+    """Degrees a limb is bent at a joint: 0 is straight."""
+    a, b = points[:, J(joint)] - points[:, J(upper)], points[:, J(lower)] - points[:, J(joint)]
+    cosine = (a * b).sum(-1) / np.linalg.norm(a, axis=-1) / np.linalg.norm(b, axis=-1)
+    return np.degrees(np.arccos(np.clip(cosine, -1, 1)))
+
+
+def facing(points: np.ndarray) -> np.ndarray:
+    """(T, 2) unit vectors the pelvis faces: up cross (left from right)."""
+    left = (points[:, J("left_hip")] - points[:, J("right_hip")])[:, :2]
+    ahead = np.stack([left[:, 1], -left[:, 0]], -1)
+    return ahead / np.linalg.norm(ahead, axis=-1, keepdims=True)
+
+
+def test_data_set_is_shaped_like_human36m():
+    data = make_synthetic(seconds=0.5)
+    assert data.name == "synthetic" and set(data.subjects) == {"S1", "S5", "S6", "S7", "S8", "S9", "S11"}
+    assert len(data.actions) == 15 and len(data) == 7 * 15 * 4 and data.frames == 7 * 15 * 4 * 25
+    assert set(data.test.subjects) == set(TEST_SUBJECTS) == {"S9", "S11"}
+    assert not set(data.train.takes) & set(data.test.takes)
+    for clip in data:
+        size = np.array(clip.pose2d.image_size)
+        assert clip.pose3d.fps == 50 and clip.pose3d.skeleton is H36M17
+        assert (clip.pose2d.points >= 0).all() and (clip.pose2d.points <= size).all()
+        assert (clip.pose3d.points[..., 2] > 1.0).all()  # metres in front of the camera
+
+
+def test_load_dataset_passes_options_on():
+    data = load_dataset("synthetic", subjects=["S1"], actions=["Photo"], seconds=0.5, takes=2)
+    assert len(data.takes) == 2 and len(data) == 8
+    first, second = (data.select(take=take)[0].pose3d.points for take in data.takes)
+    assert not np.allclose(first, second, atol=0.01)
+
+
+def test_same_seed_same_bits():
+    for action in ("Posing", "Walking"):
+        again = [synthesize("S5", action, seed=3, seconds=2).points for _ in range(2)]
+        assert again[0].tobytes() == again[1].tobytes()
+        other = synthesize("S5", action, seed=4, seconds=2).points
+        assert np.abs(other - again[0]).max() > 0.1
+        assert np.abs(synthesize("S7", action, seed=3, seconds=2).points - again[0]).max() > 0.1
+
+
+@pytest.mark.parametrize(
+    "arguments", [("S2", "Walking"), ("S1", "Flying"), ("S1", "Walking", 0, 0.0), ("S1", "Walking", 0, 1e9)]
+)
+def test_bad_requests_name_the_value(arguments):
+    with pytest.raises(ValueError, match="S2|Flying|seconds"):
+        synthesize(*arguments)
+
+
+@settings(max_examples=12, deadline=None)
+@given(
+    st.integers(0, 2**32 - 1),
+    st.sampled_from(sorted(SUBJECTS)),
+    st.sampled_from(ACTIONS),
+    st.floats(0.2, 6.0),
+)
+def test_any_seed_gives_a_body_all_cameras_see(seed, subject, action, seconds):
+    points = synthesize(subject, action, seed, seconds).points
+    assert np.isfinite(points).all() and len(points) == round(seconds * FPS)
+    assert all(camera.sees(points).all() for camera in h36m_cameras(subject))
+    lengths = bone_lengths(points.astype(np.float64))
+    assert np.ptp(lengths, axis=0).max() < 1e-4
+    assert points[..., 2].min() > 0.0  # nothing below the floor
+
+
+def bone_lengths(points: np.ndarray) -> np.ndarray:
+    return np.stack([np.linalg.norm(points[:, a] - points[:, b], axis=-1) for a, b in H36M17.bones], -1)
+
+
+def test_bones_are_constant_symmetric_and_human(takes):
+    for subject in SUBJECTS:
+        lengths = np.concatenate([bone_lengths(p) for (s, _), p in takes.items() if s == subject])
+        assert np.ptp(lengths, axis=0).max() < 1e-4  # 0.1 mm over every action
+        mean = dict(zip([H36M17.joints[child] for _, child in H36M17.bones], lengths.mean(0), strict=True))
+        for name in ("hip", "knee", "foot", "shoulder", "elbow", "wrist"):
+            assert abs(mean[f"left_{name}"] - mean[f"right_{name}"]) < 1e-5
+        stature = subject_body(subject).stature
+        # Winter's table of segment lengths by stature: thigh 0.245, shank 0.246, forearm 0.146
+        assert abs(mean["left_knee"] / stature - 0.245) < 0.015
+        assert abs(mean["left_foot"] / stature - 0.246) < 0.015
+        assert abs(mean["left_wrist"] / stature - 0.146) < 0.015
+
+
+def test_joints_stay_within_their_limits(takes):
+    for points in takes.values():
+        for side in ("left", "right"):
+            knee = flexion(points, f"{side}_hip", f"{side}_knee", f"{side}_foot")
+            elbow = flexion(points, f"{side}_shoulder", f"{side}_elbow", f"{side}_wrist")
+            for angle, name in ((knee, "knee_flexion"), (elbow, "elbow_flexion")):
+                low, high = LIMITS[name]
+                assert low - 0.1 < angle.min() and angle.max() < high + 0.1
+
+
+def test_right_is_right_and_walkers_face_where_they_go(takes):
+    for (_, action), points in takes.items():
+        if action not in WALKS:
+            continue
+        speed = np.gradient(points[:, 0, :2], axis=0) * FPS
+        going = speed / np.linalg.norm(speed, axis=-1, keepdims=True)
+        right_of_way = np.stack([going[:, 1], -going[:, 0]], -1)  # going x up
+        for joint in ("hip", "shoulder"):
+            across = (points[:, J(f"right_{joint}")] - points[:, J(f"left_{joint}")])[:, :2]
+            assert np.median((across * right_of_way).sum(-1)) > 0.1
+        assert np.median((facing(points) * going).sum(-1)) > 0.85
+
+
+def test_knees_bend_forward_and_elbows_back_in_gait(takes):
+    for (_, action), points in takes.items():
+        if action != "Walking":
+            continue
+        ahead = facing(points)
+        for side in ("left", "right"):
+            for upper, middle, lower, sign in (
+                ("hip", "knee", "foot", 1.0),
+                ("shoulder", "elbow", "wrist", -1.0),
+            ):
+                a, b, c = (points[:, J(f"{side}_{name}")] for name in (upper, middle, lower))
+                out = ((b - (a + c) / 2)[:, :2] * ahead).sum(-1) * sign
+                assert np.mean(out > 0) > 0.95
+
+
+def test_toes_lead_the_body_forward_not_backward(takes):
+    """The swing foot overtakes the stance foot: at most times one foot is ahead and it alternates."""
+    points = takes["S9", "Walking"]
+    lead = ((points[:, J("left_foot")] - points[:, J("right_foot")])[:, :2] * facing(points)).sum(-1)
+    assert np.sum(np.diff(np.sign(lead)) != 0) >= 4 and lead.max() > 0.05 and lead.min() < -0.05
+
+
+def test_loaded_feet_do_not_slide(takes):
+    for (_, action), points in takes.items():
+        if action not in WALKS:
+            continue
+        rested = 0
+        for joint in ("left_foot", "right_foot"):
+            foot = points[:, J(joint)]
+            down = foot[:, 2] < foot[:, 2].min() + 0.003
+            speed = np.linalg.norm(np.diff(foot[:, :2], axis=0), axis=-1) * FPS  # (T-1,) m/s
+            held = (
+                np.convolve(down, np.ones(5), mode="same")[1:] == 5
+            )  # on the floor two frames before and after
+            rested += held.mean()
+            assert speed[held].max(initial=0.0) < 0.05
+        assert rested > 0.2  # both feet together; running feet rest little
+        assert (
+            np.linalg.norm(np.diff(points[:, 0, :2], axis=0), axis=-1).sum() > 0.7
+        )  # and the body does move
+
+
+def test_standing_feet_do_not_slide():
+    points = synthesize("S9", "Directions", seconds=8).points.astype(np.float64)
+    for joint in ("left_foot", "right_foot"):
+        foot = points[:, J(joint)]
+        speed = np.linalg.norm(np.diff(foot, axis=0), axis=-1) * FPS
+        assert np.median(speed) < 0.01
+
+
+def test_poses_are_varied(takes):
+    every = np.concatenate([p[::5] for p in takes.values()])
+    ahead = facing(every)
+    octant = np.floor((np.arctan2(ahead[:, 1], ahead[:, 0]) + np.pi) / (np.pi / 4)).astype(int) % 8
+    assert (np.bincount(octant, minlength=8) / len(octant)).min() > 0.04
+    wrist = every[:, [J("left_wrist"), J("right_wrist")], 2] - every[:, J("thorax"), None, 2]
+    assert (wrist > 0.2).mean() > 0.04 and (wrist < -0.3).mean() > 0.25  # overhead; hanging
+    assert (every[:, 0, 2] < 0.4).mean() > 0.02 and (
+        every[:, 0, 2] > 0.8
+    ).mean() > 0.4  # on the floor; upright
+    place = every[:, 0, :2]
+    assert (place.std(0) > 0.25).all()
+    lowest = every[:, [J("left_foot"), J("right_foot")], 2].min(1)
+    assert (lowest > 0.2).any()  # somebody is in the air
+
+
+def test_motion_is_smooth(takes):
+    """No joint snaps: accelerations stay below what sprinting wrists and kicking feet reach."""
+    acceleration = np.concatenate(
+        [np.linalg.norm(np.diff(p, 2, axis=0), axis=-1).ravel() * FPS**2 for p in takes.values()]
+    )
+    assert np.percentile(acceleration, 99.9) < 250 and np.median(acceleration) > 0.5
+    speed = np.concatenate(
+        [np.linalg.norm(np.diff(p, axis=0), axis=-1).ravel() * FPS for p in takes.values()]
+    )
+    assert speed.max() < 15
+
+
+finite = st.floats(-3, 3)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.tuples(finite, finite, finite), st.floats(-3, 3), st.floats(0.2, 0.5), st.floats(0.2, 0.5))
+def test_two_bone_limbs_keep_their_length_and_reach_what_they_can(goal, turn, upper, lower):
+    start, goal = np.array([[0.0, 0.0, 5.0]]), np.array([goal]) + [[0.0, 0.0, 5.0]]
+    frame = np.eye(3)[None]
+    middle, end = two_bone(
+        start, goal, upper, lower, frame, [0.0, 0.0, -1.0], [1.0, 0.0, 0.0], np.array([turn]), (5, 150)
+    )
+    assert np.isfinite(middle).all()
+    assert abs(np.linalg.norm(middle - start) - upper) < 1e-6
+    assert abs(np.linalg.norm(end - middle) - lower) < 1e-6
+    distance = np.linalg.norm(goal - start)
+    near, far = (np.sqrt(upper**2 + lower**2 + 2 * upper * lower * np.cos(np.radians(f))) for f in (150, 5))
+    if near <= distance <= far:
+        assert np.abs(end - goal).max() < 1e-6
+
+
+def test_knee_of_a_sitting_leg_points_up():
+    start, goal = np.array([[0.0, 0.0, 0.5]]), np.array([[0.7, 0.0, 0.5]])
+    middle, _ = two_bone(
+        start, goal, 0.45, 0.45, np.eye(3)[None], [0, 0, -1.0], [1.0, 0, 0], np.zeros(1), (3, 150)
+    )
+    assert middle[0, 2] > 0.6
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.tuples(st.floats(0.2, 1.0), st.floats(-1, 1)), min_size=2, max_size=6))
+def test_paths_rest_at_their_keys(moves):
+    """Minimum-jerk moves one after another start and end at rest, at the values asked for."""
+    keys, clock = [], 0.0
+    for duration, value in moves:
+        keys.append((clock, duration, np.array([value])))
+        clock += duration
+    for start, duration, value in keys[1:]:
+        end = start + duration
+        around = path(keys, np.array([end - 1e-3, end, end + 1e-3]))[:, 0]
+        assert abs(around[1] - value[0]) < 1e-6 and np.abs(np.diff(around)).max() < 1e-4
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.floats(0.2, 0.5), st.floats(0.2, 0.6))
+def test_flight_is_ballistic(crouch, flight):
+    time = np.arange(0, 2.5, 0.001)
+    pelvis, feet = jump(time, 0.3, crouch, flight)
+    air = (time > 0.3 + crouch + 0.01) & (time < 0.3 + crouch + flight - 0.01)
+    fall = np.diff(pelvis, 2)[air[1:-1]] / 1e-6
+    assert np.allclose(fall, -GRAVITY, atol=1e-3)
+    assert pelvis.min() < -0.01 and feet.min() == 0.0 and np.abs(np.diff(pelvis)).max() < 0.004
+
+
+def test_smoothing_keeps_a_constant_and_the_mean():
+    assert np.allclose(smoothed(np.full((30, 1), 2.5), 3.0), 2.5)
+    spike = np.zeros((61, 1))
+    spike[30] = 1.0
+    assert abs(smoothed(spike, 3.0).sum() - 1) < 1e-9 and smoothed(spike, 3.0).max() < 0.2
+
+
+def test_bones_and_speeds_are_like_real_ones(mocap_root, takes):
+    """Summary numbers of synthetic motion lie in the range of real motion, within stated factors."""
+    from mocap3d.data.asf_amc import read_amc
+
+    folder = mocap_root / "cmu" / "asfamc" / "02"
+    if not folder.is_dir():
+        pytest.skip("cmu/asfamc/02 is not in MOCAP3D_DATA")
+    real = [
+        read_amc(folder / "02.asf", folder / f"02_{n:02d}.amc").convert("h36m17").resample(FPS).points
+        for n in (1, 3, 4, 5)
+    ]
+
+    def shape(points):
+        lengths = bone_lengths(points.astype(np.float64)).mean(0)
+        return lengths / lengths.sum()
+
+    def speed(several):
+        inner = [np.diff(points - points[:, :1], axis=0) for points in several]
+        return np.concatenate([np.linalg.norm(step, axis=-1).ravel() * FPS for step in inner])
+
+    made = np.stack([shape(p) for p in takes.values()])
+    share = shape(real[0])
+    assert np.abs(made.mean(0) - share).max() < 0.02  # of the sum of all bones
+    for percentile in (50, 90, 99):
+        ratio = np.percentile(speed(takes.values()), percentile) / np.percentile(speed(real), percentile)
+        assert 0.2 < ratio < 3.0

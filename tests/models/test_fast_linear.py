@@ -1,0 +1,103 @@
+"""Both ways to compute a linear layer agree, and the choice between them is the documented one."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mocap3d.models import create_model, fast_linear
+from mocap3d.models.fast_linear import amd_family, linear, linear_as_convolution
+
+WINDOWS_ZEN5 = "AMD64 Family 26 Model 68 Stepping 0, AuthenticAMD"
+LINUX = "processor\t: 0\nvendor_id\t: {vendor}\ncpu family\t: {family}\nmodel\t\t: 1\n"
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    leading=st.lists(st.integers(1, 5), min_size=1, max_size=3),
+    channels=st.tuples(st.integers(1, 40), st.integers(1, 40)),
+    bias=st.booleans(),
+    seed=st.integers(0, 99),
+)
+def test_convolution_equals_linear(
+    leading: list[int], channels: tuple[int, int], bias: bool, seed: int
+) -> None:
+    torch.manual_seed(seed)  # on the CPU only: linear() never takes this way on a GPU
+    ways = []
+    x = torch.randn(*leading, channels[0], dtype=torch.float64)
+    weight = torch.randn(channels[1], channels[0], dtype=torch.float64)
+    offset = torch.randn(channels[1], dtype=torch.float64) if bias else None
+    upstream = torch.randn(*leading, channels[1], dtype=torch.float64)
+    for way in (F.linear, linear_as_convolution):
+        leaves = [tensor.clone().requires_grad_() for tensor in (x, weight, offset) if tensor is not None]
+        out = way(*leaves)
+        out.backward(upstream)
+        ways.append([out, *(leaf.grad for leaf in leaves)])
+    torch.testing.assert_close(ways[0], ways[1], rtol=1e-12, atol=1e-12)
+
+
+def test_convolution_keeps_rows_contiguous() -> None:
+    out = linear_as_convolution(torch.randn(300, 32), torch.randn(64, 32))
+    assert out.is_contiguous()  # else every elementwise step after it would be slow
+
+
+@pytest.mark.parametrize("way", [True, False])
+def test_choice(way: bool, device: torch.device, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+
+    def spy(*args):
+        calls.append(args)
+        return linear_as_convolution(*args)
+
+    monkeypatch.setattr(fast_linear, "convolution_is_faster", lambda: way)
+    monkeypatch.setattr(fast_linear, "linear_as_convolution", spy)
+    many, few = torch.randn(2, 400, 32, device=device), torch.randn(8, 32, device=device)
+    weight = torch.randn(48, 32, device=device)
+    for x in (many, few, many[:0], many.double()):
+        out = linear(x, weight.to(x.dtype))
+        torch.testing.assert_close(out, F.linear(x, weight.to(x.dtype)), rtol=1e-4, atol=1e-4)
+    assert len(calls) == (1 if way and device.type == "cpu" else 0)  # the many float32 rows alone
+
+
+def test_model_does_not_depend_on_the_way(device: torch.device, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    model = create_model("simple_baseline", channels=64).to(device).eval()
+    points = torch.randn(400, 32, device=device)
+    out = []
+    for way in (False, True):
+        monkeypatch.setattr(fast_linear, "convolution_is_faster", lambda way=way: way)
+        out.append(model(points))
+    torch.testing.assert_close(out[0], out[1], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("description", "family"),
+    [
+        (LINUX.format(vendor="AuthenticAMD", family=26), 26),
+        (LINUX.format(vendor="AuthenticAMD", family=25), 25),
+        (LINUX.format(vendor="GenuineIntel", family=6), 0),
+        (WINDOWS_ZEN5, 26),
+        ("Intel64 Family 6 Model 183 Stepping 1, GenuineIntel", 0),
+        ("arm", 0),
+        ("", 0),
+    ],
+)
+def test_amd_family(description: str, family: int) -> None:
+    assert amd_family(description) == family
+
+
+def test_rule_wants_zen5_with_avx512(monkeypatch: pytest.MonkeyPatch) -> None:
+    def verdict(processor: str, capability: str) -> bool:
+        monkeypatch.setattr(fast_linear, "_describe_processor", lambda: processor)
+        monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+        monkeypatch.setattr(torch.backends.mkl, "is_available", lambda: True)
+        monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: True)
+        return fast_linear.convolution_is_faster.__wrapped__()
+
+    assert verdict(WINDOWS_ZEN5, "AVX512")
+    assert not verdict(WINDOWS_ZEN5, "AVX2")
+    assert not verdict(LINUX.format(vendor="AuthenticAMD", family=25), "AVX512")
+    assert not verdict(LINUX.format(vendor="GenuineIntel", family=26), "AVX512")

@@ -1,0 +1,83 @@
+"""Weights and statistics survive the way to the published names and units, and back."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from mocap3d.camera import pixels_to_screen
+from mocap3d.models.published import (
+    simple_baseline_from_published,
+    simple_baseline_normalisation,
+    simple_baseline_to_published,
+)
+from mocap3d.models.simple_baseline import JOINTS_IN, JOINTS_OUT, SimpleBaseline3D
+
+
+@pytest.mark.parametrize("form", ["weigq", "mmpose"])
+@pytest.mark.parametrize("stages", [0, 1, 3])
+def test_round_trip(form: str, stages: int) -> None:
+    model = SimpleBaseline3D(form, channels=12, stages=stages)
+    published = simple_baseline_to_published(model.state_dict(), form)
+    found, back = simple_baseline_from_published(published)
+    assert found == form and back.keys() == model.state_dict().keys()
+    SimpleBaseline3D(form, channels=12, stages=stages).load_state_dict(back, strict=True)
+    assert all(torch.equal(back[key], value) for key, value in model.state_dict().items())
+
+
+def test_weigq_keys_are_the_published_ones(golden) -> None:
+    names = json.loads(str(golden("train_weigq")["meta"]))["tensor_names"]
+    published = simple_baseline_to_published(SimpleBaseline3D(channels=64).state_dict(), "weigq")
+    assert {key for key in published if not key.endswith("num_batches_tracked")} == set(names)
+    assert published["w1.weight"].shape == (64, 32) and published["w2.weight"].shape == (48, 64)
+
+
+def test_mmpose_keys_are_the_published_ones() -> None:
+    published = simple_baseline_to_published(SimpleBaseline3D("mmpose", channels=64).state_dict(), "mmpose")
+    shapes = {key: tuple(tensor.shape) for key, tensor in published.items()}
+    assert shapes["backbone.expand_conv.conv.weight"] == (64, 34, 1)
+    assert shapes["backbone.tcn_blocks.1.conv2.0.conv.weight"] == (64, 64, 1)
+    assert shapes["backbone.tcn_blocks.0.conv1.0.bn.running_var"] == (64,)
+    assert shapes["head.conv.weight"] == (48, 64, 1) and shapes["head.conv.bias"] == (48,)
+    assert (
+        len(shapes) == 5 * (1 + 5) + 2
+    )  # five layers of a convolution and five batch-norm entries, and the head
+
+
+def test_old_mmpose_and_dataparallel_files() -> None:
+    model = SimpleBaseline3D("mmpose", channels=12)
+    published = simple_baseline_to_published(model.state_dict(), "mmpose")
+    old = {f"module.{key.replace('head.', 'keypoint_head.')}": value for key, value in published.items()}
+    old["data_preprocessor.mean"] = torch.zeros(3)
+    form, back = simple_baseline_from_published(old)
+    assert form == "mmpose" and back.keys() == model.state_dict().keys()
+
+
+@pytest.mark.parametrize(
+    "key", ["backbone.tcn_blocks.0.conv9.0.conv.weight", "layers_conv.0.weight", "weight"]
+)
+def test_file_of_another_model(key: str) -> None:
+    with pytest.raises(ValueError, match=f"'{key}'.*another model"):
+        simple_baseline_from_published({key: torch.zeros(2, 2, 1)})
+
+
+@pytest.mark.parametrize(("form", "metres_per_unit"), [("weigq", 0.001), ("mmpose", 1.0)])
+def test_published_statistics_give_the_published_zscores(form: str, metres_per_unit: float) -> None:
+    rng = np.random.default_rng(0)
+    joints = list(JOINTS_IN[form])
+    mean_px, std_px = rng.uniform(300, 700, (len(joints), 2)), rng.uniform(20, 90, (len(joints), 2))
+    mean_3d, std_3d = rng.normal(0, 300, (16, 3)), rng.uniform(50, 200, (16, 3))
+    pixels, pose = rng.uniform(0, 1000, (4, 1, 17, 2)), rng.normal(0, 300, (4, 1, 17, 3))
+    model = SimpleBaseline3D(form, channels=8).double()
+    model.normalisation = simple_baseline_normalisation(
+        mean_px, std_px, mean_3d, std_3d, width=1000, height=1002, metres_per_unit=metres_per_unit
+    )
+    x = model.encode_2d(torch.from_numpy(pixels_to_screen(pixels, 1000, 1002)))
+    expected = ((pixels[:, :, joints] - mean_px) / std_px).reshape(4, 1, -1)
+    np.testing.assert_allclose(x.numpy(), expected, atol=1e-9)
+    z = model.encode_3d(torch.from_numpy(pose * metres_per_unit))
+    relative = (pose - pose[:, :, :1])[:, :, list(JOINTS_OUT)]
+    np.testing.assert_allclose(z.numpy(), ((relative - mean_3d) / std_3d).reshape(4, 1, -1), atol=1e-9)
