@@ -1,6 +1,7 @@
 """How much of this machine's float32 multiplication speed SimpleBaseline3D reaches, and how a plain copy does.
 
     OMP_NUM_THREADS=2 python benchmarks/simple_baseline.py
+    python benchmarks/simple_baseline.py --busy       # when other programs run: one thread, by its processor time
 
 "Limit" is the fastest matrix product found on this machine (benchmarks/machine.py), measured again beside every
 figure. Counted are the network's own multiplications and additions: elementwise work, the dropout mask and Adam take
@@ -11,6 +12,7 @@ torch.optim.Adam as they come; ours trains with Adam(fused=True). A training ste
 from __future__ import annotations
 
 import argparse
+import time
 from collections.abc import Callable
 
 import torch
@@ -80,7 +82,7 @@ def training_step_of(model: nn.Module, batch: int, fused: bool) -> Callable[[], 
     return step
 
 
-def report_linear(turns: int, limit_seconds: float) -> None:
+def report_linear(turns: int, limit_seconds: float, clock: Callable[[], float]) -> None:
     """Print both ways to compute the 1024 -> 1024 layer, and say so if the rule in fast_linear chose badly."""
     rows = 1024
     x = torch.randn(rows, CHANNELS, requires_grad=True)
@@ -90,7 +92,7 @@ def report_linear(turns: int, limit_seconds: float) -> None:
         "F.linear": lambda: F.linear(x, weight).backward(upstream),
         "convolution": lambda: linear_as_convolution(x, weight).backward(upstream),
     }
-    times = time_interleaved(ways, turns, limit_seconds=limit_seconds)
+    times = time_interleaved(ways, turns, limit_seconds=limit_seconds, clock=clock)
     chosen = "convolution" if convolution_is_faster() else "F.linear"
     for name, timing in times.items():
         rate = 6.0 * rows * CHANNELS**2 / timing.seconds / 1e9
@@ -115,12 +117,18 @@ def main() -> None:
     parser.add_argument(
         "--wait", type=float, default=60.0, help="seconds to wait for undisturbed turns, per row"
     )
+    parser.add_argument(
+        "--busy", action="store_true", help="measure one thread by processor time, not by the clock"
+    )
     options = parser.parse_args()
+    clock = time.process_time if options.busy else time.perf_counter
+    if options.busy:
+        torch.set_num_threads(1)
     torch.manual_seed(0)
     print(describe_machine())
-    name, product, operations = best_product()
+    name, product, operations = best_product(clock=clock)
     print(f"limit: {name}")
-    report_linear(options.turns, options.wait)
+    report_linear(options.turns, options.wait, clock)
     print("percent of the limit (turns undisturbed by other programs / turns)")
     print(f"{'batch':>6} {'work':14}{'ours':>6}{'plain':>7}{'ours/plain':>12}{'limit':>14}")
     for batch in options.batches:
@@ -135,7 +143,7 @@ def main() -> None:
             )
         for label, (count, our_function, plain_function) in work.items():
             functions = {"limit": product, "ours": our_function, "plain": plain_function}
-            times = time_interleaved(functions, options.turns, limit_seconds=options.wait)
+            times = time_interleaved(functions, options.turns, limit_seconds=options.wait, clock=clock)
             limit = operations / times["limit"].seconds
             share = {key: 100 * count / times[key].seconds / limit for key in ("ours", "plain")}
             print(

@@ -14,17 +14,17 @@ from mocap3d.report import METRICS, EvalProtocol, Report, ReportError, cells, gr
 
 @dataclass(frozen=True, repr=False)
 class Comparison:
-    """A minus B, with what resampling the takes says of its steadiness.
+    """A minus B, with what resampling the recordings says of its steadiness.
 
     Args:
         a, b: model names.
         metric: one of `METRICS`.
         difference: a - b, averaged as the protocol says; below 0 means A errs less.
         low, high: 95 % bootstrap interval.
-        takes: recorded takes behind it.
+        recordings: recordings behind it.
         resamples, seed: of the bootstrap.
         protocol: name.
-        lone_sources: sources with a single take, whose spread the interval cannot know.
+        lone_sources: sources with a single recording, whose spread the interval cannot know.
     """
 
     a: str
@@ -33,7 +33,7 @@ class Comparison:
     difference: float
     low: float
     high: float
-    takes: int
+    recordings: int
     resamples: int
     seed: int
     protocol: str
@@ -44,21 +44,21 @@ class Comparison:
         text = (
             f"{self.a} - {self.b}: {self.difference * factor:+.1f} {unit} {title} "
             f"[95 % interval {self.low * factor:+.1f} to {self.high * factor:+.1f}] ({self.protocol} protocol; "
-            f"{self.takes} takes resampled {self.resamples:,} times, seed {self.seed}; about these clips only)"
+            f"{self.recordings} recordings resampled {self.resamples:,} times, seed {self.seed}; about these clips only)"
         )
         if self.lone_sources:
-            text += f"; one take only, so no spread, in: {', '.join(name or '(none)' for name in self.lone_sources)}"
+            text += f"; one recording only, so no spread, in: {', '.join(name or '(none)' for name in self.lone_sources)}"
         return text
 
 
 def compare(
     a: Report, b: Report, metric: str = "mpjpe_mm", resamples: int = 10_000, seed: int = 0
 ) -> Comparison:
-    """The paired difference of two reports on the same clips, with a bootstrap interval over takes.
+    """The paired difference of two reports on the same clips, with a bootstrap interval over recordings.
 
-    Whole takes are drawn with replacement within each source, as many as the source has; the camera views of a take
-    (the same seconds of the same person) stay together, and both models are scored on the same draw. The interval
-    says how much the difference hangs on which of THESE takes were recorded. It is no claim about other people,
+    Whole recordings are drawn with replacement within each source, as many as the source has; the camera views and
+    the pieces of a recording (the same person, the same minute) stay together, and both models are scored on the same
+    draw. The interval says how much the difference hangs on which of THESE recordings were made. It is no claim about other people,
     other motions or other cameras: a test set of minutes cannot support one. Nor does it hold the spread of training
     seeds: for that, train several.
 
@@ -79,28 +79,31 @@ def compare(
     if resamples < 1:
         raise ReportError(f"resamples is {resamples}; give at least 1")
     lost = METRICS[metric][3]
-    takes = list(dict.fromkeys((clip.source, clip.take) for clip in a.clips))
+    units = list(dict.fromkeys((clip.source, clip.recording) for clip in a.clips))
     groups = list(dict.fromkeys(group_of(clip, a.protocol.averaging) for clip in a.clips))
-    totals, weights = np.zeros((2, len(takes), len(groups)))
+    totals, weights = np.zeros((2, len(units), len(groups)))
     for clip, other in zip(a.clips, b.clips, strict=True):
         weight, gap = max(clip.weight - lost, 0), clip.values[metric] - other.values[metric]
         if weight > 0 and not math.isnan(gap):
-            at = takes.index((clip.source, clip.take)), groups.index(group_of(clip, a.protocol.averaging))
+            at = (
+                units.index((clip.source, clip.recording)),
+                groups.index(group_of(clip, a.protocol.averaging)),
+            )
             totals[at] += weight * gap
             weights[at] += weight
-    draws = _draw_takes([source for source, _ in takes], resamples, np.random.default_rng(seed))  # (R, takes)
+    draws = _draw([source for source, _ in units], resamples, np.random.default_rng(seed))  # (R, recordings)
     means = _group_means(draws @ totals, draws @ weights)  # (R,)
     low, high = np.nanpercentile(means, [2.5, 97.5])
-    counts = {source: sum(s == source for s, _ in takes) for source, _ in takes}
+    counts = {source: sum(s == source for s, _ in units) for source, _ in units}
     difference = float(_group_means(totals.sum(0), weights.sum(0)))
     return Comparison(
-        a.model, b.model, metric, difference, float(low), float(high), len(takes),
+        a.model, b.model, metric, difference, float(low), float(high), len(units),
         resamples, seed, a.protocol.name, tuple(source for source, count in counts.items() if count == 1),
     )  # fmt: skip
 
 
-def _draw_takes(sources: list[str], resamples: int, rng: np.random.Generator) -> np.ndarray:
-    """How often each take is drawn: (resamples, takes), as many draws per source as it has takes."""
+def _draw(sources: list[str], resamples: int, rng: np.random.Generator) -> np.ndarray:
+    """How often each recording is drawn: (resamples, recordings), as many per source as it has."""
     draws = np.zeros((resamples, len(sources)))
     for source in dict.fromkeys(sources):
         members = [i for i, name in enumerate(sources) if name == source]

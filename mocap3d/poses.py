@@ -16,7 +16,7 @@ from mocap3d.skeleton import H36M17, Skeleton, convert, convert_confidence, get_
 
 FRAMES = ("world", "camera")
 ROOTS = ("absolute", "relative", "floor-glued", "estimated")
-REACH = 10.0  # metres along an axis from the first joint of a person, beyond which the unit cannot be metres
+REACH = 50.0  # metres from the first joint (in some files a mark on the floor), beyond which the unit is not metres
 
 
 class PoseError(ValueError):
@@ -239,7 +239,8 @@ class Clip:
         camera: the camera, calibrated.
         pose2d: (T, J, 2) pixels: projected truth, or detections.
         pose3d: (T, J, 3) metres, in this camera's frame.
-        take: name of the recorded take, shared by its camera views, unique in its data set.
+        take: name of the recorded take, shared by its camera views, unique in its data set. Pieces cut from one
+            recording are named "recording:frames".
         split: "train", "test" or "check".
         source: where the motion comes from, e.g. "cmu-asfamc-02".
         performer: the real person, where known.
@@ -276,6 +277,11 @@ class Clip:
             raise PoseError(
                 f"clip {self.take!r}: pose3d is in the {self.pose3d.frame} frame; use pose3d.in_camera(camera)"
             )
+
+    @property
+    def recording(self) -> str:
+        """The uncut recording this clip is a piece of: what stands before the colon of `take`."""
+        return self.take.partition(":")[0]
 
     def __len__(self) -> int:
         return len(self.pose2d)

@@ -128,6 +128,11 @@ class ClipErrors:
     joints_mm: tuple[float, ...]
 
     @property
+    def recording(self) -> str:
+        """As `Clip.recording`: pieces of one recording are not independent."""
+        return self.take.partition(":")[0]
+
+    @property
     def identity(self) -> tuple:
         return (self.source, self.take, self.subject, self.action, self.camera, self.frames)
 

@@ -281,7 +281,9 @@ def test_comparison_is_paired_seeded_and_signed(dataset, truth):
     a, b = report_of(dataset, good, name="good"), report_of(dataset, bad, name="bad")
     result = compare(a, b, resamples=500)
     assert (
-        result.difference == pytest.approx(a.mpjpe_mm - b.mpjpe_mm) and result.high < 0 and result.takes == 4
+        result.difference == pytest.approx(a.mpjpe_mm - b.mpjpe_mm)
+        and result.high < 0
+        and result.recordings == 4
     )
     assert result.low <= result.difference <= result.high
     assert compare(a, b, resamples=500) == result and compare(a, b, resamples=500, seed=1) != result
@@ -324,7 +326,7 @@ def test_a_lone_take_is_said(truth):
     data = to_device(dataset)
     base = (data.pose3d - data.pose3d[:, :1]).numpy()
     result = compare(report_of(dataset, base), report_of(dataset, noisy(base)))
-    assert result.lone_sources == ("source-0",) and "one take only" in repr(result)
+    assert result.lone_sources == ("source-0",) and "one recording only" in repr(result)
 
 
 def test_unlike_reports_are_not_compared(dataset, truth):
@@ -358,3 +360,12 @@ def test_table_marks_what_cannot_be_compared(dataset, truth):
     assert "x" in repr(table([a]))
     with pytest.raises(ReportError, match="at least one"):
         table({})
+
+
+def test_pieces_of_one_recording_are_drawn_together(dataset, truth):
+    """Eight views of four takes that are pieces of two recordings: two independent things, not four."""
+    pieces = [replace(clip, take=f"{clip.source}:{clip.take}") for clip in dataset]  # two takes a source
+    recordings = {clip.recording for clip in pieces}
+    assert 1 < len(recordings) < len({clip.take for clip in pieces})
+    a, b = (report_of(PoseDataset("cut", tuple(pieces)), noisy(truth, spread)) for spread in (0.01, 0.02))
+    assert compare(a, b, resamples=50).recordings == len(recordings)

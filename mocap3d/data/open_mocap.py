@@ -29,6 +29,7 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -198,18 +199,21 @@ class CaptureArea:
     limits: np.ndarray  # (planes,)
     places: np.ndarray  # (places, 2) candidate positions on the floor, metres
 
-    def place(self, highest: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Best floor position for bodies with these plane maxima.
+    @cached_property
+    def _room(self) -> np.ndarray:
+        return self.limits[:, None] - self.normals[:, :2] @ self.places.T  # (planes, places)
+
+    def place(self, highest: np.ndarray) -> tuple[np.ndarray, float]:
+        """Best floor position for a body.
 
         Args:
-            highest: (n, planes) largest `normals @ p` over the joints (and frames) of n bodies.
+            highest: (planes,) largest `normals @ p` over its joints and frames.
         Returns:
-            (n, 2) positions, (n,) slack in metres at them: negative where nothing fits.
+            (2,) position, and the slack in metres there: negative where nothing fits.
         """
-        room = self.limits - self.places @ self.normals[:, :2].T  # (places, planes)
-        slack = (room[None] - highest[:, None]).min(-1)  # (n, places)
-        best = slack.argmax(-1)
-        return self.places[best], slack[np.arange(len(highest)), best]
+        slack = (self._room - highest[:, None]).min(0)  # (places,)
+        best = int(slack.argmax())
+        return self.places[best], float(slack[best])
 
 
 def capture_area(cameras: tuple[Camera, ...]) -> CaptureArea:
@@ -256,13 +260,9 @@ def fit_into(
             low, high = 0, len(turned)  # the longest beginning that fits, by bisection: fitting is monotone
             while low < high:
                 middle = (low + high + 1) // 2
-                low, high = (
-                    (middle, high)
-                    if area.place(highest[middle - 1 : middle])[1][0] >= 0
-                    else (low, middle - 1)
-                )
+                low, high = (middle, high) if area.place(highest[middle - 1])[1] >= 0 else (low, middle - 1)
             if low > best[0]:
-                where = area.place(highest[low - 1 : low])[0][0]
+                where = area.place(highest[low - 1])[0]
                 best = (low, turned[:low] + [*where, 0])
         length, placed = best
         if placed is not None:

@@ -118,7 +118,7 @@ def test_golden_training(device: torch.device, golden, formula) -> None:
     np.testing.assert_allclose(log, file["log"], rtol=1e-5)
     state = {published_key("weigq", key): value.double().cpu() for key, value in model.state_dict().items()}
     assert set(names) == {key for key in state if not key.endswith("num_batches_tracked")}
-    # Batch norm cancels the bias before it: its true gradient is 0, and Adam turns the rounding noise in its place into
+    # Batch norm cancels the bias before it: its true gradient is 0, and Adam turns rounding noise into
     # steps of up to the learning rate, different on every machine; the running mean of the batch norm follows the bias.
     noisy = {name for name in names if name.endswith((".w1.bias", ".w2.bias", "running_mean"))} | {"w1.bias"}
     for name, norm, mean in zip(names, file["norms"], file["means"], strict=True):

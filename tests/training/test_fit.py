@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from mocap3d.baselines import MeanPose
-from mocap3d.data.windows import batches, to_device
+from mocap3d.data.windows import Batch, batches, to_device
 from mocap3d.training import RECIPES, CheckpointError, Recipe, RecipeError, TrainingError, fit, train_step
 from mocap3d.training.recipe import learning_rate, make_optimizer
 from tests.toys import ToyLifter, sticks
@@ -406,3 +406,30 @@ def test_training_step_lowers_the_loss_on_its_batch(train, device):
     losses = [float(train_step(model.train(), optimizer, batch, TOY, 3e-3)) for _ in range(30)]
     assert losses[-1] < 0.7 * losses[0]
     assert math.isfinite(float(train_step(model, optimizer, batch, replace(TOY, autocast=True), 3e-3)))
+
+
+def test_training_steps_equal_the_published_ones(golden, formula):
+    """Three steps of the weigq port without dropout: loss by loss (golden case train_weigq)."""
+    from mocap3d.models.published import simple_baseline_from_published, simple_baseline_to_published
+    from mocap3d.models.simple_baseline import SimpleBaseline3D
+
+    class Bare(SimpleBaseline3D):  # its inputs and targets are the golden ones, not z-scores of poses
+        def encode_2d(self, points):
+            return points
+
+        def encode_3d(self, pose):
+            return pose
+
+    model = Bare("weigq", channels=64, dropout=0.0)
+    published = simple_baseline_to_published(model.state_dict(), "weigq")
+    norms = [key.rsplit(".", 1)[0] for key in published if key.endswith("running_mean")]
+    for key, tensor in published.items():
+        published[key] = torch.from_numpy(formula.weight(key, tensor.shape, key.rsplit(".", 1)[0] in norms))
+    model.load_state_dict(simple_baseline_from_published(published)[1])
+    recipe, expected = RECIPES["simple_baseline"], golden("train_weigq")["log"]
+    optimizer = make_optimizer(model.train(), recipe)
+    for k, (loss, _) in enumerate(expected):
+        points = torch.from_numpy(formula.pose2d(f"train/sb2d{k}", (8, 1, 16, 2))).flatten(1)
+        pose = torch.from_numpy(formula.pose3d(f"train/sb3d{k}", (8, 1, 16, 3))).flatten(1)
+        given = train_step(model, optimizer, Batch(points, None, pose, None), recipe, 1e-3)
+        assert float(given) == pytest.approx(loss, rel=1e-5)
