@@ -10,6 +10,7 @@ counts.
 from __future__ import annotations
 
 import os
+import random
 import statistics
 import time
 from collections.abc import Callable
@@ -38,7 +39,7 @@ def time_interleaved(
     limit_seconds: float = 60.0,
     clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, Timing]:
-    """Time functions in turn: a, b, c, a, b, c, ...
+    """Time functions in turn, each once a round, in an order that changes from round to round.
 
     Args:
         functions: name -> function without arguments.
@@ -57,12 +58,13 @@ def time_interleaved(
     quiet: dict[str, list[float]] = {name: [] for name in functions}
     every: dict[str, list[float]] = {name: [] for name in functions}
     start = time.perf_counter()
+    order = random.Random(0)  # who comes after whom matters: caches are warm or not
     rounds = 0
     while rounds < turns or (
         min(map(len, quiet.values())) < enough and time.perf_counter() - start < limit_seconds
     ):
         rounds += 1
-        for name, function in functions.items():
+        for name, function in order.sample(list(functions.items()), len(functions)):
             taken_before = _seconds_taken_by_others()
             begin = clock()
             function()

@@ -16,7 +16,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from mocap3d.data.dataset import PoseDataset, load_dataset
+from mocap3d.data.dataset import PoseDataset
+from mocap3d.data.loading import load_dataset
 from mocap3d.poses import Clip
 from mocap3d.skeleton import H36M17
 

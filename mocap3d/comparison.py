@@ -44,10 +44,12 @@ class Comparison:
         text = (
             f"{self.a} - {self.b}: {self.difference * factor:+.1f} {unit} {title} "
             f"[95 % interval {self.low * factor:+.1f} to {self.high * factor:+.1f}] ({self.protocol} protocol; "
-            f"{self.recordings} recordings resampled {self.resamples:,} times, seed {self.seed}; about these clips only)"
+            f"{self.recordings} recordings resampled {self.resamples:,} times, seed {self.seed}; "
+            "about these clips only)"
         )
         if self.lone_sources:
-            text += f"; one recording only, so no spread, in: {', '.join(name or '(none)' for name in self.lone_sources)}"
+            names = ", ".join(name or "(none)" for name in self.lone_sources)
+            text += f"; one recording only, so no spread, in: {names}"
         return text
 
 
@@ -58,9 +60,9 @@ def compare(
 
     Whole recordings are drawn with replacement within each source, as many as the source has; the camera views and
     the pieces of a recording (the same person, the same minute) stay together, and both models are scored on the same
-    draw. The interval says how much the difference hangs on which of THESE recordings were made. It is no claim about other people,
-    other motions or other cameras: a test set of minutes cannot support one. Nor does it hold the spread of training
-    seeds: for that, train several.
+    draw. The interval says how much the difference hangs on which of THESE recordings were made. It is no claim about
+    other people, other motions or other cameras: a test set of minutes cannot support one. Nor does it hold the
+    spread of training seeds: for that, train several.
 
     Args:
         a, b: reports under one protocol on the same clips.

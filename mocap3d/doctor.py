@@ -178,7 +178,7 @@ def check_data() -> Check:
 def check_disk() -> Check:
     """Space left where the notebooks run, for caches and checkpoints."""
     free_gb = shutil.disk_usage(Path.cwd()).free / 1e9
-    found = f"{free_gb:.1f} GB under {Path.cwd()}"
+    found = f"{free_gb:.0f} GB where the notebooks run"
     if free_gb < MIN_FREE_GB:
         return Check("FAIL", "free disk", found, f"free {MIN_FREE_GB:.0f} GB for caches and checkpoints")
     return Check("OK", "free disk", found)

@@ -20,6 +20,7 @@ from nbclient import NotebookClient
 ROOT = Path(__file__).resolve().parent.parent
 LARGEST = 1_000_000  # bytes of a notebook file
 TIMEOUT = 1200  # seconds of a cell
+WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
 def execute(path: Path) -> None:
@@ -27,10 +28,17 @@ def execute(path: Path) -> None:
     notebook = nbformat.read(path, as_version=4)
     started = time.monotonic()
     NotebookClient(
-        notebook, timeout=TIMEOUT, resources={"metadata": {"path": str(path.parent)}}, store_widget_state=False
+        notebook,
+        timeout=TIMEOUT,
+        resources={"metadata": {"path": str(path.parent)}},
+        store_widget_state=False,
     ).execute()
     for cell in notebook.cells:
+        if cell.cell_type != "code":
+            continue
         cell.metadata.pop("execution", None)  # wall-clock times of the run: noise in every diff
+        # a progress bar or slider without its kernel is an error message: leave it out
+        cell["outputs"] = [o for o in cell.outputs if WIDGET not in o.get("data", {})]
     notebook.metadata.pop("widgets", None)
     notebook.metadata["kernelspec"] = {"display_name": "Python 3", "language": "python", "name": "python3"}
     notebook.metadata["language_info"] = {"name": "python"}

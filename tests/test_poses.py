@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mocap3d.camera import h36m_cameras
-from mocap3d.data.dataset import DatasetError, PoseDataset, film, load_dataset
+from mocap3d.data.dataset import DatasetError, PoseDataset, film
+from mocap3d.data.loading import load_dataset
 from mocap3d.poses import Clip, Pose2D, Pose3D, PoseError
 
 

@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -19,22 +20,23 @@ from packaging.specifiers import SpecifierSet
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-SKIPPED_FOLDERS = {".git", ".venv", "runs", "data", "build", "dist"}
 
 
+@cache
 def project_files() -> list[Path]:
-    """What is, or would be, committed; without git, everything outside the folders that never are."""
+    """What is, or would be, committed; without git, all that is neither hidden, generated nor fetched."""
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     if listed.returncode == 0:
-        files = (ROOT / name for name in listed.stdout.split("\0") if name)
-    else:
-        files = (f for f in ROOT.rglob("*") if f.relative_to(ROOT).parts[0] not in SKIPPED_FOLDERS)
-    return [
-        f for f in files if f.is_file() and not any(part.endswith(("cache", "cache__")) for part in f.parts)
-    ]
+        return [ROOT / name for name in listed.stdout.split("\0") if name and (ROOT / name).is_file()]
+    generated = re.compile(
+        r"^(\.(?!ci/)[^/]+|runs|data|build|dist|[^/]*\.egg-info)/|__pycache__|\.ipynb_checkpoints"
+    )
+    files = (path for path in ROOT.rglob("*") if path.is_file())
+    return [path for path in files if not generated.search(path.relative_to(ROOT).as_posix())]
 
 
+@cache
 def text_files() -> list[tuple[Path, str]]:
     found = []
     for path in project_files():

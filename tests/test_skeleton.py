@@ -86,7 +86,8 @@ def test_conversion_keeps_a_standing_person_plausible():
     """A COCO pose drawn by hand: the spine between hips and shoulders, the head above the ears."""
     points = np.full((17, 2), np.nan)
     put = {"nose": (50, 20), "left_ear": (55, 18), "right_ear": (45, 18),
-           "left_shoulder": (65, 40), "right_shoulder": (35, 40), "left_hip": (60, 100), "right_hip": (40, 100)}  # fmt: skip
+           "left_shoulder": (65, 40), "right_shoulder": (35, 40),
+           "left_hip": (60, 100), "right_hip": (40, 100)}  # fmt: skip
     for joint, place in put.items():
         points[sk.COCO17.index(joint)] = place
     found = dict(zip(H36M17.joints, sk.convert(points, "coco17"), strict=True))

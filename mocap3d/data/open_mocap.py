@@ -306,7 +306,8 @@ def _build(files: dict[MotionSource, list[Path]], seed: int) -> tuple[np.ndarray
                     points.append(placed.astype(np.float32))
                     pieces.append({
                         "subject": subject, "action": _action(path), "take": take, "frames": len(placed),
-                        "split": source.split, "source": source.name, "performer": source.performer, "licence": source.licence,
+                        "split": source.split, "source": source.name, "performer": source.performer,
+                        "licence": source.licence,
                     })  # fmt: skip
                 unseen += max(0, last - first - kept)
                 kept = 0

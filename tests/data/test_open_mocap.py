@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from mocap3d.camera import h36m_cameras
 from mocap3d.data import open_mocap
-from mocap3d.data.dataset import DatasetError, load_dataset
+from mocap3d.data.dataset import DatasetError
+from mocap3d.data.loading import load_dataset
 from mocap3d.data.motion_file import MotionFileError
 from mocap3d.data.open_mocap import (
     HELD_OUT_CONTENTS,

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mocap3d.camera import h36m_cameras
-from mocap3d.data.dataset import load_dataset
+from mocap3d.data.loading import load_dataset
 from mocap3d.data.synthetic import ACTIONS, SUBJECTS, TEST_SUBJECTS, make_synthetic, synthesize
 from mocap3d.data.synthetic.body import LIMITS, smoothed, subject_body, two_bone
 from mocap3d.data.synthetic.primitives import FPS, GRAVITY, jump, path
