@@ -113,7 +113,7 @@ H36M17 = _tree(
     left="left_", right="right_",
 )  # fmt: skip
 
-# Human3.6M as recorded: 32 joints, several of them copies of others (SPEC: parents and sides of the data set).
+# Human3.6M as recorded: 32 joints, several of them copies of others.
 H36M32 = _tree(
     "h36m32",
     *"pelvis right_hip<pelvis right_knee<right_hip right_foot<right_knee".split(),

@@ -65,7 +65,7 @@ def test_opencv_model_by_hand():
 
 
 def test_lens_models_agree_but_for_half_the_cross_term():
-    """Same lens, both notations: they differ by what SPEC measured, 0.8 to 1.5 px in the corners."""
+    """Same lens, both notations: they differ by 0.8 to 1.5 px in the corners."""
     for camera, corner in zip(h36m_cameras("S1"), (0.85, 1.49, 0.79, 0.83), strict=True):
         corners = np.array(
             [[0, 0], [camera.width, 0], [0, camera.height], [camera.width, camera.height]], float

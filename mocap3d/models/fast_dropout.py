@@ -1,7 +1,7 @@
 """Dropout whose random mask is cheap on a CPU.
 
-Each kept-or-dropped decision of `torch.nn.functional.dropout` costs about 20 ns of one CPU thread (it draws a 53-bit
-number for each), which in SimpleBaseline3D is a third of a whole training step. One random byte decides as well: when
+Each kept-or-dropped decision of `torch.nn.functional.dropout` costs about 20 ns of one CPU thread (it draws 53 bits
+for each), which adds up to a quarter of a training step of SimpleBaseline3D. One random byte decides as well: when
 256 p is a whole number, exactly 256 p of the 256 equally likely bytes mean "drop", so the probability is exactly p.
 The bytes come from torch's own generator: `torch.manual_seed` makes them repeatable.
 """

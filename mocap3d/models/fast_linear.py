@@ -1,12 +1,13 @@
 """How a linear layer is computed: the one place that looks at the device.
 
-On a CPU, `torch.nn.functional.linear` hands float32 products to Intel's MKL. On AMD Zen 5 processors MKL uses half of
-the vector width, and oneDNN, which torch uses for convolutions, is more than twice as fast: 374 against 165 GFLOP/s was
-measured for 256 -> 768 channels on two threads. A linear layer *is* a convolution with a 1x1 kernel over an "image"
-whose pixels are the rows, and rows of channels already lie in memory as a channels-last image, so nothing is copied and
-the weight stays that of `nn.Linear`.
+On a CPU, `torch.nn.functional.linear` hands float32 products to Intel's MKL. On the newest AMD processors MKL leaves
+half of the vector width unused, and oneDNN, which torch uses for convolutions, is more than twice as fast: 374 against
+165 GFLOP/s was measured for 256 -> 768 channels on two threads of one (its model was not noted, but only Zen 5 is that
+fast, so that is where the rule below begins). A linear layer *is* a convolution with a 1x1 kernel over an "image" whose
+pixels are the rows, and rows of channels already lie in memory as a channels-last image, so nothing is copied and the
+weight stays that of `nn.Linear`.
 
-On an AMD Zen 3 both ways are equally fast forward and MKL is a fifth faster forward and backward; Zen 4, Intel and ARM
+On an AMD Zen 3 both are equally fast on one thread, and MKL leads by a fifth backward on two. Zen 4, Intel and ARM
 were not measured. There, and on GPUs, `F.linear` is used. `python benchmarks/simple_baseline.py` prints both rates.
 The choice depends on machine, data type and shapes, never on a timing: equal runs stay equal bit for bit.
 """
