@@ -39,8 +39,8 @@ def show(
     """Draw a 3D pose, or several side by side, as a figure that plays and turns.
 
     A pose in the camera frame is turned upright by a rotation (x, y, z) -> (x, z, -y), never mirrored; if the
-    camera looked down on the scene, the body leans back by as much. Where only one of two poses has an absolute
-    root, the root is removed from both, and the subtitle says so.
+    camera looked down on the scene, an upright body leans towards it by as much. Where only one of two poses has an
+    absolute root, the root is removed from both, and the subtitle says so.
 
     Args:
         pose3d: (T, J, 3) metres, world or camera frame, any skeleton; or a dict of name -> pose, drawn side by side.
@@ -67,7 +67,7 @@ def show(
     views = [upright(pose)[frames.start : frames.stop : frames.step] for pose in drawn]
     for view in views:
         style.check_drawn(view, "show()")
-    reference = views[-1]  # the truth, if there is one
+    reference = views[0 if truth is None else -1]
     still = most_open(reference)
     eye = _viewpoint(reference[still], drawn[0])
 
