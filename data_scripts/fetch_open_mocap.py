@@ -14,6 +14,7 @@ Stop it whenever you like: the same command carries on where it stopped.
 from __future__ import annotations
 
 import argparse
+import errno
 import hashlib
 import http.client
 import json
@@ -45,6 +46,8 @@ MAX_RATIO = 200  # motion written out as text packs to a tenth or so; a thousand
 # All that the zipfile module was seen to raise on damaged archives (tested with random damage), and a full disk.
 UNREADABLE_ZIP = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error)
 UNREADABLE_ZIP += (EOFError, NotImplementedError, OSError, OverflowError, RuntimeError, ValueError)
+
+UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EISDIR, errno.ENOTDIR)
 
 CMU_TERMS = """  Licence: free for all uses; not to be resold, even in converted form. Acknowledge:
   "The data used in this project was obtained from mocap.cs.cmu.edu.
@@ -119,6 +122,8 @@ def download(url: str, part: Path, limit: int, bar: tqdm, pause_s: float = 1.0) 
                 raise FetchError(f"{url}: the server answers {error.code} {error.reason}") from None
             reason = f"the server answers {error.code} {error.reason}"
         except (OSError, http.client.HTTPException) as error:  # no route, time-out, connection cut
+            if getattr(error, "errno", None) in UNWRITABLE:
+                raise
             reason = str(getattr(error, "reason", error)) or type(error).__name__
         if attempt < ATTEMPTS - 1:
             time.sleep(pause_s * 2**attempt)
@@ -251,7 +256,7 @@ def _place_member(
         with archive.open(member) as source, part.open("wb") as file:
             shutil.copyfileobj(source, file, CHUNK)  # zipfile stops at file_size and checks the CRC
         digest = text_sha256(part)
-        if digest != known.get(place, ledger.setdefault(place, digest)):
+        if digest != (known[place] if place in known else ledger.setdefault(place, digest)):
             raise FetchError(f"{archive.filename}: {place} is not the file that was expected")
         os.replace(part, root / place)
     finally:
@@ -279,7 +284,9 @@ def fetch(
     try:
         ledger = json.loads(book.read_text(encoding="utf-8")) if book.exists() else {}
     except ValueError:
-        raise FetchError(f"{book} is damaged; remove it and start again") from None
+        ledger = None
+    if not isinstance(ledger, dict):
+        raise FetchError(f"{book} is damaged; remove it and start again")
     before = dict(ledger)
     fetched = 0
     try:
@@ -339,6 +346,9 @@ def main(arguments: list[str] | None = None, table: Path = TABLE, **retry) -> in
         fetched = fetch(files, archives, options.root, options.accept_changed, **retry)
     except FetchError as error:
         print(f"Stopped. {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"Stopped. {options.root} cannot be filled: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("\nStopped by you; the same command carries on from here.", file=sys.stderr)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mocap3d.data.asf_amc import parse_asf, read_amc
+from mocap3d.data.asf_amc import find_skeleton, parse_asf, read_amc
 from mocap3d.data.bvh import read_bvh
 from mocap3d.data.motion_file import MotionFileError
 from mocap3d.poses import Pose3D
@@ -49,20 +49,6 @@ def guess_unit(height: float) -> tuple[str, float]:
         if 1.0 <= height * metres <= 2.2:
             return name, metres
     return "unknown", 0.01
-
-
-def find_skeleton(amc: Path) -> Path:
-    """The .asf of an .amc: same name, the part before "_", or the only one in the folder."""
-    beside = sorted(path for path in amc.parent.iterdir() if path.suffix.lower() == ".asf")
-    for name in (amc.stem, amc.stem.split("_")[0]):
-        for path in beside:
-            if path.stem.lower() == name.lower():
-                return path
-    if len(beside) == 1:
-        return beside[0]
-    raise MotionFileError(
-        amc, None, f"{len(beside)} .asf files beside it and none named after it; one is needed"
-    )
 
 
 def inspect(path: Path, scale: float | None = None, up: str = "y", fps: float = 120.0) -> dict:

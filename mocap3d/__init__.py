@@ -9,6 +9,7 @@ fig    = mocap3d.show(pose3d, ds.test[0].pose3d)
 mocap3d.doctor()                                       # is everything here that is needed?
 """
 
+from mocap3d import zoo
 from mocap3d.baselines import MeanPose, NearestNeighbour
 from mocap3d.camera import Camera, h36m_cameras
 from mocap3d.comparison import compare, table
@@ -27,6 +28,7 @@ from mocap3d.report import Report
 from mocap3d.show import show, show_2d, show_cameras, show_errors, show_history
 from mocap3d.skeleton import Skeleton, get_skeleton, provenance
 from mocap3d.training import RECIPES, Recipe, Run, fit
+from mocap3d.weights import export_weights, load_weights, save_weights
 
 __version__ = "0.1.0"
 
@@ -50,6 +52,7 @@ __all__ = [
     "detect",
     "doctor",
     "evaluate",
+    "export_weights",
     "film",
     "fit",
     "get_skeleton",
@@ -57,14 +60,17 @@ __all__ = [
     "lift",
     "list_models",
     "load_dataset",
+    "load_weights",
     "profile",
     "provenance",
     "read_amc",
     "read_bvh",
+    "save_weights",
     "show",
     "show_2d",
     "show_cameras",
     "show_errors",
     "show_history",
     "table",
+    "zoo",
 ]

@@ -51,6 +51,7 @@ def rotate(q, vectors):
         u = q[..., 1:].expand(vectors.shape)
         uv = torch.linalg.cross(u, vectors)
         return vectors + 2 * (q[..., :1] * uv + torch.linalg.cross(u, uv))
+    vectors = np.asarray(vectors)
     q = np.asarray(q, dtype=np.result_type(vectors, np.float32))
     uv = np.cross(q[..., 1:], vectors)
     return vectors + 2 * (q[..., :1] * uv + np.cross(q[..., 1:], uv))
@@ -101,37 +102,44 @@ def project(points, focal, centre, distortion=None, model: str = "videopose3d"):
         raise CameraError(
             f"distortion model {model!r} is unknown; give one of {', '.join(DISTORTION_MODELS)}"
         )
-    lib = _library(points)
-    depth = points[..., 2:]
+    points = _floating(points)
+    lib, like = _library(points), lambda values: _like(values, points)
+    depth = points[..., 2]
+    if model != "videopose3d":
+        depth = lib.where(depth > 0, depth, depth * float("nan"))
+    x, y = points[..., 0] / depth, points[..., 1] / depth  # by component: numpy is slow on axes of two
     if model == "videopose3d":
-        xy = lib.clip(points[..., :2] / depth, -1, 1)
-    else:
-        xy = points[..., :2] / lib.where(depth > 0, depth, depth * float("nan"))
+        x, y = lib.clip(x, -1, 1), lib.clip(y, -1, 1)
     if model != "none" and distortion is not None:
-        if lib is torch:
-            distortion = torch.as_tensor(distortion, dtype=points.dtype, device=points.device)
-        else:
-            distortion = np.asarray(distortion, dtype=points.dtype)
-        xy = _distort(xy, distortion, model)
-    if lib is torch:
-        focal, centre = (
-            torch.as_tensor(x, dtype=points.dtype, device=points.device) for x in (focal, centre)
-        )
-    else:
-        focal, centre = (np.asarray(x, dtype=points.dtype) for x in (focal, centre))
-    return xy * focal + centre
+        x, y = _distort(x, y, like(distortion), model)
+    focal, centre = like(focal), like(centre)
+    return lib.stack((x * focal[..., 0] + centre[..., 0], y * focal[..., 1] + centre[..., 1]), -1)
 
 
-def _distort(xy, distortion, model: str):
-    """Ideal normalised coordinates (..., 2) -> where the lens puts them."""
+def _floating(points):
+    """An array or tensor of floating-point numbers: in whole ones, focal length and lens would be cut to whole too."""
+    if isinstance(points, torch.Tensor):
+        return points if points.is_floating_point() else points.to(torch.get_default_dtype())
+    points = np.asarray(points)
+    return points if points.dtype.kind == "f" else points.astype(np.float64)
+
+
+def _like(values, points):
+    """Numbers in the library, precision and place of floating-point `points`."""
+    if isinstance(points, torch.Tensor):
+        return torch.as_tensor(values, dtype=points.dtype, device=points.device)
+    return np.asarray(values, dtype=points.dtype)
+
+
+def _distort(x, y, distortion, model: str):
+    """Ideal normalised coordinates x and y -> where the lens puts them."""
     k1, k2, k3, a, b = (distortion[..., i] for i in range(5))
-    x, y = xy[..., 0], xy[..., 1]
     if model == "opencv":
         a, b = b, a  # p1 goes with y, p2 with x
     r2 = x * x + y * y
     cross = a * x + b * y
     factor = 1 + r2 * (k1 + r2 * (k2 + r2 * k3)) + (cross if model == "videopose3d" else 2 * cross)
-    return _library(xy).stack((x * factor + a * r2, y * factor + b * r2), -1)
+    return x * factor + a * r2, y * factor + b * r2
 
 
 def pixels_to_screen(pixels, width: float, height: float):
@@ -224,20 +232,21 @@ class Camera:
 
     def world_to_camera(self, points):
         """(..., 3) world metres -> (..., 3) camera-frame metres. Array or tensor."""
-        return self._turn(points - self._like(self.translation, points), inverse=True)
+        points = _floating(points)
+        return self._turn(points - _like(self.translation, points), inverse=True)
 
     def camera_to_world(self, points):
         """(..., 3) camera-frame metres -> (..., 3) world metres."""
-        return self._turn(points) + self._like(self.translation, points)
+        points = _floating(points)
+        return self._turn(points) + _like(self.translation, points)
 
     def camera_to_world_direction(self, vectors):
         """(..., 3) directions or root-relative poses: turned into world axes, not moved."""
-        return self._turn(vectors)
+        return self._turn(_floating(vectors))
 
     def _turn(self, vectors, inverse: bool = False):
         """Camera axes -> world axes, or back: one matrix product over all points at once."""
-        matrix = self._like(self._axes if inverse else self._axes.T, vectors)
-        vectors = vectors if isinstance(vectors, torch.Tensor) else np.asarray(vectors)
+        matrix = _like(self._axes if inverse else self._axes.T, vectors)
         return (vectors.reshape(-1, 3) @ matrix).reshape(vectors.shape)
 
     @cached_property
@@ -264,7 +273,7 @@ class Camera:
         if self.distortion_model == "none":
             return target * focal + centre
         distortion = np.asarray(self.distortion)
-        lens = lambda xy: _distort(xy, distortion, self.distortion_model)  # noqa: E731
+        lens = lambda xy: np.stack(_distort(xy[..., 0], xy[..., 1], distortion, self.distortion_model), -1)  # noqa: E731
         xy, step = target.copy(), 1e-6
         for _ in range(iterations):
             residual = lens(xy) - target
@@ -296,7 +305,7 @@ class Camera:
         """(..., 3) world points -> (...) bool: in front of the camera and inside the image by `margin` pixels."""
         local = self.world_to_camera(points)
         xy = self.project(local)
-        inside = (xy >= margin) & (xy <= np.array([self.width, self.height]) - margin)
+        inside = (xy >= margin) & (xy <= _like((self.width - margin, self.height - margin), xy))
         return inside.all(-1) & (local[..., 2] > 0)
 
     @classmethod
@@ -364,13 +373,6 @@ class Camera:
             (focal, focal), (width / 2, height / 2), width, height,
             rotation=tuple(quaternion_from_matrix(axes)), translation=(0.0, 0.0, camera_height), name=name,
         )  # fmt: skip
-
-    @staticmethod
-    def _like(values, points):
-        if isinstance(points, torch.Tensor):
-            return torch.as_tensor(values, dtype=points.dtype, device=points.device)
-        kind = np.asarray(points).dtype
-        return np.asarray(values, dtype=kind if kind.kind == "f" else np.float64)
 
 
 def _solve2(matrix: np.ndarray, vector: np.ndarray) -> np.ndarray:

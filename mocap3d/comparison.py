@@ -9,7 +9,8 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from mocap3d.report import METRICS, EvalProtocol, Report, ReportError, cells, group_of, html_table, text_table
+from mocap3d.protocol import EvalProtocol, ReportError
+from mocap3d.report import METRICS, Report, cells, group_of, html_table, text_table
 
 
 @dataclass(frozen=True, repr=False)

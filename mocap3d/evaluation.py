@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -11,18 +11,22 @@ from torch import Tensor, nn
 
 from mocap3d import metrics
 from mocap3d.comparison import Comparison, ReportTable, compare, table
+from mocap3d.data.image_space import from_image_space, mm_factor, split_clips, to_image_space
 from mocap3d.data.windows import DeviceDataset, mirrored, to_device, window
 from mocap3d.poses import Clip
-from mocap3d.report import (
+from mocap3d.protocol import (
     BOTH_CENTRED,
+    CLIPS_RESAMPLED,
+    EVERY_FRAME,
+    FILE_FACTOR,
+    METRIC,
     PROTOCOLS,
     ROOT_COPIED,
     TARGET_ADDED,
-    ClipErrors,
     EvalProtocol,
-    Report,
     ReportError,
 )
+from mocap3d.report import ClipErrors, Report
 from mocap3d.skeleton import H36M17, flip
 
 __all__ = [
@@ -94,15 +98,18 @@ def evaluate(
     protocol: str | EvalProtocol = "videopose3d",
     device: torch.device | str | None = None,
     batch_size: int = 4096,
+    factors: Mapping[tuple[str, str], np.ndarray] | None = None,
 ) -> Report:
     """Measure a model on every frame of a data set.
 
     Args:
         model: satisfies the model contract.
-        dataset: a PoseDataset or clips, h36m17, at the protocol's frame rate.
+        dataset: a PoseDataset or clips, h36m17, at the protocol's frame rate; clips of subjects that the protocol
+            does not count are passed over.
         protocol: a name in `PROTOCOLS`, or an EvalProtocol of your own.
         device: where to run; by default where the model is. The model is moved there.
         batch_size: windows at once.
+        factors: see `measure`.
     Returns:
         Report: MPJPE, P-MPJPE, N-MPJPE, MPJVE, acceleration error, PCK@150mm and AUC, by action, joint, source, clip.
     Raises:
@@ -115,11 +122,13 @@ def evaluate(
         protocol = PROTOCOLS[protocol]
     if device is not None:
         model.to(device)
-    data = to_device(dataset, model_device(model))
+    name, notes = str(getattr(dataset, "name", "clips")), getattr(dataset, "notes", ())
+    clips = [clip for clip in dataset if not protocol.subjects or clip.subject in protocol.subjects]
+    if not clips:
+        raise ReportError(f"{name} has no clip of the protocol's subjects {', '.join(protocol.subjects)}")
+    data = replace(to_device(clips, model_device(model)), name=name)
     predictions = predict(model, data, flip_test=protocol.flip_test, batch_size=batch_size)
-    return measure(
-        predictions.cpu().numpy(), data, protocol, model=model.name, notes=getattr(dataset, "notes", ())
-    )  # fmt: skip
+    return measure(predictions.cpu().numpy(), data, protocol, model.name, notes, factors=factors)
 
 
 def measure(
@@ -128,43 +137,136 @@ def measure(
     protocol: EvalProtocol,
     model: str = "predictions",
     notes: Iterable[str] = (),
+    in_image_space: bool = False,
+    factors: Mapping[tuple[str, str], np.ndarray] | None = None,
+    targets: Mapping[tuple[str, str], np.ndarray] | None = None,
 ) -> Report:
     """Measure predictions that were made already, by whatever means.
 
     Args:
         predictions: (N, J, 3) metres, camera frame, root-relative, one per frame of `data`.
         data: the clips.
-        protocol: the rules.
+        protocol: the rules; whether the predictions were made with its flip test is the caller's word.
         model: name to print.
         notes: of the data set; those about its 2D are put in the report.
+        in_image_space: the predictions are what MotionBERT says: image space in screen units.
+        factors: for protocols that judge in image space, the data's own mm per pixel in place of the camera's:
+            (take, camera name) -> (T,), as `read_factors` of the layouts gives them.
+        targets: likewise the data's own truth: (take, camera name) -> (T, J, 3) metres, image space times factor.
+    Deviation: MotionBERT takes a frame with an error of exactly 0 for one that no piece covers; here it counts.
     """
     if predictions.shape != tuple(data.pose3d.shape):
         raise ReportError(
             f"predictions have shape {predictions.shape}; the data needs {tuple(data.pose3d.shape)}"
         )
-    for clip in data.clips:
-        if abs(clip.pose3d.fps - protocol.fps) > 0.01:
-            raise ReportError(
-                f"clip {clip.take!r} runs at {clip.pose3d.fps:g} fps, the {protocol.name} protocol at "
-                f"{protocol.fps:g}: .resample({protocol.fps:g}) its poses, or change the protocol: "
-                f"dataclasses.replace(protocol, fps={clip.pose3d.fps:g})"
-            )
-    starts = data.start.tolist()
-    clips = tuple(
-        _clip_errors(clip, predictions[start : start + len(clip)].astype(np.float64), protocol.root)
-        for start, clip in zip(starts, data.clips, strict=True)
-    )
-    protocol = replace(protocol, pose2d=_pose2d_source(data.clips, notes))
-    return Report(model, data.name, protocol, clips, H36M17.joints, data.digest())
-
-
-def _clip_errors(clip: Clip, prediction: np.ndarray, root_rule: str) -> ClipErrors:
-    """Every metric of one clip: differences in time never cross its ends. prediction (T, J, 3) float64."""
-    if not np.isfinite(prediction).all():
+    if (factors or targets) and protocol.space == METRIC:
         raise ReportError(
-            f"the prediction of clip {clip.take!r}, camera {clip.camera.name}, holds NaN or infinite values"
+            f"the {protocol.name} protocol judges {METRIC}; it has no use for factors or targets"
         )
-    prediction, truth = _roots(prediction, clip.pose3d.points.astype(np.float64), root_rule)
+    counted, clips = _counted_frames(data, protocol), []
+    for start, clip in zip(data.start.tolist(), data.clips, strict=True):
+        rows = slice(start, start + len(clip))
+        _check_rate(clip, protocol)
+        if not counted[rows].any():
+            continue
+        prediction, truth = predictions[rows].astype(np.float64), clip.pose3d.points.astype(np.float64)
+        if not np.isfinite(prediction).all():
+            raise ReportError(
+                f"the prediction of clip {clip.take!r}, camera {clip.camera.name}, holds NaN or infinite values"
+            )
+        given = [_given(mapping, clip, shape) for mapping, shape in ((factors, ()), (targets, (17, 3)))]
+        prediction, truth = _in_space(prediction, truth, clip, protocol, in_image_space, *given)
+        prediction, truth = _roots(prediction, truth, protocol.root)
+        truth = np.where(counted[rows][:, None, None], truth, np.nan)
+        clips.append(_clip_errors(clip, prediction, truth))
+    if not clips:
+        raise ReportError(f"{protocol.name} counts no frame of {data.name}: {protocol}")
+    protocol = replace(
+        protocol,
+        pose2d=_pose2d_source(data.clips, notes),
+        subjects=tuple(dict.fromkeys(clip.subject for clip in clips)),
+        factor=_factor_source(factors, data.clips) if factors else protocol.factor,
+    )
+    return Report(model, data.name, protocol, tuple(clips), H36M17.joints, data.digest())
+
+
+def _check_rate(clip: Clip, protocol: EvalProtocol) -> None:
+    if abs(clip.pose3d.fps - protocol.fps) > 0.01:
+        raise ReportError(
+            f"clip {clip.take!r} runs at {clip.pose3d.fps:g} fps, the {protocol.name} protocol at "
+            f"{protocol.fps:g}: .resample({protocol.fps:g}) its poses, or change the protocol: "
+            f"dataclasses.replace(protocol, fps={clip.pose3d.fps:g})"
+        )
+
+
+def _counted_frames(data: DeviceDataset, protocol: EvalProtocol) -> np.ndarray:
+    """(N,) bool: which rows of `data` the protocol looks at."""
+    start, stop = data.start.tolist(), data.stop.tolist()
+    counted = np.full(len(data), protocol.frames == EVERY_FRAME)
+    if protocol.frames != EVERY_FRAME:
+        short = "resample" if protocol.frames == CLIPS_RESAMPLED else "drop"
+        lengths = [len(clip) for clip in data.clips]
+        for piece in split_clips(lengths, protocol.piece, protocol.piece, short):
+            counted[piece] = True
+    for first, last, clip in zip(start, stop, data.clips, strict=True):
+        counted[first:last] &= np.arange(last - first) % protocol.stride == 0
+        counted[first:last] &= clip.recording not in protocol.exclusions
+    return counted
+
+
+def _in_space(
+    prediction: np.ndarray,
+    truth: np.ndarray,
+    clip: Clip,
+    protocol: EvalProtocol,
+    in_image_space: bool,
+    factor: np.ndarray | None,
+    target: np.ndarray | None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Carry both into the protocol's space. truth (T, J, 3) absolute, prediction relative to the true root; metres."""
+    if protocol.space == METRIC and not in_image_space:
+        return prediction, truth
+    camera, root = clip.camera, truth[:, ROOT]  # (T, 3)
+    image = to_image_space(truth, camera)  # (T, J, 3) pixels
+    at = image[:, ROOT : ROOT + 1]
+    if in_image_space:
+        pixels = prediction * (camera.width / 2) + at
+    else:
+        pixels = to_image_space(prediction + root[:, None], camera, root)
+    if protocol.space == METRIC:
+        return from_image_space(pixels, camera, root) - root[:, None], truth
+    factor = mm_factor(root, camera) if factor is None else factor  # (T,) mm per pixel
+    scale = factor[:, None, None] / 1000
+    return (pixels - at) * scale, image * scale if target is None else target
+
+
+def _given(mapping: Mapping | None, clip: Clip, shape: tuple[int, ...]) -> np.ndarray | None:
+    """What the data bring for one clip, checked."""
+    if mapping is None:
+        return None
+    values = np.asarray(mapping.get((clip.take, clip.camera.name), ()), dtype=np.float64)
+    if values.shape != (len(clip), *shape):
+        raise ReportError(
+            f"factors or targets of clip {clip.take!r}, camera {clip.camera.name}, have shape {values.shape}; "
+            f"give {(len(clip), *shape)}"
+        )
+    return values
+
+
+def _factor_source(factors: Mapping[tuple[str, str], np.ndarray], clips: Iterable[Clip]) -> str:
+    """Where the factor came from, and how far it is from the camera's."""
+    off = [
+        factors[clip.take, clip.camera.name] / mm_factor(clip.pose3d.points[:, ROOT], clip.camera) - 1
+        for clip in clips
+        if (clip.take, clip.camera.name) in factors
+    ]
+    return (
+        f"{FILE_FACTOR}, {100 * np.nanmean(np.abs(np.concatenate(off))):.2g} % from the camera's on average"
+    )
+
+
+def _clip_errors(clip: Clip, prediction: np.ndarray, truth: np.ndarray) -> ClipErrors:
+    """Every metric of one clip: differences in time never cross its ends. Both (T, J, 3) float64, NaN left out."""
     counted = np.isfinite(truth).all(-1)  # (T, J)
     if not counted.any():
         raise ReportError(
@@ -187,8 +289,9 @@ def _clip_errors(clip: Clip, prediction: np.ndarray, root_rule: str) -> ClipErro
         "auc": metrics.auc(prediction, truth),
     }
     return ClipErrors(
-        clip.take, clip.source, clip.subject, clip.action, clip.camera.name, clip.performer, len(clip),
-        float(counted.mean(1).sum()), values, tuple((1000 * metrics.per_joint_error(prediction, truth)).tolist()),
+        clip.take, clip.source, clip.subject, clip.action, clip.camera.name, clip.performer,
+        int(counted.any(1).sum()), float(counted.mean(1).sum()), values,
+        tuple((1000 * metrics.per_joint_error(prediction, truth)).tolist()),
     )  # fmt: skip
 
 

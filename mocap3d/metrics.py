@@ -2,7 +2,8 @@
 
 Every function takes (..., T, J, 3) positions in metres (arrays or tensors; a tensor stays differentiable),
 and returns metres, a fraction, or (for acceleration) metres per second squared. Joints whose truth is NaN, or
-whose `mask` is False, are left out of every mean. Nothing is aligned unless the name says so: whether the root
+whose `mask` is False, are left out of every mean; a prediction that is NaN where the truth is not makes the mean NaN
+(and counts as a miss for PCK and AUC). Nothing is aligned unless the name says so: whether the root
 is removed first is the evaluation protocol's business, not the metric's.
 
     MPJPE    mean distance of joints
@@ -23,10 +24,20 @@ class MetricError(ValueError):
     """Positions that cannot be compared."""
 
 
+def _tensor(positions) -> torch.Tensor:
+    """A floating-point tensor of an array, list or tensor, without a copy where torch can do without one."""
+    if not isinstance(positions, torch.Tensor):
+        positions = np.asarray(positions)
+        if not positions.flags.writeable or any(stride < 0 for stride in positions.strides):
+            positions = positions.copy()  # a broadcast or reversed view, which torch does not take
+        positions = torch.as_tensor(positions)
+    return positions if positions.is_floating_point() else positions.double()
+
+
 def _prepare(prediction, truth, mask):
     """Tensors, the mask of joints that count, and whether to answer in numpy."""
     in_numpy = not isinstance(prediction, torch.Tensor) and not isinstance(truth, torch.Tensor)
-    prediction, truth = torch.as_tensor(prediction), torch.as_tensor(truth)
+    prediction, truth = _tensor(prediction), _tensor(truth)
     if prediction.shape != truth.shape or prediction.ndim < 2 or prediction.shape[-1] != 3:
         raise MetricError(
             f"prediction has shape {tuple(prediction.shape)}, truth {tuple(truth.shape)}; both must be (..., joints, 3)"
@@ -132,6 +143,10 @@ def _similar(prediction: torch.Tensor, truth: torch.Tensor, counted: torch.Tenso
     total = weight.sum(-2, keepdim=True).clamp_min(1)
     x, y = prediction.double(), truth.double()
     x = torch.where(counted[..., None], x, 0)
+    known = (
+        torch.isfinite(x).all(-1, keepdim=True).all(-2, keepdim=True)
+    )  # (..., 1, 1); an SVD of NaN would raise
+    x = torch.where(known, x, 0)
     centre_x, centre_y = x.sum(-2, keepdim=True) / total, y.sum(-2, keepdim=True) / total
     x0, y0 = (x - centre_x) * weight, (y - centre_y) * weight
     u, s, vh = torch.linalg.svd(x0.mT @ y0)  # (..., 3, 3)
@@ -141,7 +156,7 @@ def _similar(prediction: torch.Tensor, truth: torch.Tensor, counted: torch.Tenso
     spread = (x0 * x0).sum((-2, -1))
     scale = torch.where(spread > 1e-12, (s * d).sum(-1) / spread.clamp_min(1e-12), 1)
     aligned = scale[..., None, None] * (prediction.double() - centre_x) @ rotation + centre_y
-    return aligned.to(prediction.dtype)
+    return torch.where(known, aligned, torch.nan).to(prediction.dtype)
 
 
 def p_mpjpe(prediction, truth, mask=None):

@@ -34,9 +34,11 @@ def _points(points, skeleton: Skeleton, channels: int, what: str) -> np.ndarray:
         )
     if len(array) == 0:
         raise PoseError(f"{what}.points hold no frames; a pose needs at least one")
+    with np.errstate(over="ignore"):
+        array = np.ascontiguousarray(array, dtype=np.float32)
     if not np.isfinite(array).all() and np.isinf(array).any():
         raise PoseError(f"{what}.points hold infinite values; mark missing joints with NaN")
-    return np.ascontiguousarray(array, dtype=np.float32)
+    return array
 
 
 def _rate(fps: float, what: str) -> float:
@@ -96,7 +98,7 @@ class Pose2D:
                 "give values in [0, 1]"
             )
         put("confidence", confidence)
-        size = tuple(int(side) for side in self.image_size)
+        size = tuple(int(side) for side in np.ravel(self.image_size))
         if len(size) != 2 or min(size) <= 0:
             raise PoseError(
                 f"Pose2D.image_size is {self.image_size!r}; give (width, height) in pixels, both above 0"
@@ -164,6 +166,8 @@ class Pose3D:
             raise PoseError(f"Pose3D.frame is {self.frame!r}; give one of {', '.join(FRAMES)}")
         if self.root not in ROOTS:
             raise PoseError(f"Pose3D.root is {self.root!r}; give one of {', '.join(ROOTS)}")
+        if np.abs(self.points).max() <= REACH / 2:
+            return  # most poses; NaN goes on to the closer look
         reach = float(np.fmax.reduce(np.abs(self.points - self.points[:, :1]), axis=None))
         if reach > REACH:
             raise PoseError(

@@ -16,19 +16,16 @@ from pathlib import Path
 import numpy as np
 
 from mocap3d.files import write_whole
-
-# what may be done with the root (pelvis) before errors are taken
-TARGET_ZEROED = "target root zeroed, prediction not re-centred"
-TARGET_ADDED = "target root added to the prediction, prediction not re-centred"
-ROOT_COPIED = "prediction's root set to the target's: error 0, counted among the joints"
-BOTH_CENTRED = "both re-centred on their own root"
-ROOTS = (TARGET_ZEROED, TARGET_ADDED, ROOT_COPIED, BOTH_CENTRED)
-
-AVERAGING = {
-    "frames": "one mean over all frames",
-    "actions": "frame-weighted mean per action, then mean over actions",
-    "sources": "frame-weighted mean per source, then mean over sources",
-}
+from mocap3d.protocol import (  # noqa: F401  the switches are reached from here too
+    AVERAGING,
+    BOTH_CENTRED,
+    PROTOCOLS,
+    ROOT_COPIED,
+    TARGET_ADDED,
+    TARGET_ZEROED,
+    EvalProtocol,
+    ReportError,
+)
 
 # name -> (title, unit, factor for printing, frames lost at each clip's end)
 METRICS = {
@@ -42,76 +39,14 @@ METRICS = {
 }
 
 
-class ReportError(ValueError):
-    """Reports that cannot be read, or must not be compared."""
-
-
-@dataclass(frozen=True)
-class EvalProtocol:
-    """The rules a number was made by; printed with it and stored beside it.
-
-    Args:
-        name: of the protocol.
-        root: what happens to the root before errors are taken; one of `ROOTS`.
-        averaging: "frames", "actions" or "sources"; see `AVERAGING`.
-        flip_test: whether each prediction is the mean of the plain and of the un-mirrored mirrored input.
-        fps: frames per second of the clips.
-        joints: the joints counted.
-        unit: of the position errors.
-        alignment: what is aligned before MPJPE; P-MPJPE and N-MPJPE always align each frame in their way.
-        frames: which frames count.
-        pose2d: where the 2D came from; `evaluate` measures it and writes it here.
-    """
-
-    name: str
-    root: str = TARGET_ZEROED
-    averaging: str = "frames"
-    flip_test: bool = False
-    fps: float = 50.0
-    joints: str = "all 17 of h36m17"
-    unit: str = "mm"
-    alignment: str = "none"
-    frames: str = "every frame, clips padded by their edge frames"
-    pose2d: str = "not yet evaluated"
-
-    def __post_init__(self) -> None:
-        if self.root not in ROOTS:
-            raise ReportError(f"EvalProtocol.root is {self.root!r}; give one of: {'; '.join(ROOTS)}")
-        if self.averaging not in AVERAGING:
-            raise ReportError(
-                f"EvalProtocol.averaging is {self.averaging!r}; give one of {', '.join(AVERAGING)}"
-            )
-        if not self.fps > 0:
-            raise ReportError(f"EvalProtocol.fps is {self.fps!r}; give frames per second, above 0")
-
-    def __str__(self) -> str:
-        return (
-            f"{self.name} protocol: {self.joints} joints in {self.unit} at {self.fps:g} fps; {self.root}; "
-            f"{AVERAGING[self.averaging]}; flip test {'on' if self.flip_test else 'off'}; "
-            f"alignment before MPJPE: {self.alignment}; {self.frames}; 2D: {self.pose2d}"
-        )
-
-
-PROTOCOLS = {
-    # Pavllo et al. 2019
-    "videopose3d": EvalProtocol("videopose3d", TARGET_ZEROED, "actions", flip_test=True),
-    # MMPose 1.x, SimpleBaseline and VideoPose3D configs: N-MPJPE scales absolute poses, hence its larger value
-    "mmpose": EvalProtocol("mmpose", TARGET_ADDED, "frames"),
-    # Martinez et al. 2017 as ported to PyTorch
-    "simple-baseline": EvalProtocol("simple-baseline", ROOT_COPIED, "actions"),
-    # ours: sources differ in length by far more than in interest, so each counts the same
-    "open-mocap": EvalProtocol("open-mocap", TARGET_ZEROED, "sources"),
-}
-
-
 @dataclass(frozen=True)
 class ClipErrors:
     """The errors of one clip.
 
     Args:
         take, source, subject, action, camera, performer: the clip's labels.
-        frames: its length.
-        weight: frames that count: joints with known truth, divided by the number of joints.
+        frames: its frames that count.
+        weight: the same, less what is missing: joints with known truth, divided by the number of joints.
         values: metric name (see `METRICS`) -> value; NaN where the clip is too short for it.
         joints_mm: MPJPE of each joint, mm.
     """

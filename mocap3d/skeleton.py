@@ -7,6 +7,7 @@ approximated, and from what.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import NamedTuple
@@ -90,16 +91,15 @@ class Skeleton:
 
 
 def _tree(name: str, *edges: str, left: str, right: str) -> Skeleton:
-    """Skeleton from "joint" / "joint<parent" words in array order; left/right are name prefixes or suffixes."""
+    """Skeleton from "joint" / "joint<parent" words in array order; `left` in a name is `right` on the other side."""
     pairs = [edge.partition("<")[::2] for edge in edges]
     joints = tuple(joint for joint, _ in pairs)
     parents = tuple(joints.index(parent) if parent else -1 for _, parent in pairs)
-    lefts = tuple(
-        joint
-        for joint in joints
-        if joint.replace(left, right) in joints and joint.replace(left, right) != joint
+    twins = [(joint, re.sub(left, right, joint)) for joint in joints]
+    twins = [(joint, twin) for joint, twin in twins if twin != joint and twin in joints]
+    return Skeleton(
+        name, joints, parents, tuple(joint for joint, _ in twins), tuple(twin for _, twin in twins)
     )
-    return Skeleton(name, joints, parents, lefts, tuple(joint.replace(left, right) for joint in lefts))
 
 
 # Human3.6M, the 17 joints kept by every published lifter. "foot" is the ankle; "nose" is the data set's
@@ -178,10 +178,8 @@ CMU = _tree(
     *"lclavicle<thorax lhumerus<lclavicle lradius<lhumerus lwrist<lradius lhand<lwrist lfingers<lhand".split(),
     *"lthumb<lwrist rclavicle<thorax rhumerus<rclavicle rradius<rhumerus rwrist<rradius rhand<rwrist".split(),
     *"rfingers<rhand rthumb<rwrist".split(),
-    left="\0", right="\0",
+    left="^l", right="r",
 )  # fmt: skip
-_CMU_LEFT = tuple(joint for joint in CMU.joints if joint[0] == "l" and "r" + joint[1:] in CMU.joints)
-CMU = Skeleton("cmu", CMU.joints, CMU.parents, _CMU_LEFT, tuple("r" + joint[1:] for joint in _CMU_LEFT))
 
 # Bandai-Namco's skeleton, with two markers fixed to the head joint, which the files do not have (see open_mocap.py).
 BANDAI = _tree(
@@ -349,6 +347,23 @@ def _describe(origin: _Origin) -> str:
     return text + (", approximated" if origin.approximated else "")
 
 
+def _of(values, source: Skeleton, axis: int):
+    """Floating-point values whose `axis` holds the joints of `source`."""
+    if isinstance(values, torch.Tensor):
+        values = values if values.is_floating_point() else values.to(torch.get_default_dtype())
+    else:
+        values = np.asarray(values)
+        values = (
+            values if values.dtype.kind == "f" else values.astype(np.float64)
+        )  # halves of whole pixels count
+    if values.ndim < -axis or values.shape[axis] != len(source):
+        raise SkeletonError(
+            f"the values have shape {tuple(values.shape)}; skeleton {source.name!r} has {len(source)} joints, and they "
+            f"belong on axis {axis}: name the right skeleton"
+        )
+    return values
+
+
 def convert(points, source: str | Skeleton, target: str | Skeleton = "h36m17"):
     """Convert poses from one skeleton to another by joint name.
 
@@ -357,17 +372,14 @@ def convert(points, source: str | Skeleton, target: str | Skeleton = "h36m17"):
         source, target: skeletons or their names. A skeleton with all the joints of a known one (a motion file
             with fingers, say) converts like it.
     Returns:
-        (..., J_target, C), same type, unit and frame; a joint is NaN if any joint it is made of is.
+        (..., J_target, C), same type (whole numbers become floating), unit and frame; a joint is NaN if any joint it
+        is made of is.
     Raises:
         SkeletonError: for an unknown conversion or a wrong number of joints.
     Source: own; `provenance` says how each joint is made.
     """
     source, target = get_skeleton(source), get_skeleton(target)
-    if points.shape[-2] != len(source):
-        raise SkeletonError(
-            f"points have {points.shape[-2]} joints, skeleton {source.name!r} has {len(source)}; "
-            "name the right skeleton"
-        )
+    points = _of(points, source, axis=-2)
     if source.joints == target.joints:
         return points
     index, weight, _ = _plan(source, target)
@@ -390,6 +402,7 @@ def convert_confidence(confidence, source: str | Skeleton, target: str | Skeleto
         (..., J_target), same type.
     """
     source, target = get_skeleton(source), get_skeleton(target)
+    confidence = _of(confidence, source, axis=-1)
     if source.joints == target.joints:
         return confidence
     index = _plan(source, target)[0]

@@ -54,6 +54,7 @@ def execute(path: Path) -> None:
 def main() -> None:
     paths = [Path(name).resolve() for name in sys.argv[1:]] or sorted((ROOT / "notebooks").glob("*.ipynb"))
     os.environ.pop("MOCAP3D_DATA", None)
+    os.environ["MOCAP3D_PROFILE"] = "laptop"
     for path in paths:
         execute(path)
 

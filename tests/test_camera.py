@@ -40,6 +40,17 @@ def test_projection_equals_published(case, clamped, device):
         np.testing.assert_allclose(back(edge), case["project_to_2d_clamped"], atol=1e-6)
 
 
+def test_whole_metres_and_lists_project_like_any_others():
+    camera, whole = h36m_cameras("S1")[0], [[0, 0, 5], [1, 1, 5], [-1, 0, 4]]
+    expected = camera.project(np.array(whole, float))
+    for points in (whole, np.array(whole)):
+        np.testing.assert_allclose(camera.project(points), expected, atol=1e-9)
+    np.testing.assert_allclose(camera.project(torch.tensor(whole)).numpy(), expected, atol=1e-3)
+    world = camera.camera_to_world(whole)
+    np.testing.assert_allclose(camera.world_to_camera(torch.as_tensor(world)).numpy(), whole, atol=1e-9)
+    assert camera.sees(world).tolist() == camera.sees(torch.as_tensor(world)).tolist()
+
+
 def test_world_and_screen_equal_published(case):
     camera = Camera((1145.0, 1143.0), (512.0, 515.0), 1000, 1002, rotation=case["q"], translation=case["t"])
     points = case["X"][0].astype(np.float64)

@@ -24,7 +24,8 @@ from mocap3d.evaluation import (
     predict,
     table,
 )
-from mocap3d.report import BOTH_CENTRED, METRICS, ROOT_COPIED, TARGET_ADDED, TARGET_ZEROED
+from mocap3d.protocol import BOTH_CENTRED, ROOT_COPIED, TARGET_ADDED, TARGET_ZEROED
+from mocap3d.report import METRICS
 from mocap3d.skeleton import H36M17, flip
 from tests.toys import Oracle, ToyLifter, sticks
 
@@ -138,17 +139,6 @@ def test_averaging_rules():
     )
     assert report.by_source["b"]["mpjpe_mm"] == pytest.approx(b, rel=1e-4)
     assert [clip.values["mpjpe_mm"] for clip in report.clips] == pytest.approx([100, 200, 400], rel=1e-4)
-
-
-def test_presets_follow_the_published_rules():
-    rules = {name: (p.root, p.averaging, p.flip_test) for name, p in PROTOCOLS.items()}
-    assert rules == {
-        "videopose3d": (TARGET_ZEROED, "actions", True),
-        "mmpose": (TARGET_ADDED, "frames", False),
-        "simple-baseline": (ROOT_COPIED, "actions", False),
-        "open-mocap": (TARGET_ZEROED, "sources", False),
-    }
-    assert all(p.name == name and p.fps == 50 for name, p in PROTOCOLS.items())
 
 
 def test_flip_test_is_the_mean_of_both_views(dataset, device):

@@ -1,5 +1,7 @@
 """`lift`: any length, any known skeleton, the same answer as the evaluation gives."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -60,8 +62,13 @@ def test_one_frame_other_skeletons_and_other_rates(dataset):
         lift(Pose2D(np.zeros((3, 21, 2)), skeleton=HAND), model)
 
 
-def test_missing_joints_are_lifted_to_something_finite(dataset):
-    model, _ = trained(create_model("simple_baseline", channels=16), dataset, torch.device("cpu"))
-    points = dataset[0].pose2d.points.copy()
-    points[3, 5:9] = np.nan
-    assert np.isfinite(lift(Pose2D(points), model).points).all()
+def test_missing_joints_are_filled_as_evaluation_fills_them(dataset, device):
+    model, _ = trained(create_model("simple_baseline", channels=16), dataset, device)
+    clip = dataset[0]
+    points = clip.pose2d.points.copy()
+    points[3:9, 5:9] = np.nan
+    holed = replace(clip, pose2d=Pose2D(points, image_size=clip.pose2d.image_size))
+    expected = predict(model, to_device([holed], device)).cpu().numpy()
+    np.testing.assert_allclose(lift(holed.pose2d, model).points, expected, atol=1e-5)
+    with pytest.raises(TypeError, match="clip.pose2d"):
+        lift(clip, model)

@@ -130,6 +130,27 @@ def test_tensors_stay_differentiable(device):
         assert torch.isfinite(grad).all() and grad.abs().sum() > 0
 
 
+def test_whole_numbers_lists_and_odd_arrays_are_measured_too():
+    whole = np.zeros((2, 17, 3), int)
+    assert metrics.mpjpe(whole, whole + [3, 4, 0]) == metrics.mpjpe(whole.tolist(), whole + [3, 4, 0]) == 5
+    assert metrics.p_mpjpe(whole, whole + [3, 4, 0]) == 0
+    truth = np.random.default_rng(4).normal(size=(5, 17, 3))
+    assert metrics.mpjpe(truth[::-1], truth[::-1]) == 0  # a reversed view
+    assert metrics.mpjpe(np.broadcast_to(truth[0], truth.shape), truth) > 0  # a read-only one
+
+
+@pytest.mark.parametrize("metric", [metrics.mpjpe, metrics.p_mpjpe, metrics.n_mpjpe, metrics.mpjve])
+def test_a_prediction_that_is_nan_makes_the_mean_nan_and_no_other_frame(metric):
+    truth = np.random.default_rng(5).normal(size=(6, 17, 3))
+    wrong = truth[::-1].copy()
+    wrong[2, 4] = np.nan
+    assert np.isnan(metric(wrong, truth))
+    spared = np.ones((6, 17), bool)
+    spared[2] = False
+    clean = truth[::-1]
+    assert metric(wrong, truth, spared) == pytest.approx(metric(clean, truth, spared), abs=1e-9)
+
+
 @pytest.mark.parametrize(
     "call, word",
     [

@@ -90,6 +90,8 @@ def test_missing_joints_have_no_confidence():
         (lambda: Pose2D(np.zeros((3, 17, 2)), np.ones((3, 16))), "confidence"),
         (lambda: Pose2D(np.zeros((3, 17, 2)), np.full((3, 17), 1.5)), "0, 1"),
         (lambda: Pose2D(np.zeros((3, 17, 2)), image_size=(0, 5)), "image_size"),
+        (lambda: Pose2D(np.zeros((3, 17, 2)), image_size=1000), "image_size"),
+        (lambda: Pose3D(np.full((3, 17, 3), 1e300)), "infinite"),
     ],
 )
 def test_impossible_poses_are_refused(make, word):
@@ -148,3 +150,5 @@ def test_detections_of_a_clip_do_not_hang_on_its_neighbours():
         together[0].pose2d.points, dataset.with_detections("cpn", seed=4)[0].pose2d.points
     )
     assert "simulated cpn" in together.notes[-1]
+    with pytest.raises(DatasetError, match="simulated already"):
+        together.with_detections("sh")

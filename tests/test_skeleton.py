@@ -108,6 +108,14 @@ def test_flip_twice_is_identity_and_once_swaps_sides():
     np.testing.assert_array_equal(sk.flip(torch.as_tensor(points)).numpy(), once)
 
 
+def test_whole_pixels_convert_like_any_others():
+    whole = np.random.default_rng(1).integers(0, 1000, size=(3, 17, 2))
+    expected = sk.convert(whole.astype(float), "coco17")
+    np.testing.assert_allclose(sk.convert(whole, "coco17"), expected)
+    np.testing.assert_allclose(sk.convert(whole.tolist(), "coco17"), expected)
+    np.testing.assert_allclose(sk.convert(torch.as_tensor(whole), "coco17").numpy(), expected, rtol=1e-6)
+
+
 def test_a_skeleton_with_more_joints_converts_like_the_one_it_contains():
     bigger = Skeleton("walk_01", (*sk.CMU.joints, "extra"), (*sk.CMU.parents, 0))
     points = np.random.default_rng(0).normal(size=(len(bigger), 3))
@@ -119,7 +127,9 @@ def test_a_skeleton_with_more_joints_converts_like_the_one_it_contains():
     [
         (lambda: sk.get_skeleton("smpl"), "h36m17"),
         (lambda: H36M17.index("chin"), "right_hip"),
-        (lambda: sk.convert(np.zeros((16, 3)), "coco17"), "16 joints"),
+        (lambda: sk.convert(np.zeros((16, 3)), "coco17"), r"\(16, 3\).*17 joints"),
+        (lambda: sk.convert(np.zeros(17), "coco17"), "axis -2"),
+        (lambda: sk.convert_confidence(np.zeros((2, 5)), "coco17"), r"\(2, 5\).*17 joints"),
         (lambda: sk.convert(np.zeros((17, 3)), "h36m17", "coco17"), "no conversion to"),
         (lambda: sk.convert(np.zeros((2, 3)), Skeleton("stick", ("a", "b"), (-1, 0))), "no conversion from"),
         (lambda: Skeleton("twins", ("a", "a"), (-1, 0)), "unique"),

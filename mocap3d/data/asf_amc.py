@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -101,6 +102,20 @@ def read_amc(
         CMU if known else Skeleton(stem(asf), skeleton.bones, skeleton.parents, *side_pairs(skeleton.bones))
     )
     return as_pose(amc, points, body, fps)
+
+
+def find_skeleton(amc: Path) -> Path:
+    """The .asf of an .amc: same name, the part before "_", or the only one in the folder."""
+    beside = sorted(path for path in amc.parent.iterdir() if path.suffix.lower() == ".asf")
+    for name in (amc.stem, amc.stem.split("_")[0]):
+        for path in beside:
+            if path.stem.lower() == name.lower():
+                return path
+    if len(beside) == 1:
+        return beside[0]
+    raise MotionFileError(
+        amc, None, f"{len(beside)} .asf files beside it and none named after it; one is needed"
+    )
 
 
 def local_transforms(asf: Asf, values: dict[str, np.ndarray], degrees: bool) -> tuple[np.ndarray, np.ndarray]:

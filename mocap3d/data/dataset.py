@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from mocap3d.camera import Camera
 from mocap3d.poses import Clip, Pose3D
 
+SIMULATED = "2D: simulated"  # how the note on such 2D starts
+
 
 class DatasetError(ValueError):
     """A data set that is unknown, absent, or not what its name says."""
@@ -98,7 +100,13 @@ class PoseDataset:
         Args:
             detector: "cpn" or "sh".
             seed: of the noise; a clip's noise hangs on the seed, its take and its camera, not on its neighbours.
+        Raises:
+            DatasetError: if the 2D is simulated already: noise on noise would be no detector's.
         """
+        if any(note.startswith(SIMULATED) for note in self.notes):
+            raise DatasetError(
+                f"the 2D of {self.name} is simulated already; call with_detections on the data set with true 2D"
+            )
         from mocap3d.data.detector import detect
 
         clips = tuple(
@@ -106,7 +114,7 @@ class PoseDataset:
             for clip in self.clips
         )
         return replace(
-            self, clips=clips, notes=(*self.notes, f"2D: simulated {detector} detections, seed {seed}")
+            self, clips=clips, notes=(*self.notes, f"{SIMULATED} {detector} detections, seed {seed}")
         )
 
     def table(self) -> list[dict[str, object]]:

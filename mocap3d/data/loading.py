@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from mocap3d.data.dataset import DatasetError, PoseDataset
+from mocap3d.data.h36m import load_h36m
 from mocap3d.data.open_mocap import load_open_mocap
 from mocap3d.data.synthetic import make_synthetic
 
-DATASETS = ("synthetic", "open-mocap")
+DATASETS = ("synthetic", "open-mocap", "h36m")
 
 
 def load_dataset(
@@ -17,15 +19,23 @@ def load_dataset(
     """Load a data set by name.
 
     Args:
-        name: "synthetic" (built in, no files) or "open-mocap" (CMU and Bandai-Namco folders).
-        root: folder of the files, for data sets that have some; by default the MOCAP3D_DATA variable.
-        pose2d: "gt" for projected truth, or a simulated detector: "cpn" or "sh".
-        options: passed to `make_synthetic` or `load_open_mocap`.
+        name: "synthetic" (built in, no files), "open-mocap" (CMU and Bandai-Namco folders) or "h36m" (Human3.6M in
+            any of the layouts people have; licensed, so bring your own).
+        root: folder of the files, for data sets that have some; by default the MOCAP3D_DATA variable, for "h36m"
+            MOCAP3D_H36M.
+        pose2d: "gt" for projected truth, or detections: "cpn" or "sh", which are simulated, except in "h36m", which
+            has files of real ones.
+        options: passed to `make_synthetic`, `load_open_mocap` or `load_h36m`.
     Returns:
-        PoseDataset at 50 fps on h36m17, with `.train` and `.test`.
+        PoseDataset on h36m17 with `.train` and `.test`, at 50 fps (MMPose's fps10 files: 10).
     Raises:
         DatasetError: for an unknown name or missing files, saying what to do.
     """
+    if name == "h36m":
+        root = root or os.environ.get("MOCAP3D_H36M")
+        if not root:
+            raise DatasetError("h36m needs its files: pass root=..., or set MOCAP3D_H36M to their folder")
+        return load_h36m(root, pose2d=pose2d, **options)
     if name == "synthetic":
         dataset = make_synthetic(**options)
     elif name == "open-mocap":

@@ -35,7 +35,7 @@ from pathlib import Path
 import numpy as np
 
 from mocap3d.camera import Camera, h36m_cameras
-from mocap3d.data.asf_amc import read_amc
+from mocap3d.data.asf_amc import find_skeleton, read_amc
 from mocap3d.data.bvh import read_bvh
 from mocap3d.data.cache import cached
 from mocap3d.data.dataset import DatasetError, PoseDataset, film
@@ -100,7 +100,7 @@ def load_open_mocap(
         PoseDataset of four clips a piece of a take.
     Raises:
         DatasetError: if the folder or every source in it is missing.
-        MotionFileError: if a file is damaged.
+        MotionFileError: if a file is damaged, or an .amc has no .asf beside it.
     """
     root = root or os.environ.get("MOCAP3D_DATA")
     if not root:
@@ -116,7 +116,9 @@ def load_open_mocap(
             f"{root} holds neither cmu/ nor bandai/ motion files; "
             f"run `python data_scripts/fetch_open_mocap.py --root {root}`"
         )
-    stats = [(path, path.stat()) for paths in files.values() for path in paths]
+    motions = [path for paths in files.values() for path in paths]
+    skeletons = {find_skeleton(path) for path in motions if path.suffix == ".amc"}
+    stats = [(path, path.stat()) for path in (*motions, *sorted(skeletons))]
     key = [
         VERSION,
         seed,
@@ -149,14 +151,20 @@ def _files(root: Path, source: MotionSource) -> list[Path]:
 
 def _content(path: Path) -> str:
     """ "dance" of dataset-1_dance-short_normal_001.bvh, but "walk-left" stays "walk-left"."""
-    content = path.stem.split("_")[1]
+    content = path.stem.split("_")[1] if path.stem.count("_") >= 2 else ""
+    if not content:
+        raise DatasetError(
+            f"{path} is not named dataset-N_content_style_number.bvh; take it out of the folder"
+        )
     return content.split("-")[0] if content.startswith("dance") else content
 
 
 def _action(path: Path) -> str:
-    if match := re.fullmatch(r"0?(\d\d)_(\d\d)", path.stem):
-        return _CMU_ACTIONS[match[1]][int(match[2]) - 1]
-    return _content(path)
+    if path.name.startswith("dataset-"):
+        return _content(path)
+    match = re.fullmatch(r"0?(\d\d)_(\d\d)", path.stem)
+    actions, trial = (_CMU_ACTIONS.get(match[1], ()), int(match[2])) if match else ((), 0)
+    return actions[trial - 1] if 1 <= trial <= len(actions) else "unlisted"
 
 
 def read_take(path: Path) -> Pose3D:
@@ -166,7 +174,7 @@ def read_take(path: Path) -> Pose3D:
         MotionFileError: if the file is damaged.
     """
     if path.suffix == ".amc":
-        pose = read_amc(next(path.parent.glob("*.asf")), path)
+        pose = read_amc(find_skeleton(path), path)
     else:
         bandai = path.name.startswith("dataset-")
         pose = read_bvh(path, markers=BANDAI_MARKERS if bandai else None)
@@ -318,4 +326,6 @@ def _build(files: dict[MotionSource, list[Path]], seed: int) -> tuple[np.ndarray
                 f"{source.name}: {len(paths)} files, {total:,} frames; dropped {popped:,} around marker pops, "
                 f"{unseen:,} outside all cameras' view, {short:,} in pieces under {SHORTEST:g} s; {cut} cuts"
             )
+    if not points:
+        raise DatasetError(f"no motion is left to use: {'; '.join(notes)}")
     return np.concatenate(points), pieces, notes

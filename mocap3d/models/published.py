@@ -7,9 +7,78 @@ convolution, with one more axis of length 1.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import torch
+
+# What only one kind of file has: a key, whose code base writes it, and which architecture it belongs to.
+SIGNS = (
+    ("w1.weight", "weigq", "SimpleBaseline3D"),
+    ("stem.linear.weight", "mocap3d", "SimpleBaseline3D"),
+    ("backbone.expand_conv.conv.weight", "mmpose", "SimpleBaseline3D"),  # or VideoPose3D, see below
+    ("expand_conv.weight", "videopose3d", "VideoPose3D"),
+    ("backbone.joints_embed.weight", "mmpose", "MotionBERT"),
+    ("joints_embed.weight", "motionbert", "MotionBERT"),
+)
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a state_dict comes from, by its keys.
+
+    Args:
+        writer: the code base whose names it has: "weigq", "mmpose", "videopose3d", "motionbert" or "mocap3d".
+        architecture: "SimpleBaseline3D", "VideoPose3D" or "MotionBERT".
+        prefix: what stands before every key, "module." if saved from DataParallel.
+        head: how mmpose called the head then: "keypoint_head." before 1.0, "head." since.
+    """
+
+    writer: str
+    architecture: str
+    prefix: str = ""
+    head: str = "head."
+
+    def plain(self, key: str) -> str:
+        """A key of that file, as today's code would spell it."""
+        key = key.removeprefix(self.prefix)
+        return "head." + key.removeprefix(self.head) if key.startswith(self.head) else key
+
+    def spelled(self, key: str) -> str:
+        """The inverse of `plain`."""
+        key = self.head + key.removeprefix("head.") if key.startswith("head.") else key
+        return self.prefix + key
+
+
+def recognise(shapes: Mapping[str, tuple[int, ...]]) -> Origin | None:
+    """Tell from keys and shapes what wrote a state_dict, and of which architecture; None for any other."""
+    prefix = "module." if all(key.startswith("module.") for key in shapes) else ""
+    head = "keypoint_head." if any(key.startswith(f"{prefix}keypoint_head.") for key in shapes) else "head."
+    for key, writer, architecture in SIGNS:
+        if prefix + key in shapes:
+            origin = Origin(writer, architecture, prefix, head if writer == "mmpose" else "head.")
+            plain = {origin.plain(name): shape for name, shape in shapes.items()}
+            # mmpose builds both of the same parts: this one has one frame in all its filters, and no root joint.
+            windows = any(len(shape) == 3 and shape[-1] > 1 for shape in plain.values())
+            if (
+                writer == "mmpose"
+                and "expand_conv" in key
+                and (
+                    windows
+                    or plain.get("head.conv.weight", (48,))[:1] == (51,)
+                    or any("traj_" in name for name in plain)
+                )
+            ):
+                origin = Origin(writer, "VideoPose3D", prefix, head)
+            return origin
+    return None
+
+
+def simple_baseline_size(shapes: Mapping[str, tuple[int, ...]], writer: str) -> dict[str, int]:
+    """The options of SimpleBaseline3D that shapes tell: "channels" and "stages"; keys as `Origin.plain` gives them."""
+    stem = next(key for key, sign, _ in SIGNS if sign == writer)
+    prefix = {"weigq": "linear_stages.", "mmpose": "backbone.tcn_blocks.", "mocap3d": "stages."}[writer]
+    return {"channels": shapes[stem][0] if shapes[stem] else 0, "stages": _count_stages(shapes, prefix)}
 
 
 def simple_baseline_names(form: str, stages: int) -> dict[str, str]:
@@ -110,5 +179,5 @@ def simple_baseline_normalisation(
     }
 
 
-def _count_stages(state: Mapping[str, torch.Tensor], prefix: str) -> int:
+def _count_stages(state: Mapping[str, object], prefix: str) -> int:
     return len({key[len(prefix) :].split(".", 1)[0] for key in state if key.startswith(prefix)})

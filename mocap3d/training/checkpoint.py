@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import platform
 import random
+import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
@@ -27,7 +28,7 @@ FORMAT = 1
 
 
 class CheckpointError(ValueError):
-    """A checkpoint that cannot be read, or belongs to another run."""
+    """A checkpoint that cannot be read or written, or belongs to another run."""
 
 
 def fingerprint(job: Job) -> dict:
@@ -107,6 +108,17 @@ def set_random_states(states: Mapping) -> None:
     random.setstate((number, tuple(internal), gauss))
     if torch.cuda.is_available() and len(states.get("cuda", ())) == torch.cuda.device_count():
         torch.cuda.set_rng_state_all([state.cpu() for state in states["cuda"]])
+
+
+def make_folder(out: Path) -> None:
+    """Make a run's folder, and see that it can be written, so that no epoch is trained in vain."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=out).close()
+    except OSError as error:
+        raise CheckpointError(
+            f"out={str(out)!r} is no folder that can be written ({error}); give another"
+        ) from None
 
 
 def save(out: Path, checkpoint: Mapping) -> None:

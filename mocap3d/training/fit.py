@@ -113,9 +113,11 @@ def fit(
         Run. Ctrl-C returns it too, marked interrupted, with the best so far.
     Raises:
         TrainingError: if the loss is NaN or infinite, naming epoch, step and clips.
-        CheckpointError: if the checkpoint in `out` belongs to another run.
+        CheckpointError: if `out` cannot be written, or the checkpoint in it belongs to another run.
     """
     recipe = _recipe(recipe)
+    if out is not None:
+        checkpoints.make_folder(Path(out))  # before the first epoch, not after it
     if keep not in ("best", "last"):
         raise ValueError(f"keep is {keep!r}; give 'best' or 'last'")
     if not any(parameter.requires_grad for parameter in model.parameters()):
@@ -226,6 +228,8 @@ def _recipe(recipe: Recipe | str) -> Recipe:
         if recipe not in RECIPES:
             raise RecipeError(f"no recipe {recipe!r}; there are: {', '.join(RECIPES)}")
         return RECIPES[recipe]
+    if not isinstance(recipe, Recipe):
+        raise RecipeError(f"recipe is {recipe!r}; give a Recipe, or one of {', '.join(RECIPES)}")
     return recipe
 
 
@@ -349,7 +353,8 @@ def _write_history(job: Job, state: Progress, rate: float, error: float | None) 
     }
     state.history.append(entry)
     state.losses.clear()
-    if error is None or state.best is None or error < state.best["validation_mpjpe_mm"]:
+    best = None if state.best is None else state.best["validation_mpjpe_mm"]
+    if error is None or best is None or not error >= best:  # also where the best so far is NaN
         state.best = entry
         if job.keep == "best" and error is not None:
             state.best_model = {key: tensor.clone() for key, tensor in job.model.state_dict().items()}

@@ -110,22 +110,6 @@ class Run:
     def _repr_html_(self) -> str:
         return f"<p>{html.escape(self._head())}</p>{html_table(self._rows())}"
 
-    def show(self):
-        """Loss and validation error by epoch: a plotly Figure."""
-        import plotly.graph_objects as go
-
-        epochs = [entry["epoch"] for entry in self.history]
-        figure = go.Figure(layout={
-            "title": self._head(), "xaxis": {"title": "epoch"},
-            "yaxis": {"title": f"training loss ({self.recipe.loss})", "type": "log"},
-            "yaxis2": {"title": "validation error (mm MPJPE)", "overlaying": "y", "side": "right", "showgrid": False},
-        })  # fmt: skip
-        figure.add_scatter(x=epochs, y=[entry["train_loss"] for entry in self.history], name="training loss")
-        if any(entry["validation_mpjpe_mm"] is not None for entry in self.history):
-            errors = [entry["validation_mpjpe_mm"] for entry in self.history]
-            figure.add_scatter(x=epochs, y=errors, name="validation error", yaxis="y2", line={"dash": "dash"})
-        return figure
-
 
 def describe(job: Job, state: Progress) -> dict:
     """What run.json says before the first step."""

@@ -150,6 +150,46 @@ def test_a_damaged_file_is_named(root, tmp_path):
         load(root, tmp_path)
 
 
+def test_files_that_do_not_belong_are_named(root, tmp_path):
+    amc = root / "cmu/asfamc/02/02_01.amc"
+    amc.parent.mkdir(parents=True)
+    amc.write_text("1\nroot 0 0 0 0 0 0\n")
+    with pytest.raises(MotionFileError, match=r"02_01.amc.*\.asf"):
+        load(root, tmp_path)
+    amc.unlink()
+    (root / "bandai/dataset-1/mine.bvh").write_text("")
+    with pytest.raises(DatasetError, match="mine.bvh is not named"):
+        load(root, tmp_path)
+
+
+def test_nothing_left_says_why(tmp_path):
+    write_bandai(tmp_path / "motion/bandai/dataset-1/dataset-1_walk_normal_001.bvh", np.zeros(5))
+    with pytest.raises(DatasetError, match="no motion is left.*pieces under 0.5 s"):
+        load(tmp_path / "motion", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "action"),
+    [("02_03.amc", "run"), ("002_10.bvh", "wash"), ("02_11.amc", "unlisted"), ("02_00.amc", "unlisted"),
+     ("99_01.amc", "unlisted"), ("walk.amc", "unlisted"), ("dataset-1_dance-short_normal_001.bvh", "dance")],
+)  # fmt: skip
+def test_actions_of_files(name, action):
+    assert open_mocap._action(open_mocap.Path(name)) == action
+
+
+def test_another_skeleton_beside_the_same_motion_is_another_key(tmp_path, monkeypatch):
+    folder, keys = tmp_path / "motion/cmu/asfamc/02", []
+    folder.mkdir(parents=True)
+    (folder / "02_01.amc").write_text("1\n")
+    monkeypatch.setattr(
+        open_mocap, "cached", lambda name, key, build, cache: (np.zeros((0, 17, 3)), [], [keys.append(key)])
+    )
+    for skeleton in ("one", "another"):
+        (folder / "02.asf").write_text(skeleton)
+        load(tmp_path / "motion", tmp_path)
+    assert keys[0] != keys[1]
+
+
 def test_no_files_says_what_to_do(tmp_path, monkeypatch):
     monkeypatch.delenv("MOCAP3D_DATA", raising=False)
     with pytest.raises(DatasetError, match="fetch_open_mocap"):

@@ -298,3 +298,38 @@ def test_bones_and_speeds_are_like_real_ones(mocap_root, takes):
     for percentile in (50, 90, 99):
         ratio = np.percentile(speed(takes.values()), percentile) / np.percentile(speed(real), percentile)
         assert 0.2 < ratio < 3.0
+
+
+@pytest.fixture(scope="module")
+def real_worlds(mocap_root):
+    from benchmarks.synthetic_realism import worlds
+    from mocap3d.data.loading import load_dataset
+
+    return worlds(load_dataset("open-mocap", mocap_root).train)
+
+
+def test_joint_angles_cover_those_of_real_motion(takes, real_worlds):
+    """The middle eight tenths of every real angle lie in the synthetic range, to 15 degrees (its elbows bend more)."""
+    from benchmarks.synthetic_realism import joint_angles
+
+    made, real = (
+        {name: np.concatenate([angles[name] for angles in several]) for name in several[0]}
+        for several in (
+            [joint_angles(p.astype(np.float64)) for p in takes.values()],
+            [joint_angles(p) for p in real_worlds],
+        )
+    )
+    for name in real:
+        low, high = np.percentile(real[name], [10, 90])
+        assert np.percentile(made[name], 1) < low + 15 and np.percentile(made[name], 99) > high - 15, name
+
+
+def test_acceleration_spectrum_is_between_a_pendulum_and_marker_noise(takes, real_worlds):
+    """Power of accelerations by frequency: spread over the bands as in real motion, none empty, none everything."""
+    from benchmarks.synthetic_realism import spectrum
+
+    made = sum(spectrum(p.astype(np.float64)) for p in takes.values() if len(p) > 100)
+    real = sum(spectrum(p) for p in real_worlds if len(p) > 100)
+    made, real = made / made.sum(), real / real.sum()
+    assert made[1:].min() > 0.05 and made.max() < 0.75
+    assert made[-1] < real[-1] + 0.25  # 8 to 20 Hz: jerks that no body makes would show here

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import json
@@ -193,6 +194,26 @@ def test_no_network_is_told_in_one_sentence(server, table, tmp_path, capsys):
     assert "Is there a network" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("name", "content"), [("root", "a file in the way"), ("root/fetched.json", "[1, 2]")]
+)
+def test_a_root_that_cannot_be_filled_is_told_in_one_sentence(server, table, tmp_path, capsys, name, content):
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text(content)
+    assert fetch(table, tmp_path / "root") == 1
+    assert "Stopped. " in capsys.readouterr().err
+
+
+def test_a_full_disk_is_not_taken_for_a_bad_network(server, table, tmp_path, capsys, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(fetcher, "_receive", full)
+    assert fetch(table, tmp_path) == 1
+    said = capsys.readouterr().err
+    assert "No space left" in said and "network" not in said
+
+
 # Archives
 
 
@@ -266,6 +287,13 @@ def test_an_archive_that_lies_about_a_size_or_changed_is_refused(tmp_path):
     assert unpack(tmp_path, zipped(GOOD), ledger=ledger) == 2
     with pytest.raises(fetcher.FetchError, match="not the file"):
         unpack(tmp_path, zipped({**GOOD, "top/dataset/one/data/a.bvh": b"OTHER"}), ledger=ledger)
+
+
+def test_a_refused_member_does_not_become_a_known_one(tmp_path):
+    ledger: dict[str, str] = {}
+    with pytest.raises(fetcher.FetchError, match="not the file"):
+        unpack(tmp_path, zipped(GOOD), known={"bandai/dataset-1/a.bvh": "0" * 64}, ledger=ledger)
+    assert "bandai/dataset-1/a.bvh" not in ledger
 
 
 @given(st.binary(max_size=300), st.integers(0, 400), st.binary(max_size=8))

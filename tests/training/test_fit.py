@@ -19,6 +19,7 @@ import torch
 from mocap3d.baselines import MeanPose
 from mocap3d.data.windows import Batch, batches, to_device
 from mocap3d.training import RECIPES, CheckpointError, Recipe, RecipeError, TrainingError, fit, train_step
+from mocap3d.training.fit import validation_error
 from mocap3d.training.recipe import learning_rate, make_optimizer
 from tests.toys import ToyLifter, sticks
 
@@ -223,6 +224,12 @@ def test_another_run_is_refused_by_name(train, tmp_path, change, named):
     quiet(**options, resume=False)  # the way out that the message names
 
 
+def test_a_folder_that_cannot_be_is_refused_before_training(train, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(CheckpointError, match="give another"):
+        quiet(lifter(), train, TOY, out=tmp_path / "file", callback=lambda entry: pytest.fail("it trained"))
+
+
 def test_a_damaged_checkpoint_is_refused(train, tmp_path):
     quiet(lifter(), train, replace(TOY, epochs=1), out=tmp_path)
     path = tmp_path / "checkpoint.pt"
@@ -253,10 +260,21 @@ def test_a_real_ctrl_c_returns_the_run(train):
 
 
 def test_keep_last_keeps_the_last(train, test):
-    recipe = replace(TOY, schedule="constant", learning_rate=0.1)  # too fast: the last epoch is not the best
-    last, best = (quiet(lifter(), train, recipe, test, keep=keep) for keep in ("last", "best"))
-    assert numbers(last.history) == numbers(best.history)
-    assert best.best["epoch"] == 4 or not same(last.model, best.model)
+    runs = {}
+    for keep in ("last", "best"):
+        model = lifter()
+
+        def spoil(entry, model=model):
+            if entry["epoch"] == 3:  # so that the last epoch is not the best
+                torch.nn.init.constant_(model.layers[-1].bias, 100.0)
+
+        runs[keep] = quiet(model, train, TOY, test, keep=keep, callback=spoil)
+    last, best = runs["last"], runs["best"]
+    assert numbers(last.history) == numbers(best.history) and best.best["epoch"] < 4
+    assert not same(last.model, best.model)
+    data = to_device(test)
+    assert validation_error(best.model, data) == pytest.approx(best.best["validation_mpjpe_mm"])
+    assert validation_error(last.model, data) == pytest.approx(last.history[-1]["validation_mpjpe_mm"])
     with pytest.raises(ValueError, match="'best' or 'last'"):
         quiet(lifter(), train, TOY, keep="first")
 
@@ -313,7 +331,6 @@ def test_run_record_and_faces(train, test, tmp_path):
     assert str(tmp_path) not in json.dumps(record)
     text = repr(run)
     assert "4 epochs" in text and "mm MPJPE" in text and "<table>" in run._repr_html_()
-    assert len(run.show().data) == 2
     assert "frames" in record["validation"]["used"]
 
 
@@ -388,6 +405,8 @@ def test_recipes_are_frozen_and_named(train):
     assert all(recipe.name == name and recipe.source for name, recipe in RECIPES.items())
     with pytest.raises(RecipeError, match="simple_baseline"):
         quiet(lifter(), train, "nonsense")
+    with pytest.raises(RecipeError, match="simple_baseline"):
+        quiet(lifter(), train, 5)
 
 
 def test_what_cannot_be_trained_is_refused(train):

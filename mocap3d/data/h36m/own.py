@@ -1,0 +1,229 @@
+"""Our own layout: flat arrays beside a JSON index. No pickles, nothing to unpack; loads memory-mapped.
+
+    mocap3d.json     data set, cameras with their lens models, and for each clip its labels and its rows
+    points3d.npy     float32 (N, 17, 3) metres, each clip in its camera's frame
+    points2d.npy     float32 (N, 17, 2) pixels, as the camera saw them, lens included
+    confidence.npy   float32 (N, 17)
+
+Rows of one clip lie together, all clips one behind the other. A folder holds one 2D source. Every number comes back
+with the same bits; checksums tell damage, and files of an interrupted conversion, from data.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from mocap3d.camera import Camera
+from mocap3d.data.dataset import PoseDataset
+from mocap3d.data.h36m.facts import H36MError
+from mocap3d.files import write_whole
+from mocap3d.poses import Clip, Pose2D, Pose3D
+from mocap3d.skeleton import H36M17
+
+INDEX = "mocap3d.json"
+FORMAT = "mocap3d-clips"
+VERSION = 1
+ARRAYS = {"points3d": (17, 3), "points2d": (17, 2), "confidence": (17,)}
+_LABELS = ("subject", "action", "take", "split", "source", "performer", "licence")
+_CHUNK = 1 << 24
+
+
+def find(root: str | Path) -> Path | None:
+    """The index of this layout in a folder; None where there is none."""
+    path = Path(root) / INDEX
+    try:
+        is_ours = FORMAT in path.read_bytes()[:200].decode("utf-8", "replace")
+    except OSError:
+        return None
+    return path if is_ours else None
+
+
+def write(dataset: PoseDataset, folder: str | Path, pose2d: str = "gt") -> dict[str, str]:
+    """Write any h36m17 data set.
+
+    Args:
+        dataset: clips on h36m17, of any rates and cameras.
+        folder: made if missing; files of an earlier conversion are replaced.
+        pose2d: what the 2D is, for those who read it.
+    Returns:
+        take -> take: names stay as they are.
+    Raises:
+        H36MError: for another skeleton, or no clips.
+    """
+    folder = Path(folder)
+    for clip in dataset:
+        if clip.pose3d.skeleton.joints != H36M17.joints:
+            raise H36MError(
+                f"{clip!r} is on {clip.pose3d.skeleton.name}; this layout holds h36m17: convert it"
+            )
+    if not len(dataset):
+        raise H36MError(f"{dataset.name} has no clips to write")
+    cameras = list(dict.fromkeys(clip.camera for clip in dataset))
+    number = {camera: i for i, camera in enumerate(cameras)}
+    parts = {
+        "points3d": lambda clip: clip.pose3d.points,
+        "points2d": lambda clip: clip.pose2d.points,
+        "confidence": lambda clip: clip.pose2d.confidence,
+    }
+    # while arrays change, there is no index that could promise the old ones
+    (folder / INDEX).unlink(missing_ok=True)
+    arrays = {name: _write_array(folder, name, dataset, part) for name, part in parts.items()}
+    clips = [
+        {
+            **{key: getattr(clip, key) for key in _LABELS},
+            "camera": number[clip.camera], "frames": len(clip), "fps": clip.pose3d.fps, "root": clip.pose3d.root,
+            "image_size": clip.pose2d.image_size,
+        }
+        for clip in dataset
+    ]  # fmt: skip
+    index = {
+        "format": FORMAT, "version": VERSION, "name": dataset.name, "notes": dataset.notes, "pose2d": pose2d,
+        "skeleton": H36M17.name, "joints": H36M17.joints, "arrays": arrays,
+        "cameras": [dataclasses.asdict(camera) for camera in cameras], "clips": clips,
+    }  # fmt: skip
+    text = json.dumps(index, separators=(",", ":"), allow_nan=False)
+    write_whole(folder / INDEX, lambda part: part.write_text(text, encoding="utf-8"))
+    return {take: take for take in dataset.takes}
+
+
+def _write_array(folder: Path, name: str, dataset: PoseDataset, part) -> dict[str, int]:
+    shape = (dataset.frames, *ARRAYS[name])
+    checksum = 0
+
+    def save(path: Path) -> None:
+        nonlocal checksum
+        with open(path, "wb") as file:
+            np.lib.format.write_array_header_1_0(
+                file, {"descr": "<f4", "fortran_order": False, "shape": shape}
+            )
+            for clip in dataset:
+                rows = np.ascontiguousarray(part(clip), "<f4")
+                checksum = zlib.crc32(rows, checksum)
+                file.write(rows.data)
+
+    write_whole(folder / f"{name}.npy", save)
+    return {"rows": shape[0], "crc32": checksum}
+
+
+def read_index(path: str | Path) -> dict:
+    """The index as a dictionary.
+
+    Raises:
+        H36MError: if it is damaged, or of a version this mocap3d does not know.
+    """
+    try:
+        index = json.loads(Path(path).read_text(encoding="utf-8"))
+        found = index["format"], index["version"]
+    except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
+        raise H36MError(f"{path} is damaged ({_words(error)}); convert the data again") from error
+    if found != (FORMAT, VERSION):
+        raise H36MError(
+            f"{path} is {found[0]!r} version {found[1]!r}; this mocap3d reads {FORMAT!r} {VERSION}"
+        )
+    return index
+
+
+def read(
+    files: str | Path,
+    pose2d: str | None = None,
+    subjects: Sequence[str] | None = None,
+    notes: list[str] | None = None,
+    verify: bool = True,
+) -> list[Clip]:
+    """Read the layout. Poses stay on disk until they are used.
+
+    Args:
+        files: the index, or its folder.
+        pose2d: what the 2D must be; None takes what is there.
+        subjects: those wanted; all by default.
+        notes: the data set's notes are appended here.
+        verify: whether to check that every array is as it was written.
+    Returns:
+        the clips as they were written, bit for bit.
+    Raises:
+        H36MError: naming what is damaged or not there.
+    """
+    path = Path(files) if Path(files).name == INDEX else Path(files) / INDEX
+    index = read_index(path)
+    if pose2d not in (None, index.get("pose2d")):
+        raise H36MError(
+            f"{path.parent} holds {index.get('pose2d')!r} 2D, not {pose2d!r}; ask for what it holds, or convert anew"
+        )
+    arrays = {name: _open_array(path.parent, name, index, verify) for name in ARRAYS}
+    try:
+        cameras = [_camera(entry) for entry in index["cameras"]]
+        clips, start = [], 0
+        for entry in index["clips"]:
+            rows = slice(start, start := start + _count(entry["frames"]))
+            if start > len(arrays["points3d"]):
+                break
+            if subjects is None or entry["subject"] in subjects:
+                clips.append(_clip(entry, cameras, {name: array[rows] for name, array in arrays.items()}))
+        if notes is not None:
+            notes.extend(map(str, index["notes"]))
+    except (ValueError, LookupError, TypeError, AttributeError, OverflowError) as error:
+        raise H36MError(f"{path} is damaged ({_words(error)}); convert the data again") from error
+    if start != len(arrays["points3d"]):
+        raise H36MError(
+            f"{path}: its clips and its arrays have different numbers of rows; convert the data again"
+        )
+    if absent := sorted(set(subjects or ()) - {clip.subject for clip in clips}):
+        raise H36MError(f"{path.parent} has no clips of {', '.join(absent)}")
+    return clips
+
+
+def _clip(entry: dict, cameras: list[Camera], rows: dict[str, np.ndarray]) -> Clip:
+    camera, size = cameras[_count(entry["camera"])], entry["image_size"]
+    labels = {key: entry[key] for key in _LABELS}
+    if not all(isinstance(label, str) for label in labels.values()):
+        raise ValueError("a label is not text")
+    pose2d = Pose2D(rows["points2d"], rows["confidence"], H36M17, entry["fps"], size)
+    pose3d = Pose3D(rows["points3d"], H36M17, entry["fps"], "camera", entry["root"])
+    return Clip(camera=camera, pose2d=pose2d, pose3d=pose3d, **labels)
+
+
+def _camera(entry: dict) -> Camera:
+    camera = Camera(**entry)
+    # it normalised its quaternion again, which may move the last bit; what was written was normal already
+    object.__setattr__(camera, "rotation", tuple(map(float, entry["rotation"])))
+    return camera
+
+
+def _count(value: object) -> int:
+    if type(value) is not int or value < 0:
+        raise ValueError(f"{value!r} is not a count")
+    return value
+
+
+def _open_array(folder: Path, name: str, index: dict, verify: bool) -> np.ndarray:
+    """One array, memory-mapped so that writing to it changes a private copy and not the file."""
+    path = folder / f"{name}.npy"
+    try:
+        array = np.load(path, mmap_mode="c", allow_pickle=False)
+        rows, checksum = (index["arrays"][name][key] for key in ("rows", "crc32"))
+    except Exception as error:  # numpy's header parser raises whatever a broken header makes it
+        raise H36MError(f"{path} cannot be read ({_words(error)}); convert the data again") from error
+    if array.dtype != np.dtype("<f4") or array.shape != (rows, *ARRAYS[name]) or array.flags.f_contiguous:
+        raise H36MError(
+            f"{path} holds {array.dtype} {array.shape}, its index says float32 with {rows} rows; convert the data again"
+        )
+    if verify and _checksum(array) != checksum:
+        raise H36MError(f"{path} is not what was written with its index: damaged; convert the data again")
+    return array
+
+
+def _checksum(array: np.ndarray) -> int:
+    data, checksum = memoryview(array).cast("B"), 0
+    for start in range(0, len(data), _CHUNK):
+        checksum = zlib.crc32(data[start : start + _CHUNK], checksum)
+    return checksum
+
+
+def _words(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"[:200]
