@@ -6,8 +6,9 @@
     S9/MyPoses/3D_positions/Greeting 1.h5                         3D_positions (96, T): mm, world frame
 
 The `cdflib` package reads the former, `h5py` the latter; neither is installed with mocap3d. The cameras are those of
-`camera.h36m_cameras`, lens model "videopose3d", which reproduces D2_Positions. Source: the readers of VideoPose3D,
-MMPose and the 3D-pose-baseline (facts only).
+`camera.h36m_cameras`, lens model "videopose3d", which reproduces D2_Positions. `cdflib` believes the counts in a
+file's headers: one in which these are damaged is refused, but perhaps only after minutes.
+Source: the readers of VideoPose3D, MMPose and the 3D-pose-baseline (facts only).
 """
 
 from __future__ import annotations
