@@ -125,7 +125,10 @@ def evaluate(
     name, notes = str(getattr(dataset, "name", "clips")), getattr(dataset, "notes", ())
     clips = [clip for clip in dataset if not protocol.subjects or clip.subject in protocol.subjects]
     if not clips:
-        raise ReportError(f"{name} has no clip of the protocol's subjects {', '.join(protocol.subjects)}")
+        wanted = (
+            f" of the protocol's subjects {', '.join(protocol.subjects)}" if protocol.subjects else "s at all"
+        )
+        raise ReportError(f"{name} has no clip{wanted}; select others, or load a data set that has some")
     data = replace(to_device(clips, model_device(model)), name=name)
     predictions = predict(model, data, flip_test=protocol.flip_test, batch_size=batch_size)
     return measure(predictions.cpu().numpy(), data, protocol, model.name, notes, factors=factors)

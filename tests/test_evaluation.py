@@ -359,3 +359,8 @@ def test_pieces_of_one_recording_are_drawn_together(dataset, truth):
     assert 1 < len(recordings) < len({clip.take for clip in pieces})
     a, b = (report_of(PoseDataset("cut", tuple(pieces)), noisy(truth, spread)) for spread in (0.01, 0.02))
     assert compare(a, b, resamples=50).recordings == len(recordings)
+
+
+def test_an_empty_data_set_is_refused_by_name(truth):
+    with pytest.raises(ReportError, match="nothing has no clips at all"):
+        evaluate(Oracle(truth), PoseDataset("nothing", ()), PLAIN)

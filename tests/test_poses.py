@@ -139,6 +139,8 @@ def test_selecting_clips():
         dataset.select(colour="red")
     with pytest.raises(DatasetError, match="synthetic"):
         load_dataset("h37m")
+    with pytest.raises(DatasetError, match="cpn, sh"):
+        load_dataset("synthetic", pose2d="cnp")
 
 
 def test_detections_of_a_clip_do_not_hang_on_its_neighbours():

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from mocap3d.data.dataset import DatasetError, PoseDataset
+from mocap3d.data.detector import DETECTORS
 from mocap3d.data.h36m import load_h36m
 from mocap3d.data.open_mocap import load_open_mocap
 from mocap3d.data.synthetic import make_synthetic
@@ -36,6 +37,8 @@ def load_dataset(
         if not root:
             raise DatasetError("h36m needs its files: pass root=..., or set MOCAP3D_H36M to their folder")
         return load_h36m(root, pose2d=pose2d, **options)
+    if pose2d not in ("gt", *DETECTORS):
+        raise DatasetError(f"pose2d is {pose2d!r}; give gt or a simulated detector: {', '.join(DETECTORS)}")
     if name == "synthetic":
         dataset = make_synthetic(**options)
     elif name == "open-mocap":
