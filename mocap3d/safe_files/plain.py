@@ -86,6 +86,7 @@ def check_key(key: object, depth: int = 3) -> object:
 
 
 def describe(value: object) -> str:
+    """What a value is, in words for a message; never its contents, which come from a stranger."""
     return value.name if isinstance(value, Placeholder) else f"a {type(value).__name__}"
 
 
@@ -188,9 +189,10 @@ def count_items(shape: object) -> int:
 
 
 def reconstruct(budget: Budget, kind: object, shape: object, code: object) -> np.ndarray:
+    """Stand-in for numpy's `_reconstruct`: an empty array, which `fill_array` gives its shape and content."""
     if kind is not GLOBALS["numpy", "ndarray"]:
         raise UnsafeFileError(f"it makes an array of class {describe(kind)}; only numpy.ndarray is read")
-    return np.empty(0, np.uint8)  # fill_array does the rest
+    return np.empty(0, np.uint8)
 
 
 def fill_array(budget: Budget, array: np.ndarray, state: object, unbuilt: Mapping[int, np.ndarray]) -> None:
