@@ -151,7 +151,9 @@ def lab_command(notebook: str | None, *options: str, root: Path = ROOT) -> list[
     command += ["--LabApp.news_url=None", "--LanguageServerManager.autodetect=False"]
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         command.append("--allow-root")  # as root (a container) the server refuses to start without it
-    return command + list(options) + ([notebook] if notebook else [])
+    if notebook:  # in the printed address too, for those who have to open it themselves
+        command.append(f"--LabApp.default_url=/lab/tree/{notebook}")
+    return command + list(options)
 
 
 def lab() -> int:
