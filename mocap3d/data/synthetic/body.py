@@ -4,7 +4,8 @@ Lengths are fractions of stature after Drillis and Contini (1966) as tabulated b
 Control of Human Movement": thigh 0.245, shank 0.246, forearm 0.146, hip joint 0.53 and shoulder 0.82 of stature
 above the floor. Optical markers put the shoulder joint nearer to the neck and lower than those tables do, so the
 upper arm (0.162) and the thorax-shoulder bone (0.100), and where spine, thorax and nose lie along the trunk, follow
-motion-capture skeletons instead (by eye, CMU subject 01). Each subject deviates from these by a few per cent, both sides alike.
+motion-capture skeletons instead (by eye, CMU subject 01). Each subject deviates from these by a few per cent, both
+sides alike.
 
 Body frame: x forward, y left, z up; metres; radians. Side 0 is right, side 1 is left.
 """

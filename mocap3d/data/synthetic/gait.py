@@ -3,8 +3,9 @@
 Hip and knee flexion over the gait cycle (degrees, every 5 % from foot contact) have the shape of the mean curves in
 Winter, "The Biomechanics and Motor Control of Human Gait" (1991), for walking, and Novacheck, "The biomechanics of
 running" (Gait & Posture 7, 1998), for running. They are approximations, written down without the figures at hand and
-not digitised from them: good to several degrees, no source for gait analysis. Kept to six harmonics, they shape the swing of the foot; the stance
-foot is a footstep planned on the floor, and the leg between it and the pelvis is solved by inverse kinematics.
+not digitised from them: good to several degrees, no source for gait analysis. Kept to six harmonics, they shape the
+swing of the foot; the stance foot is a footstep planned on the floor, and the leg between it and the pelvis is solved
+by inverse kinematics.
 """
 
 from __future__ import annotations
