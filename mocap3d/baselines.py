@@ -9,10 +9,9 @@ from torch import Tensor, nn
 
 from mocap3d.data.windows import to_device
 from mocap3d.poses import Clip
-from mocap3d.skeleton import H36M17
+from mocap3d.skeleton import H36M17, ROOT
 
 JOINTS = len(H36M17)
-ROOT = H36M17.parents.index(-1)
 LARGEST_PRODUCT = 2**22  # numbers of the similarity matrix at once: 16 MiB, about what a cache holds
 
 

@@ -27,14 +27,13 @@ from mocap3d.protocol import (
     ReportError,
 )
 from mocap3d.report import ClipErrors, Report
-from mocap3d.skeleton import H36M17, flip
+from mocap3d.skeleton import H36M17, ROOT, flip
 
 __all__ = [
     "PROTOCOLS", "ClipErrors", "Comparison", "EvalProtocol", "Report", "ReportError", "ReportTable",
     "compare", "evaluate", "measure", "predict", "table",
 ]  # fmt: skip
 
-ROOT = H36M17.parents.index(-1)
 EXACT_2D = 0.5  # pixels: lens conventions differ by less than this from each other on average
 
 

@@ -8,6 +8,7 @@ from torch import nn
 
 from mocap3d.camera import pixels_to_screen
 from mocap3d.data.windows import fill_missing
+from mocap3d.evaluation import model_device
 from mocap3d.poses import Pose2D, Pose3D
 from mocap3d.skeleton import H36M17
 
@@ -37,7 +38,7 @@ def lift(pose2d: Pose2D, model: nn.Module) -> Pose3D:
     width = model.receptive_field
     if width > 1:
         pose2d = pose2d.resample(MODEL_FPS)
-    device = next((tensor.device for tensor in (*model.parameters(), *model.buffers())), torch.device("cpu"))
+    device = model_device(model)
     screen = pixels_to_screen(
         torch.from_numpy(fill_missing(pose2d.points)).to(device), *pose2d.image_size
     )  # (T, J, 2)

@@ -113,6 +113,8 @@ H36M17 = _tree(
     left="left_", right="right_",
 )  # fmt: skip
 
+ROOT = H36M17.index("pelvis")  # the joint that root-relative poses hold at the origin
+
 # Human3.6M as recorded: 32 joints, several of them copies of others.
 H36M32 = _tree(
     "h36m32",

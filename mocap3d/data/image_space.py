@@ -12,9 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from mocap3d.camera import Camera, pixels_to_screen, screen_to_pixels
-from mocap3d.skeleton import H36M17
-
-ROOT = H36M17.parents.index(-1)
+from mocap3d.skeleton import ROOT
 
 
 class ImageSpaceError(ValueError):

@@ -22,9 +22,8 @@ from torch import nn
 
 from mocap3d.models.fast_dropout import dropout
 from mocap3d.models.fast_linear import linear
-from mocap3d.skeleton import H36M17
+from mocap3d.skeleton import H36M17, ROOT
 
-ROOT = H36M17.index("pelvis")
 JOINTS_OUT = tuple(i for i in range(len(H36M17)) if i != ROOT)
 JOINTS_IN = {
     "weigq": tuple(i for i, joint in enumerate(H36M17.joints) if joint != "nose"),

@@ -29,8 +29,9 @@ from mocap3d.data.windows import Batch, DeviceDataset, batches, epoch_generator,
 from mocap3d.evaluation import predict
 from mocap3d.poses import Clip
 from mocap3d.profile import choose_device
+from mocap3d.skeleton import ROOT
 from mocap3d.training import checkpoint as checkpoints
-from mocap3d.training.losses import ROOT, pose_loss
+from mocap3d.training.losses import pose_loss
 from mocap3d.training.recipe import RECIPES, Recipe, RecipeError, learning_rate, make_optimizer
 from mocap3d.training.run import (
     VALIDATION_FRAMES,

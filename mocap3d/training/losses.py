@@ -5,9 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from mocap3d.skeleton import H36M17
-
-ROOT = H36M17.parents.index(-1)
+from mocap3d.skeleton import ROOT
 
 
 def mse(prediction: Tensor, target: Tensor) -> Tensor:
