@@ -25,8 +25,12 @@ from mocap3d.models.published import (
     simple_baseline_from_published,
     simple_baseline_size,
     simple_baseline_to_published,
+    videopose3d_from_published,
+    videopose3d_options,
+    videopose3d_to_published,
 )
 from mocap3d.models.simple_baseline import SimpleBaseline3D
+from mocap3d.models.temporal_conv import VideoPose3D
 from mocap3d.safe_files import load_torch
 
 FORMAT = 1
@@ -34,6 +38,12 @@ FORMAT = 1
 CARD = ("fps", "training_data", "recipe", "protocol", "results", "licence")
 FILLED = ("format", "model", "kwargs", "normalisation", "skeleton", "receptive_field", "causal", "parameters")
 MODEL_OF = {"weigq": "simple_baseline", "mmpose": "simple_baseline_mmpose"}  # by whose names they have
+STYLES = {SimpleBaseline3D: ("weigq", "mmpose"), VideoPose3D: ("videopose3d", "mmpose")}
+PARTS = ("pose", "trajectory")
+SHIPPED = {
+    kind: Path(__file__).parent / "shipped" / f"videopose3d_81_{kind}.safetensors"
+    for kind in ("centred", "causal")
+}
 LISTED = 12  # keys of each kind in a message
 
 
@@ -41,31 +51,55 @@ class WeightsError(ValueError):
     """Weights that fit no model built here; the message lists what does not fit."""
 
 
-def load_weights(path_or_state: str | Path | Mapping[str, object], **overrides: object) -> nn.Module:
+def load_weights(
+    path_or_state: str | Path | Mapping[str, object], part: str = "pose", **overrides: object
+) -> nn.Module:
     """Make the model that a file of weights belongs to, with these weights.
 
     Args:
         path_or_state: a file (ours; or what torch.save wrote: a state_dict, or a checkpoint with one inside, also
             of our training), or a state_dict.
-        overrides: options of the model that shapes cannot tell, e.g. dropout=0.25.
+        part: "pose", or "trajectory" for the second network of a semi-supervised run of VideoPose3D, MMPose or ours.
+        overrides: options of the model that shapes cannot tell, e.g. dropout=0.25. Published files do not tell
+            whether a model is causal: say causal=True. Filters 3, 7, 19 frames wide are read as the dense form of
+            3, 3, 3: dense=False says otherwise.
     Returns:
         the model in evaluation mode, on the CPU. `model.card` says where it comes from; published files hold no
-        normalisation, so theirs has to be set: see mocap3d.models.published.simple_baseline_normalisation.
+        normalisation, so SimpleBaseline3D's has to be set: see mocap3d.models.published.simple_baseline_normalisation.
     Raises:
         WeightsError: if the weights are of no model built here, or keys are missing, unexpected or of wrong shape.
         UnsafeFileError: if the file is damaged or asks to run code.
         OSError: if it cannot be opened.
         TypeError: for an override the model does not have.
+        ValueError: for another part.
     Source: own.
     """
+    if part not in PARTS:
+        raise ValueError(f"part={part!r}: give one of {', '.join(PARTS)}")
     if isinstance(path_or_state, Mapping):
-        return _from_published(path_or_state, "this state_dict", overrides)
+        return _from_published(path_or_state, "this state_dict", part, overrides)
     path = Path(path_or_state)
     with open(path, "rb") as file:
         start = file.read(9)
     if start[8:] == b"{":  # safetensors: the length of the header, then the header
-        return _from_own(path, overrides)
-    return _from_published(load_torch(path), str(path), overrides)
+        return _from_own(path, part, overrides)
+    return _from_published(load_torch(path), str(path), part, overrides)
+
+
+def load_shipped(kind: str = "centred") -> nn.Module:
+    """One of the small models that come inside the package; it works without network or data.
+
+    Args:
+        kind: "centred" (looks 40 frames back and ahead), or "causal" (80 back; for `model.stream()`).
+    Returns:
+        VideoPose3D of 81 frames in evaluation mode. `model.card` says what it was trained on and how far to trust it.
+    Raises:
+        ValueError: for another kind.
+    Source: own; scripts/train_shipped.py made them.
+    """
+    if kind not in SHIPPED:
+        raise ValueError(f"kind={kind!r}: the package holds {', '.join(SHIPPED)}")
+    return load_weights(SHIPPED[kind])
 
 
 def save_weights(model: nn.Module, path: str | Path, card: Mapping[str, object]) -> Path:
@@ -107,29 +141,61 @@ def export_weights(model: nn.Module, style: str) -> dict[str, torch.Tensor]:
     """A state_dict with the names and shapes of another code base, the inverse of load_weights.
 
     Args:
-        model: SimpleBaseline3D.
-        style: "weigq" or "mmpose" (1.x), and of the same form as the model: they are different networks.
+        model: SimpleBaseline3D or VideoPose3D.
+        style: of SimpleBaseline3D "weigq" or "mmpose" (1.x), the same as the model's form: they are different
+            networks; of VideoPose3D "videopose3d" or "mmpose" (1.x).
     Returns:
-        copies on the CPU; for a file, `torch.save({"meta": {}, "state_dict": ...}, path)`.
+        copies on the CPU; for a file, `torch.save({"meta": {}, "state_dict": ...}, path)`, or of "videopose3d"
+        `torch.save({"model_pos": ...}, path)`.
     Raises:
-        ValueError: for another style, or a model of another form.
+        ValueError: for another style, or a model that the other code base does not build.
     Source: own.
     """
-    if style not in MODEL_OF:
-        raise ValueError(f"style={style!r}: SimpleBaseline3D can be exported as {' or '.join(MODEL_OF)}")
-    if _describe(model)["model"] != MODEL_OF[style]:
+    if type(model) not in STYLES:
+        raise ValueError(f"got a {type(model).__name__}; weights are exported of {', '.join(list_models())}")
+    if style not in STYLES[type(model)]:
+        styles = " or ".join(STYLES[type(model)])
+        raise ValueError(f"style={style!r}: {type(model).__name__} can be exported as {styles}")
+    if style != getattr(model, "form", style):
         raise ValueError(f"{model.name} has other layers than {style} builds; export it as {model.form}")
-    state = {key: value.detach().cpu().clone() for key, value in model.state_dict().items()}
-    return simple_baseline_to_published(state, style)
+    if style == "mmpose" and getattr(model, "dense", False):
+        raise ValueError(
+            f"{model.name} has dense filters, which mmpose does not build; export it as videopose3d"
+        )
+    prefix = "traj_" if style == "mmpose" and getattr(model, "joints_out", None) == 1 else ""
+    return {
+        prefix + key: value.detach().cpu().clone() for key, value in _published_state(model, style).items()
+    }
 
 
-def _from_published(checkpoint: object, source: str, overrides: Mapping[str, object]) -> nn.Module:
-    state = _find_state(checkpoint, source)
+def _published_state(model: nn.Module, style: str) -> dict[str, torch.Tensor]:
+    """A model's state_dict by the names of a code base; "mocap3d" are our own."""
+    if style == "mocap3d":
+        return model.state_dict()
+    if isinstance(model, VideoPose3D):
+        return videopose3d_to_published(model.state_dict(), style)
+    return simple_baseline_to_published(model.state_dict(), style)
+
+
+def _read_shapes(
+    shapes: Mapping[str, tuple[int, ...]], origin: Origin, known: Mapping[str, object]
+) -> tuple[str, dict[str, object]]:
+    """The name for create_model, and the options that shapes tell, given those known."""
+    if origin.architecture == "VideoPose3D":
+        return "videopose3d", videopose3d_options(shapes, origin.writer, known.get("dense"))
+    form = origin.writer
+    if form == "mocap3d":  # of the two forms only weigq's has a bias there
+        form = "weigq" if "stem.linear.bias" in shapes else "mmpose"
+    return MODEL_OF[form], simple_baseline_size(shapes, origin.writer)
+
+
+def _from_published(checkpoint: object, source: str, part: str, overrides: Mapping[str, object]) -> nn.Module:
+    state = _find_state(checkpoint, source, part)
     shapes = {key: tuple(tensor.shape) for key, tensor in state.items()}
     origin = recognise(shapes)
     if origin is None:
         raise WeightsError(f"{source} holds the weights of no model known here; its keys: {_list(shapes)}")
-    if origin.architecture != "SimpleBaseline3D":
+    if origin.architecture not in ("SimpleBaseline3D", "VideoPose3D"):
         raise WeightsError(
             f"{source} holds {origin.architecture} as {origin.writer} writes it, which this version of mocap3d "
             f"recognises but does not build; it builds {', '.join(list_models())}"
@@ -141,34 +207,42 @@ def _from_published(checkpoint: object, source: str, overrides: Mapping[str, obj
         )
     state = {key: tensor for key, tensor in state.items() if not key.startswith("data_preprocessor.")}
     shapes = {key: tuple(tensor.shape) for key, tensor in state.items()}  # by today's names
-    ours = origin.writer == "mocap3d"  # of the two forms only weigq's has a bias there
-    form = ("weigq" if "stem.linear.bias" in shapes else "mmpose") if ours else origin.writer
-    name = MODEL_OF[form]
-    kwargs = {**simple_baseline_size(shapes, origin.writer), **overrides}
-    model = _make(name, kwargs, state, source)
-    expected = model.state_dict() if ours else simple_baseline_to_published(model.state_dict(), form)
+    ours = origin.writer == "mocap3d"
+    known = {**(_settings(checkpoint) if ours else {}), **overrides}
+    name, told = _read_shapes(shapes, origin, known)
+    _check_part(told, source, part)
+    model = _make(name, {**told, **known}, state, source)
+    expected = _published_state(model, origin.writer)
     for key, tensor in expected.items():
         if key.endswith("num_batches_tracked") and key not in state:  # torch before 0.4.1 had none
             state[key] = torch.zeros((), dtype=tensor.dtype)
     _compare(expected, state, source, origin)
-    model.load_state_dict(state if ours else simple_baseline_from_published(state)[1], strict=True)
+    if not ours:
+        if isinstance(model, VideoPose3D):
+            state = videopose3d_from_published(state, origin.writer)
+        else:
+            state = simple_baseline_from_published(state)[1]
+    model.load_state_dict(state, strict=True)
     if ours and isinstance(checkpoint.get("normalisation"), Mapping):  # a checkpoint of our training
         try:
             model.normalisation = checkpoint["normalisation"]
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, AttributeError) as error:
             raise WeightsError(f"{source} has a wrong normalisation: {error}") from None
     model.eval()
     model.card = _describe(model) | {"source": origin.writer, "file": source, "overrides": dict(overrides)}
     return model
 
 
-def _find_state(checkpoint: object, source: str) -> dict[str, torch.Tensor]:
+def _find_state(checkpoint: object, source: str, part: str) -> dict[str, torch.Tensor]:
     """The weights in what people save: a state_dict, or a checkpoint that has one under a usual name."""
     state = checkpoint
     if isinstance(checkpoint, Mapping):
-        inside = [
-            key for key in ("state_dict", "model_pos", "model") if isinstance(checkpoint.get(key), Mapping)
-        ]
+        names = ("state_dict", "model_pos", "model")
+        if part == "trajectory" and "model_traj" in checkpoint:
+            names = ("model_traj",)
+            if checkpoint["model_traj"] is None:
+                raise WeightsError(f"{source} holds no trajectory model, only one of poses")
+        inside = [key for key in names if isinstance(checkpoint.get(key), Mapping)]
         state = checkpoint[inside[0]] if inside else checkpoint
     if not isinstance(state, Mapping) or not state:
         raise WeightsError(f"{source} holds a {type(state).__name__}, not the weights of a model by name")
@@ -176,23 +250,49 @@ def _find_state(checkpoint: object, source: str) -> dict[str, torch.Tensor]:
         raise WeightsError(
             f"{source} holds no state_dict; these of its entries are no tensors: {_list(wrong)}"
         )
-    return dict(state)
+    if all(key.startswith(("pose.", "trajectory.")) for key in state):  # PoseAndTrajectory of our training
+        return {
+            key.removeprefix(f"{part}."): value for key, value in state.items() if key.startswith(f"{part}.")
+        }
+    # mmpose keeps both in one state_dict
+    second = {key for key in state if key.removeprefix("module.").startswith("traj_")}
+    wanted = second if part == "trajectory" else state.keys() - second
+    return {key: value for key, value in state.items() if key in wanted or not wanted}
+
+
+def _check_part(told: Mapping[str, object], source: str, part: str) -> None:
+    if part == "trajectory" and told.get("joints_out") != 1:
+        raise WeightsError(f"{source} holds no trajectory model, only one of poses")
+
+
+def _settings(checkpoint: Mapping[str, object]) -> dict[str, object]:
+    """What a checkpoint of our training tells beside the shapes."""
+    settings: object = checkpoint
+    for key in ("fingerprint", "model", "settings"):
+        settings = settings.get(key) if isinstance(settings, Mapping) else None
+    if not isinstance(settings, Mapping):
+        return {}
+    return {key: settings[key] for key in ("causal", "dense") if isinstance(settings.get(key), bool)}
 
 
 def _make(
     name: str, kwargs: Mapping[str, object], state: Mapping[str, torch.Tensor], source: str
 ) -> nn.Module:
     """A model to put the weights in; not one that a wild claim makes far larger than its weights."""
-    channels, stages = kwargs["channels"], kwargs["stages"]
-    needs, has = channels * (80 + 2 * stages * channels), sum(tensor.numel() for tensor in state.values())
-    if needs > 2**20 + 4 * has:
-        raise WeightsError(
-            f"{source} is for {stages} stages of {channels:,} channels, but has only {has:,} numbers"
-        )
+    has = sum(tensor.numel() for tensor in state.values())
     try:
         with torch.random.fork_rng(devices=[]):  # its random start shall not cost anyone their seed
+            with torch.device("meta"):  # shapes without memory
+                plan = create_model(name, **kwargs).state_dict()
+            needs = sum(tensor.numel() for tensor in plan.values())
+            if needs > 2**20 + 4 * has:
+                raise WeightsError(
+                    f"{source} is for {needs:,} numbers ({dict(kwargs)}), but has only {has:,}"
+                )
             return create_model(name, **kwargs)
-    except ValueError as error:
+    except WeightsError:
+        raise
+    except (ValueError, RuntimeError) as error:
         raise WeightsError(f"{source} asks for a model that cannot be: {error}") from None
 
 
@@ -213,19 +313,25 @@ def _compare(
         raise WeightsError(f"{source} is almost {origin.architecture} as {origin.writer} writes it. {lists}")
 
 
-def _from_own(path: Path, overrides: Mapping[str, object]) -> nn.Module:
+def _from_own(path: Path, part: str, overrides: Mapping[str, object]) -> nn.Module:
     card, state = _read_own(path)
     shapes = {key: tuple(tensor.shape) for key, tensor in state.items()}
-    if card["model"] not in list_models() or "stem.linear.weight" not in shapes:
+    origin = recognise(shapes)
+    if card["model"] not in list_models() or origin is None or origin.writer != "mocap3d":
         raise WeightsError(f"{path} holds {card['model']!r}; this version builds {', '.join(list_models())}")
-    size = simple_baseline_size(shapes, "mocap3d")
-    if any(card["kwargs"].get(key) != value for key, value in size.items()):
-        raise WeightsError(f"{path} has a card for {card['kwargs']}, but its weights have {size}")
-    if card["kwargs"].keys() != {*size, "dropout"} or not isinstance(card["kwargs"]["dropout"], float):
+    _, told = _read_shapes(shapes, origin, card["kwargs"])
+    if any(card["kwargs"].get(key) != value for key, value in told.items()):
+        raise WeightsError(f"{path} has a card for {card['kwargs']}, but its weights have {told}")
+    _check_part(told, str(path), part)
+    try:
+        plain = _make(card["model"], card["kwargs"], state, str(path))
+    except TypeError as error:
+        raise WeightsError(f"{path} has a wrong card: {error}") from None
+    if _describe(plain)["kwargs"] != card["kwargs"]:
         raise WeightsError(f"{path} has a wrong card: its kwargs are {card['kwargs']}")
-    model = _make(card["model"], {**card["kwargs"], **overrides}, state, str(path))
-    _compare(model.state_dict(), state, str(path), Origin("mocap3d", "SimpleBaseline3D"))
-    if (dtype := state["stem.linear.weight"].dtype).is_floating_point:
+    model = _make(card["model"], {**card["kwargs"], **overrides}, state, str(path)) if overrides else plain
+    _compare(model.state_dict(), state, str(path), origin)
+    if (dtype := state["head.weight"].dtype).is_floating_point:
         model.to(dtype)
     model.load_state_dict(state, strict=True)
     try:
@@ -259,17 +365,19 @@ def _read_own(path: Path) -> tuple[dict, dict[str, torch.Tensor]]:
 
 def _describe(model: nn.Module) -> dict:
     """What a card says that can be read off the model."""
-    if not isinstance(model, SimpleBaseline3D):
+    if isinstance(model, SimpleBaseline3D):
+        name = model.name
+        kwargs = {"channels": model.head.in_features, "stages": len(model.stages)}
+    elif isinstance(model, VideoPose3D):
+        name, kwargs = "videopose3d", {"filter_widths": list(model.filter_widths)}
+        kwargs |= {key: getattr(model, key) for key in ("channels", "causal", "dense", "joints_out")}
+    else:
         raise ValueError(f"got a {type(model).__name__}; files are written for {', '.join(list_models())}")
     statistics = model.normalisation
     return {
         "format": FORMAT,
-        "model": model.name,
-        "kwargs": {
-            "channels": model.head.in_features,
-            "stages": len(model.stages),
-            "dropout": float(model.stem.dropout),
-        },
+        "model": name,
+        "kwargs": kwargs | {"dropout": float(model.stem.dropout)},
         "normalisation": None
         if statistics is None
         else {key: value.double().tolist() for key, value in statistics.items()},

@@ -16,6 +16,7 @@ from torch import nn
 
 from mocap3d.models import create_model
 from mocap3d.models.simple_baseline import NORMALISATION, SimpleBaseline3D
+from mocap3d.models.temporal_conv import VideoPose3D
 from mocap3d.safe_files import UnsafeFileError
 from mocap3d.weights import WeightsError, export_weights, load_weights, read_card, save_weights
 
@@ -190,49 +191,220 @@ def test_mismatch_is_told_in_the_publishers_names(formula) -> None:
         load_weights(published(formula, "weigq", 8), causal=True)
 
 
-def later(formula) -> dict[str, tuple[str, str, dict]]:
-    """Of architectures not built yet: enough of their keys."""
-    zeros = torch.zeros
-    wide = published(formula, "mmpose", 8)
-    wide["backbone.expand_conv.conv.weight"] = zeros(8, 34, 3)
-    one = published(formula, "mmpose", 8, stages=4)
-    one |= {"head.conv.weight": zeros(51, 8, 1), "head.conv.bias": zeros(51)}
-    semi = published(formula, "mmpose", 8)
-    semi |= {f"traj_{key}": value for key, value in semi.items()}
-    video = {
-        "expand_conv.weight": zeros(8, 34, 3),
-        "shrink.bias": zeros(51),
-        "layers_conv.0.weight": zeros(8, 8, 3),
+def video(
+    formula, style: str, widths: tuple[int, ...], channels: int = 8, joints: int = 17, old: bool = False
+) -> OrderedDict:
+    """A state_dict of VideoPose3D's network as VideoPose3D or MMPose (also 0.x) writes it, as `published`."""
+    state: OrderedDict[str, torch.Tensor] = OrderedDict()
+    two = style == "videopose3d"
+
+    def put(name: str, *shape: int, norm: bool = False) -> None:
+        state[name] = torch.from_numpy(formula.weight(name, shape, norm)).clone()
+
+    def layer(conv: str, norm: str, channels_in: int, width: int) -> None:
+        put(f"{conv}.weight", channels, channels_in, width)
+        for entry in ("weight", "bias", "running_mean", "running_var"):
+            put(f"{norm}.{entry}", channels, norm=True)
+        put(f"{norm}.num_batches_tracked")
+
+    stem = (
+        ("expand_conv", "expand_bn") if two else (f"backbone.expand_conv.{kind}" for kind in ("conv", "bn"))
+    )
+    layer(*stem, 34, widths[0])
+    for n, width in enumerate(widths[1:]):
+        for i, kernel in enumerate((width, 1)):
+            block = f"backbone.tcn_blocks.{n}.conv{i + 1}.0"
+            names = (
+                (f"layers_conv.{2 * n + i}", f"layers_bn.{2 * n + i}")
+                if two
+                else (f"{block}.conv", f"{block}.bn")
+            )
+            layer(*names, channels, kernel)
+    head = "shrink" if two else "head.conv"
+    put(f"{head}.weight", 3 * joints, channels, 1)
+    put(f"{head}.bias", 3 * joints)
+    return as_mmpose_0(state) if old else state
+
+
+def semi_supervised(formula, old: bool, widths: tuple[int, ...] = (3, 3, 3), channels: int = 8) -> dict:
+    """MMPose's file of two networks; the golden weights are named by the key without "traj_"."""
+    trajectory = video(formula, "mmpose", widths, channels, joints=1)
+    return video(formula, "mmpose", widths, channels, old=old) | {
+        f"traj_{k}": v for k, v in trajectory.items()
     }
-    motion = {
-        "joints_embed.weight": zeros(8, 3),
-        "temp_embed": zeros(1, 243, 1, 8),
-        "head.weight": zeros(3, 8),
-    }
-    ported = {f"backbone.{key}": value for key, value in motion.items()}
+
+
+def videopose3d_file(formula, widths: tuple[int, ...], channels: int, semi: bool) -> dict:
+    """What VideoPose3D's run.py writes: a numpy generator among it, which asks for code."""
+    pose = video(formula, "videopose3d", widths, channels)
+    parameter = nn.Parameter(torch.zeros(3))
+    parameter.grad = torch.ones(3)
+    adam = torch.optim.Adam([parameter], amsgrad=True)
+    adam.step()
     return {
-        "27 frames": ("VideoPose3D", "mmpose", {"state_dict": wide}),
-        "27 frames, 0.x": ("VideoPose3D", "mmpose", {"state_dict": as_mmpose_0(wide)}),
-        "1 frame": ("VideoPose3D", "mmpose", {"state_dict": one}),
-        "semi": ("VideoPose3D", "mmpose", {"state_dict": semi}),
-        "videopose3d": ("VideoPose3D", "videopose3d", {"epoch": 80, "model_pos": video, "model_traj": None}),
-        "motionbert": (
-            "MotionBERT",
-            "motionbert",
-            {"model_pos": {f"module.{k}": v for k, v in motion.items()}},
-        ),
-        "dstformer": ("MotionBERT", "mmpose", {"state_dict": ported}),
+        "epoch": 80,
+        "lr": np.float64(1e-3),
+        "random_state": np.random.RandomState(1234),  # noqa: NPY002  that is what they write
+        "optimizer": adam.state_dict(),
+        "model_pos": pose,
+        "model_traj": video(formula, "videopose3d", widths, channels, joints=1) if semi else None,
+        "random_state_semi": np.random.RandomState(4321) if semi else None,  # noqa: NPY002
     }
+
+
+def check_golden(model: nn.Module, case: str, golden, formula, device: torch.device) -> None:
+    file = golden(case)
+    info = json.loads(str(file["meta"]))
+    x = torch.from_numpy(formula.pose2d(info["input"]["name"], info["input"]["shape"])).flatten(2)
+    with torch.no_grad():
+        out = model.to(device)(x.to(device)).cpu().numpy()  # (B, T, 34) -> (B, T - R + 1, 3 J_out)
+    np.testing.assert_allclose(out.reshape(file["out64"].shape), file["out64"], atol=1e-5)
+
+
+@pytest.mark.parametrize("options", [{}, LEGACY], ids=["zip", "stream"])
+@pytest.mark.parametrize(
+    ("case", "widths", "part", "causal"),
+    [
+        ("vp3d_strided_27", (3, 3, 3), "pose", False),
+        ("vp3d_dilated_27_causal", (3, 3, 3), "pose", True),
+        ("vp3d_dilated_27_traj", (3, 3, 3), "trajectory", False),
+        ("vp3d_strided_1_111", (1, 1, 1), "pose", False),
+    ],
+)
+def test_videopose3d_file_to_golden_output(
+    case, widths, part, causal, options: dict, tmp_path: Path, device: torch.device, golden, formula
+) -> None:
+    content = videopose3d_file(formula, widths, 64, semi=True)
+    torch.save(content, tmp_path / "pretrained.bin", **options)
+    model = load_weights(tmp_path / "pretrained.bin", part, causal=causal)
+    assert not model.training and model.card["source"] == "videopose3d" and model.causal is causal
+    assert model.filter_widths == widths and not model.dense and model.normalisation is None
+    check_golden(model, case, golden, formula, device)
+
+
+def test_dense_file_to_golden_output(device: torch.device, golden, formula) -> None:
+    state = video(formula, "videopose3d", (3, 7, 19), 32)
+    model = load_weights(state)
+    assert model.dense and model.filter_widths == (3, 3, 3) and model.receptive_field == 27
+    check_golden(model, "vp3d_dilated_27_dense", golden, formula, device)
+    dilated = load_weights(state, dense=False)
+    assert not dilated.dense and dilated.filter_widths == (3, 7, 19)
+    state = video(formula, "videopose3d", (1, 3, 7))
+    assert load_weights(state).receptive_field == 21 and load_weights(state, dense=True).receptive_field == 9
+
+
+@pytest.mark.parametrize("old", [True, False], ids=["0.x", "1.x"])
+@pytest.mark.parametrize("prefix", ["", "module."])
+@pytest.mark.parametrize(
+    ("case", "widths", "part"),
+    [
+        ("mmtcn_1_11111", (1, 1, 1, 1, 1), "pose"),
+        ("mmtcn_27", (3, 3, 3), "pose"),
+        ("mmtcn_27_traj", (3, 3, 3), "trajectory"),
+    ],
+)
+def test_mmpose_videopose3d_file_to_golden_output(
+    case, widths, part, prefix: str, old: bool, tmp_path: Path, device: torch.device, golden, formula
+) -> None:
+    state = {f"{prefix}{key}": value for key, value in semi_supervised(formula, old, widths, 64).items()}
+    torch.save({"meta": meta(), "state_dict": state}, tmp_path / "semi.pth", **LEGACY)
+    model = load_weights(tmp_path / "semi.pth", part)
+    assert model.card["source"] == "mmpose" and model.card["model"] == "videopose3d"
+    check_golden(model, case, golden, formula, device)
+
+
+@pytest.mark.parametrize("style", ["videopose3d", "mmpose"])
+@pytest.mark.parametrize("joints", [17, 1])
+@pytest.mark.parametrize("widths", [(3,), (1, 1, 1), (3, 5, 3), (3, 3, 3, 3, 3)])
+def test_videopose3d_export_is_the_inverse(style: str, joints: int, widths: tuple[int, ...], formula) -> None:
+    state = video(formula, style, widths, joints=joints)
+    if style == "mmpose" and joints == 1:
+        state = {f"traj_{key}": value for key, value in state.items()}
+    model = load_weights(state)
+    assert (model.filter_widths, model.joints_out) == (widths, joints)
+    exported = export_weights(model, style)
+    assert exported.keys() == state.keys()
+    for key, value in state.items():
+        assert (
+            exported[key].dtype == value.dtype
+            and torch.equal(exported[key], value)
+            and exported[key].is_contiguous()
+        )
+    spellings = [
+        {f"module.{key}": value for key, value in state.items()},
+        {key: value for key, value in state.items() if not key.endswith("num_batches_tracked")},
+        {"model_pos": state},
+        model.state_dict(),
+    ]
+    for spelling in spellings:
+        again = load_weights(spelling).state_dict()
+        assert all(torch.equal(again[key], value) for key, value in model.state_dict().items())
+    exported[next(iter(exported))].zero_()  # a copy, not the model's own
+    assert model.stem.weight.abs().sum() > 0
+    with pytest.raises(ValueError, match="'weigq'.*videopose3d or mmpose"):
+        export_weights(model, "weigq")
+
+
+def test_parts_of_a_file(tmp_path: Path, formula) -> None:
+    pose, both = video(formula, "videopose3d", (3, 3)), semi_supervised(formula, old=False)
+    assert load_weights({"model_pos": pose, "model_traj": None}).joints_out == 17
+    assert load_weights(both).joints_out == 17 and load_weights(both, "trajectory").joints_out == 1
+    trajectory = load_weights(both, part="trajectory")
+    assert export_weights(trajectory, "mmpose").keys() == {key for key in both if key.startswith("traj_")}
+    own = save_weights(trajectory, tmp_path / "trajectory.safetensors", CARD)
+    for file in (own, export_weights(trajectory, "videopose3d")):
+        assert load_weights(file, "trajectory").name == load_weights(file).name == "videopose3d_27_trajectory"
+    own = save_weights(load_weights(both), tmp_path / "pose.safetensors", CARD)
+    for file in ({"model_pos": pose, "model_traj": None}, pose, published(formula, "weigq", 8), own):
+        with pytest.raises(WeightsError, match="holds no trajectory model"):
+            load_weights(file, "trajectory")
+    with pytest.raises(ValueError, match="part='root'.*pose, trajectory"):
+        load_weights(pose, "root")
+
+
+def test_dense_is_not_exported_to_mmpose(formula) -> None:
+    model = VideoPose3D((3, 3), channels=8, dense=True)
+    assert torch.equal(load_weights(export_weights(model, "videopose3d")).stem.weight, model.stem.weight)
+    with pytest.raises(ValueError, match="dense.*mmpose does not build"):
+        export_weights(model, "mmpose")
+
+
+def test_videopose3d_mismatch_is_told_in_the_publishers_names(formula) -> None:
+    both = {f"module.{key}": value for key, value in semi_supervised(formula, old=True).items()}
+    del both["module.traj_backbone.tcn_blocks.1.conv2.0.bn.running_var"]
+    both["module.traj_head.conv.bias"] = torch.zeros(4)
+    assert load_weights(both).receptive_field == 27  # the other half is whole
+    with pytest.raises(WeightsError) as error:
+        load_weights(both, "trajectory")
+    text = str(error.value)
+    assert "almost VideoPose3D as mmpose writes it" in text
+    assert "missing: module.traj_backbone.tcn_blocks.1.conv2.0.bn.running_var" in text
+    assert "module.traj_head.conv.bias has (4,), needs (3,)" in text
+    state = video(formula, "videopose3d", (3, 3))
+    state["expand_conv.weight"] = torch.zeros(8, 51, 3)
+    with pytest.raises(WeightsError, match=r"expand_conv.weight has \(8, 51, 3\), needs \(8, 34, 3\)"):
+        load_weights(state)
+    state = video(formula, "videopose3d", (3, 3))
+    del state["layers_conv.1.weight"]
+    with pytest.raises(WeightsError, match="missing: layers_conv.1.weight"):
+        load_weights(state)
+    with pytest.raises(WeightsError, match="cannot be: filter_widths"):
+        load_weights(video(formula, "videopose3d", (3, 4)))
+    with pytest.raises(TypeError, match="stages"):
+        load_weights(video(formula, "videopose3d", (3, 3)), stages=2)
 
 
 @pytest.mark.parametrize(
-    "name",
-    ["27 frames", "27 frames, 0.x", "1 frame", "semi", "videopose3d", "motionbert", "dstformer"],
+    ("writer", "content"),
+    [
+        ("motionbert", {"model_pos": {"module.joints_embed.weight": 3, "module.temp_embed": 1}}),
+        ("mmpose", {"state_dict": {"backbone.joints_embed.weight": 3, "backbone.temp_embed": 1}}),
+    ],
 )
-def test_later_architectures_are_recognised(name: str, tmp_path: Path, formula) -> None:
-    architecture, writer, content = later(formula)[name]
-    torch.save(content, tmp_path / "model.bin", **LEGACY)
-    with pytest.raises(WeightsError, match=f"{architecture} as {writer} writes it.*does not build"):
+def test_later_architectures_are_recognised(writer: str, content: dict, tmp_path: Path) -> None:
+    filled = {key: {name: torch.zeros(8, n) for name, n in part.items()} for key, part in content.items()}
+    torch.save(filled, tmp_path / "model.bin", **LEGACY)
+    with pytest.raises(WeightsError, match=f"MotionBERT as {writer} writes it.*does not build"):
         load_weights(tmp_path / "model.bin")
 
 
@@ -257,7 +429,16 @@ def test_what_is_no_weights(tmp_path: Path, formula) -> None:
 
 def test_wild_claims_cost_no_memory() -> None:
     state = {"w1.weight": torch.zeros(1).expand(10_000_000, 32), "linear_stages.7.w1.bias": torch.ones(1)}
-    with pytest.raises(WeightsError, match="1 stages of 10,000,000 channels"):  # else 800 TB
+    with pytest.raises(WeightsError, match="is for 200,000,950,000,051 numbers.*10000000"):  # else 800 TB
+        load_weights(state)
+    state = {"expand_conv.weight": torch.zeros(1).expand(10**7, 34, 3), "layers_conv.0.weight": torch.ones(1)}
+    with pytest.raises(WeightsError, match="is for 200,001,\\d+,\\d+,\\d+ numbers"):
+        load_weights(state)
+    state = {
+        "expand_conv.weight": torch.zeros(1).expand(10**11, 34, 3),
+        "layers_conv.0.weight": torch.ones(1),
+    }
+    with pytest.raises(WeightsError, match="cannot be"):  # more numbers than torch can count
         load_weights(state)
 
 
@@ -310,6 +491,51 @@ def test_card(tmp_path: Path) -> None:
     assert load_weights(path).card["results"] == CARD["results"]
     bare = save_weights(create_model("simple_baseline", channels=4), tmp_path / "bare.safetensors", CARD)
     assert load_weights(bare).normalisation is None
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    widths=st.lists(st.sampled_from([1, 3, 5, 7]), min_size=1, max_size=4),
+    causal=st.booleans(),
+    dense=st.booleans(),
+    joints=st.sampled_from([1, 17]),
+    dropout=st.sampled_from([0.0, 0.25, 0.1]),
+)
+def test_own_videopose3d_files(widths, causal, dense, joints, dropout, tmp_path: Path) -> None:
+    options = dict(
+        filter_widths=widths, channels=4, dropout=dropout, causal=causal, dense=dense, joints_out=joints
+    )
+    model = create_model("videopose3d", **options)
+    path = save_weights(model, tmp_path / "video.safetensors", CARD)
+    card = read_card(path)
+    assert card["model"] == "videopose3d" and card["kwargs"] == options and card["causal"] is causal
+    assert card["receptive_field"] == model.receptive_field and card["normalisation"] is None
+    back = load_weights(path)
+    assert (
+        repr(back) == repr(model)
+        and back.name == model.name
+        and back.state_dict().keys() == model.state_dict().keys()
+    )
+    assert all(map(torch.equal, back.state_dict().values(), model.state_dict().values()))
+    assert load_weights(path, causal=not causal, dropout=0.5).causal is not causal
+
+
+def test_checkpoint_says_whether_it_is_causal(tmp_path: Path) -> None:
+    model = VideoPose3D((3, 3), channels=8, causal=True)
+    fingerprint = {
+        "model": {"name": model.name, "settings": {"causal": True, "dense": False, "stem.dropout": 0.25}}
+    }
+    content = {"format": 1, "model": model.state_dict(), "normalisation": None, "fingerprint": fingerprint}
+    torch.save(content, tmp_path / "checkpoint.pt")
+    assert load_weights(tmp_path / "checkpoint.pt").causal
+    assert not load_weights(tmp_path / "checkpoint.pt", causal=False).causal
+    both = nn.ModuleDict({"pose": model, "trajectory": VideoPose3D((3, 3), channels=8, joints_out=1)})
+    torch.save({**content, "model": both.state_dict()}, tmp_path / "semi.pt")
+    for part, net in both.items():
+        back = load_weights(tmp_path / "semi.pt", part)
+        assert back.causal and torch.equal(back.head.weight, net.head.weight)
+    torch.save({**content, "fingerprint": {"model": [1]}}, tmp_path / "checkpoint.pt")
+    assert not load_weights(tmp_path / "checkpoint.pt").causal
 
 
 def test_checkpoint_of_our_training(tmp_path: Path) -> None:
@@ -385,6 +611,33 @@ def test_damaged_own_files(tmp_path: Path) -> None:
     ]:
         write(**changes)
         with pytest.raises(WeightsError, match=words):
+            load_weights(path)
+
+
+def test_damaged_videopose3d_files(tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    model = VideoPose3D((3, 3), channels=4)
+    path = save_weights(model, tmp_path / "mine.safetensors", CARD)
+    state, card = model.state_dict(), read_card(path)
+    for change, words in [
+        ({"filter_widths": [3, 5]}, "its weights have"),
+        ({"filter_widths": 3}, "its weights have"),
+        ({"channels": 10**9}, "its weights have"),
+        ({"dense": True}, "almost VideoPose3D"),
+        ({"joints_out": 1}, "its weights have"),
+        ({"causal": "yes"}, "wrong card"),
+        ({"dropout": "much"}, "wrong card"),
+        ({"dropout": 2.0}, "cannot be"),
+        ({"window": 3}, "wrong card.*window"),
+    ]:
+        text = json.dumps({**card, "kwargs": {**card["kwargs"], **change}})
+        save_file(state, path, metadata={"card": text})
+        with pytest.raises(WeightsError, match=words):
+            load_weights(path)
+    for name in ("simple_baseline", "videopose3d_27"):
+        save_file(state, path, metadata={"card": json.dumps({**card, "model": name})})
+        with pytest.raises(WeightsError, match="wrong card"):
             load_weights(path)
 
 

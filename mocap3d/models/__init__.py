@@ -14,10 +14,16 @@ from functools import partial
 from torch import nn
 
 from mocap3d.models.simple_baseline import SimpleBaseline3D
+from mocap3d.models.temporal_conv import VideoPose3D
 
 MODELS: dict[str, Callable[..., nn.Module]] = {
     "simple_baseline": partial(SimpleBaseline3D, "weigq"),  # 16 joints in, biases everywhere
     "simple_baseline_mmpose": partial(SimpleBaseline3D, "mmpose"),  # 17 joints in, a bias only in the head
+    "videopose3d": VideoPose3D,  # any filter widths
+    "videopose3d_1": partial(VideoPose3D, (1, 1, 1, 1, 1)),  # one frame, as MMPose builds it
+    "videopose3d_27": partial(VideoPose3D, (3, 3, 3)),
+    "videopose3d_81": partial(VideoPose3D, (3, 3, 3, 3)),
+    "videopose3d_243": partial(VideoPose3D, (3, 3, 3, 3, 3)),
 }
 
 

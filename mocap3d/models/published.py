@@ -1,12 +1,13 @@
 """Published names and units <-> ours, so that published weights load and ours compare with them.
 
-The same module has another name in each code base; tensors differ only in that mmpose writes a linear layer as a
-convolution, with one more axis of length 1.
+The same module has another name in each code base; tensors differ only in that others write a linear layer as a
+convolution, with one more axis of length 1, and put the frames of a kernel last.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +17,7 @@ import torch
 SIGNS = (
     ("w1.weight", "weigq", "SimpleBaseline3D"),
     ("stem.linear.weight", "mocap3d", "SimpleBaseline3D"),
+    ("stem.weight", "mocap3d", "VideoPose3D"),
     ("backbone.expand_conv.conv.weight", "mmpose", "SimpleBaseline3D"),  # or VideoPose3D, see below
     ("expand_conv.weight", "videopose3d", "VideoPose3D"),
     ("backbone.joints_embed.weight", "mmpose", "MotionBERT"),
@@ -30,7 +32,7 @@ class Origin:
     Args:
         writer: the code base whose names it has: "weigq", "mmpose", "videopose3d", "motionbert" or "mocap3d".
         architecture: "SimpleBaseline3D", "VideoPose3D" or "MotionBERT".
-        prefix: what stands before every key, "module." if saved from DataParallel.
+        prefix: what stands before every key: "module." if saved from DataParallel, "traj_" of mmpose's trajectories.
         head: how mmpose called the head then: "keypoint_head." before 1.0, "head." since.
     """
 
@@ -52,23 +54,21 @@ class Origin:
 
 def recognise(shapes: Mapping[str, tuple[int, ...]]) -> Origin | None:
     """Tell from keys and shapes what wrote a state_dict, and of which architecture; None for any other."""
-    prefix = "module." if all(key.startswith("module.") for key in shapes) else ""
+    prefix = ""
+    for start in ("module.", "traj_"):
+        if all(key.startswith(prefix + start) for key in shapes):
+            prefix += start
     head = "keypoint_head." if any(key.startswith(f"{prefix}keypoint_head.") for key in shapes) else "head."
     for key, writer, architecture in SIGNS:
         if prefix + key in shapes:
             origin = Origin(writer, architecture, prefix, head if writer == "mmpose" else "head.")
             plain = {origin.plain(name): shape for name, shape in shapes.items()}
-            # mmpose builds both of the same parts: this one has one frame in all its filters, and no root joint.
+            # mmpose builds both of the same parts: SimpleBaseline3D has one frame in all its filters, and 16 joints.
             windows = any(len(shape) == 3 and shape[-1] > 1 for shape in plain.values())
             if (
-                writer == "mmpose"
-                and "expand_conv" in key
-                and (
-                    windows
-                    or plain.get("head.conv.weight", (48,))[:1] == (51,)
-                    or any("traj_" in name for name in plain)
-                )
-            ):
+                (writer, architecture) == ("mmpose", "SimpleBaseline3D")
+                and (windows or plain.get("head.conv.weight", (48,))[:1] in ((51,), (3,)))
+            ):  # fmt: skip
                 origin = Origin(writer, "VideoPose3D", prefix, head)
             return origin
     return None
@@ -177,6 +177,108 @@ def simple_baseline_normalisation(
         "mean_3d": to_double(mean_3d) * metres_per_unit,
         "std_3d": to_double(std_3d) * metres_per_unit,
     }
+
+
+def videopose3d_names(style: str, blocks: int) -> dict[str, str]:
+    """Our module name -> the published one, for VideoPose3D.
+
+    Args:
+        style: "videopose3d" or "mmpose".
+        blocks: number of residual blocks.
+    Returns:
+        one entry per convolution, batch norm and linear module.
+    """
+    if style == "videopose3d":
+        names = {"stem": "expand_conv", "stem.norm": "expand_bn", "head": "shrink"}
+    else:
+        names = simple_baseline_names("mmpose", 0) | {"stem": "backbone.expand_conv.conv"}
+    for n in range(blocks):
+        for i, layer in enumerate(("first", "second")):
+            old = f"layers_conv.{2 * n + i}", f"layers_bn.{2 * n + i}"
+            block = f"backbone.tcn_blocks.{n}.conv{i + 1}.0"
+            pair = old if style == "videopose3d" else (f"{block}.conv", f"{block}.bn")
+            names[f"blocks.{n}.{layer}"], names[f"blocks.{n}.{layer}.norm"] = pair
+    return names
+
+
+def videopose3d_options(
+    shapes: Mapping[str, tuple[int, ...]], writer: str, dense: bool | None = None
+) -> dict[str, object]:
+    """The options of VideoPose3D that shapes tell; whether it is causal they do not.
+
+    Args:
+        shapes: by keys as `Origin.plain` gives them.
+        writer: "videopose3d", "mmpose" or "mocap3d".
+        dense: whether the filters are full ones. None tells by their widths: 3, 7, 19 are taken for the dense form of
+            3, 3, 3, although a dilated network could have them too.
+    Returns:
+        "filter_widths", "channels", "dense", "joints_out".
+    """
+    prefix = {"mocap3d": "blocks.", "videopose3d": "layers_conv.", "mmpose": "backbone.tcn_blocks."}[writer]
+    blocks = _count_stages(shapes, prefix)
+    if writer == "mocap3d":
+        names, axis = {name: name for name in videopose3d_names("mmpose", blocks)}, 1
+    else:
+        blocks = (blocks + 1) // 2 if writer == "videopose3d" else blocks
+        names, axis = videopose3d_names(writer, blocks), 2
+    kernels = []
+    for layer in ("stem", *(f"blocks.{n}.first" for n in range(blocks))):
+        shape = shapes.get(f"{names[layer]}.weight", ())
+        kernels.append(shape[axis] if len(shape) == 3 else 1)
+    widths = _dense_widths(kernels)
+    if dense is None:  # the published ones have one width throughout
+        dense = len(kernels) > 1 and kernels[0] > 1 and widths == len(kernels) * kernels[:1]
+    return {
+        "filter_widths": widths if dense and widths else kernels,
+        "channels": (shapes.get(f"{names['stem']}.weight") or (0,))[0],
+        "dense": dense,
+        "joints_out": 1 if shapes.get(f"{names['head']}.weight", ())[:1] == (3,) else 17,
+    }
+
+
+def videopose3d_to_published(state: Mapping[str, torch.Tensor], style: str) -> dict[str, torch.Tensor]:
+    """Rename a VideoPose3D state_dict of ours to the published keys and shapes, "videopose3d" or "mmpose"."""
+    names = videopose3d_names(style, _count_stages(state, "blocks."))
+    published = {}
+    for key, tensor in state.items():
+        module, entry = key.rsplit(".", 1)
+        if tensor.ndim == 2:
+            tensor = tensor[:, :, None]  # (C_out, C_in) -> (C_out, C_in, 1)
+        elif tensor.ndim == 3:
+            tensor = tensor.transpose(1, 2).contiguous()  # (C_out, w, C_in) -> (C_out, C_in, w)
+        published[f"{names[module]}.{entry}"] = tensor
+    return published
+
+
+def videopose3d_from_published(state: Mapping[str, torch.Tensor], style: str) -> dict[str, torch.Tensor]:
+    """The inverse of `videopose3d_to_published`, for keys as `Origin.plain` gives them.
+
+    Raises:
+        ValueError: naming a key that VideoPose3D does not have.
+    """
+    blocks = _count_stages(state, "layers_conv." if style == "videopose3d" else "backbone.tcn_blocks.")
+    names = videopose3d_names(style, (blocks + 1) // 2 if style == "videopose3d" else blocks)
+    ours = {published: name for name, published in names.items()}
+    renamed = {}
+    for key, tensor in state.items():
+        module, _, entry = key.rpartition(".")
+        if module not in ours:
+            raise ValueError(f"{key!r} is no part of a VideoPose3D: is this the file of another model?")
+        if tensor.ndim == 3:
+            tensor = tensor.squeeze(-1) if ours[module] == "head" else tensor.transpose(1, 2).contiguous()
+        renamed[f"{ours[module]}.{entry}"] = tensor
+    return renamed
+
+
+def _dense_widths(kernels: Sequence[int]) -> list[int] | None:
+    """The filter widths whose dense form has these kernels, if there are any."""
+    widths = [kernels[0]]
+    for kernel in kernels[1:]:
+        dilation = math.prod(widths)
+        if dilation < 1 or (kernel - 1) % dilation:
+            return None
+        widths.append((kernel - 1) // dilation + 1)
+    return widths
 
 
 def _count_stages(state: Mapping[str, object], prefix: str) -> int:

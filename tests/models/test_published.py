@@ -7,14 +7,20 @@ import json
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from mocap3d.camera import pixels_to_screen
 from mocap3d.models.published import (
     simple_baseline_from_published,
     simple_baseline_normalisation,
     simple_baseline_to_published,
+    videopose3d_from_published,
+    videopose3d_options,
+    videopose3d_to_published,
 )
 from mocap3d.models.simple_baseline import JOINTS_IN, JOINTS_OUT, SimpleBaseline3D
+from mocap3d.models.temporal_conv import VideoPose3D
 
 
 @pytest.mark.parametrize("form", ["weigq", "mmpose"])
@@ -62,6 +68,44 @@ def test_old_mmpose_and_dataparallel_files() -> None:
 def test_file_of_another_model(key: str) -> None:
     with pytest.raises(ValueError, match=f"'{key}'.*another model"):
         simple_baseline_from_published({key: torch.zeros(2, 2, 1)})
+
+
+def test_videopose3d_keys_are_the_published_ones(golden) -> None:
+    names = json.loads(str(golden("train_vp3d_strided")["meta"]))["tensor_names"]
+    model = VideoPose3D((3, 5, 3), channels=64)
+    published = videopose3d_to_published(model.state_dict(), "videopose3d")
+    assert {key for key in published if not key.endswith("num_batches_tracked")} == set(names)
+    assert published["expand_conv.weight"].shape == (64, 34, 3)
+    assert published["layers_conv.0.weight"].shape == (64, 64, 5)
+    assert published["layers_conv.1.weight"].shape == (64, 64, 1)
+    assert published["shrink.weight"].shape == (51, 64, 1)
+    last_frame = model.stem.weight[:, 2]  # (64, 34)
+    assert torch.equal(published["expand_conv.weight"][:, :, 2], last_frame)
+    published = videopose3d_to_published(model.state_dict(), "mmpose")
+    assert published["backbone.tcn_blocks.0.conv1.0.conv.weight"].shape == (64, 64, 5)
+    assert published["backbone.tcn_blocks.1.conv2.0.bn.running_var"].shape == (64,)
+    assert published["backbone.expand_conv.bn.num_batches_tracked"].shape == ()
+    assert published["head.conv.weight"].shape == (51, 64, 1) and len(published) == 5 * (1 + 5) + 2
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    widths=st.lists(st.sampled_from([1, 3, 5, 7]), min_size=1, max_size=4),
+    dense=st.booleans(),
+    joints=st.sampled_from([1, 17]),
+    style=st.sampled_from(["videopose3d", "mmpose"]),
+)
+def test_videopose3d_round_trip(widths: list[int], dense: bool, joints: int, style: str) -> None:
+    model = VideoPose3D(widths, channels=3, dense=dense, joints_out=joints)
+    published = videopose3d_to_published(model.state_dict(), style)
+    told = {"filter_widths": widths, "channels": 3, "dense": dense, "joints_out": joints}
+    for state, writer in ((published, style), (model.state_dict(), "mocap3d")):
+        assert videopose3d_options({key: tuple(t.shape) for key, t in state.items()}, writer, dense) == told
+    back = videopose3d_from_published(published, style)
+    assert back.keys() == model.state_dict().keys()
+    assert all(torch.equal(back[key], value) for key, value in model.state_dict().items())
+    with pytest.raises(ValueError, match="'w1.weight'.*another model"):
+        videopose3d_from_published({"w1.weight": torch.zeros(1)}, style)
 
 
 @pytest.mark.parametrize(("form", "metres_per_unit"), [("weigq", 0.001), ("mmpose", 1.0)])

@@ -1,0 +1,94 @@
+"""Lift one frame at a time: a causal VideoPose3D that computes, for each new frame, nothing twice.
+
+Of everything the network computed for earlier frames, the next pose needs only what its kernels still reach. Each
+layer keeps that in a ring: a new frame overwrites the oldest. So a frame costs one column of every convolution,
+whatever the receptive field, and mostly the time to read the weights once.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from mocap3d.skeleton import H36M17
+
+
+class Column:
+    """One layer at one frame: its weights with the batch norm inside, and the frames its kernel still reaches."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        norm = layer.norm
+        scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
+        self.weight = (layer.weight * scale[:, None, None]).flatten(1)  # (C_out, w, C_in) -> (C_out, w C_in)
+        self.bias = norm.bias - norm.running_mean * scale
+        self.width, self.dilation = layer.weight.shape[1], layer.dilation
+        self.ring: torch.Tensor | None = None  # (B, frames, C_in)
+        self.oldest = 0
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:  # (B, C_in) -> (B, C_out)
+        if self.width > 1:
+            if self.ring is None:  # as if the first frame had always been there
+                self.ring = x[:, None].repeat(1, (self.width - 1) * self.dilation + 1, 1)
+            frames = self.ring.shape[1]
+            self.ring[:, self.oldest] = x
+            self.oldest = (self.oldest + 1) % frames
+            taps = [(self.oldest + k * self.dilation) % frames for k in range(self.width)]
+            x = torch.cat([self.ring[:, tap] for tap in taps], 1)  # (B, w C_in), oldest first
+        return F.relu_(F.linear(x, self.weight, self.bias))
+
+
+class Stream:
+    """Frames in, poses out, one by one; equal to lifting the whole sequence up to rounding.
+
+    Args:
+        model: a causal VideoPose3D. Its weights are copied: training it further changes nothing here.
+    Source: own; beyond its beginning a sequence is continued by its first frame, as Pavllo et al. 2019 do.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        with torch.no_grad():
+            self._stem = Column(model.stem)
+            self._blocks = [(Column(block.first), Column(block.second)) for block in model.blocks]
+            self._head = model.head.weight.clone(), model.head.bias.clone()
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all frames: the next one is the first of another sequence."""
+        self._last: torch.Tensor | None = None  # (B, 17, 2), the frame before, with no joint missing
+        for column in (self._stem, *(column for block in self._blocks for column in block)):
+            column.ring, column.oldest = None, 0
+
+    @torch.no_grad()
+    def __call__(self, points2d: torch.Tensor | np.ndarray) -> torch.Tensor:
+        """Lift the next frame.
+
+        Args:
+            points2d: (17, 2), or (B, 17, 2) for B persons at once; screen coordinates, h36m17. A missing joint (NaN)
+                stays where it was last seen; one missing from the start begins at the middle of the joints seen.
+        Returns:
+            (17, 3) or (B, 17, 3) m, camera frame, relative to the root; of a trajectory model (1, 3), the root.
+        Raises:
+            ValueError: for another shape, or another number of persons than in the frame before.
+        """
+        weight, bias = self._head
+        points = torch.as_tensor(points2d).to(weight)
+        if points.ndim not in (2, 3) or points.shape[-2:] != (len(H36M17), 2):
+            raise ValueError(
+                f"got shape {tuple(points.shape)}; needs one frame, (17, 2) or (B, 17, 2), in h36m17: "
+                "convert with mocap3d.skeleton.convert"
+            )
+        frame = points.reshape(-1, len(H36M17), 2)  # (B, 17, 2)
+        seen = frame.isfinite().all(-1, keepdim=True)  # (B, 17, 1)
+        if self._last is None:
+            self._last = frame.where(seen, torch.nan).nanmean(1, keepdim=True).nan_to_num().expand_as(frame)
+        if len(frame) != len(self._last):
+            raise ValueError(
+                f"got {len(frame)} persons after {len(self._last)}; call reset() to begin another sequence"
+            )
+        self._last = torch.where(seen, frame, self._last)
+        x = self._stem(self._last.flatten(1))  # (B, 34) -> (B, C)
+        for first, second in self._blocks:
+            x = x + second(first(x))
+        return F.linear(x, weight, bias).view(*points.shape[:-2], -1, 3)
