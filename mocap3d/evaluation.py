@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from mocap3d import metrics
 from mocap3d.comparison import Comparison, ReportTable, compare, table
 from mocap3d.data.image_space import from_image_space, mm_factor, split_clips, to_image_space
-from mocap3d.data.windows import DeviceDataset, mirrored, to_device, window
+from mocap3d.data.windows import DeviceDataset, padded_rows, to_device, window
 from mocap3d.poses import Clip
 from mocap3d.protocol import (
     BOTH_CENTRED,
@@ -31,9 +32,10 @@ from mocap3d.skeleton import H36M17, ROOT, flip
 
 __all__ = [
     "PROTOCOLS", "ClipErrors", "Comparison", "EvalProtocol", "Report", "ReportError", "ReportTable",
-    "compare", "evaluate", "measure", "predict", "table",
+    "compare", "evaluate", "measure", "predict", "predict_clips", "table",
 ]  # fmt: skip
 
+FRAMES_AT_ONCE = 4096
 EXACT_2D = 0.5  # pixels: lens conventions differ by less than this from each other on average
 
 
@@ -51,44 +53,94 @@ def predict(
     *,
     frames: Tensor | None = None,
     flip_test: bool = False,
-    batch_size: int = 4096,
+    batch_size: int = FRAMES_AT_ONCE,
 ) -> Tensor:
     """What a model says of each frame.
 
     Args:
         model: satisfies the model contract; must be on the device of `data`.
-        data: the clips; windows of `model.receptive_field` frames are padded by their clip's edge frames.
-        frames: (M,) rows of `data` (default: all).
+        data: the clips; beyond its ends, the first and last frame of a clip are repeated.
+        frames: (M,) rows of `data`, each given to the model as a window of its own (default: all, by `predict_clips`).
         flip_test: average with the un-mirrored prediction of the mirrored input.
-        batch_size: windows at once; changes memory and speed, not results.
+        batch_size: frames at once; changes memory and speed, and results by rounding at most.
     Returns:
         (M, J, 3) metres, camera frame, root-relative (the root is where the model puts it).
     """
     if frames is None:
-        frames = torch.arange(len(data), device=data.device)
-    was_training = model.training
-    model.eval()
-    try:
-        parts = []
-        for rows in frames.split(batch_size):
-            batch = window(data, rows, model.receptive_field)
-            pose = _lift(model, batch.points2d)
-            if flip_test:
-                pose = (pose + flip(_lift(model, mirrored(batch).points2d), H36M17)) / 2
-            parts.append(pose)
-    finally:
-        model.train(was_training)
+        return predict_clips(
+            model, data.points2d, data.stop - data.start, flip_test=flip_test, batch_size=batch_size
+        )
+    width, causal = model.receptive_field, getattr(model, "causal", False)
+    with _in_evaluation_mode(model):
+        parts = [
+            _lift(model, window(data, rows, width, causal).points2d, flip_test)[:, 0]
+            for rows in frames.split(max(batch_size // width, 1))
+        ]
     return torch.cat(parts)
 
 
-def _lift(model: nn.Module, points2d: Tensor) -> Tensor:
+@torch.no_grad()
+def predict_clips(
+    model: nn.Module,
+    points2d: Tensor,
+    lengths: Tensor,
+    *,
+    flip_test: bool = False,
+    batch_size: int = FRAMES_AT_ONCE,
+) -> Tensor:
+    """What a model says of every frame of some clips, of any length, in memory that does not grow with it.
+
+    A model of R frames is given long stretches, T frames for T - R + 1 poses, because neighbouring windows share most
+    of their work. Padded clips lie behind one another; the poses made of frames of two clips are dropped.
+
+    Args:
+        model: satisfies the model contract; must be on the device of the tensors.
+        points2d: (N, J, 2) screen units, no NaN: the clips one behind the other.
+        lengths: (K,) int64, of the clips, in frames.
+        flip_test, batch_size: see `predict`.
+    Returns:
+        (N, J, 3) metres, camera frame, root-relative.
+    Source: Pavllo et al. 2019 (padding by repetition, flip test); stretches of several clips are ours.
+    """
+    width, parts = model.receptive_field, []
+    with _in_evaluation_mode(model):
+        # a network over clips of one length will be a third way
+        if width == 1:
+            for part in points2d.split(batch_size):
+                parts.append(_lift(model, part[:, None], flip_test)[:, 0])  # (B, 1, J, 3) -> (B, J, 3)
+        else:
+            rows, starts = padded_rows(lengths, width, getattr(model, "causal", False))
+            of_one_clip = torch.zeros(len(rows) - width + 1, dtype=torch.bool, device=rows.device)
+            of_one_clip[starts] = True
+            for first in range(0, len(of_one_clip), batch_size):
+                stretch = points2d[rows[first : first + batch_size + width - 1]]  # (T, J, 2)
+                pose = _lift(model, stretch[None], flip_test)[0]  # (T - R + 1, J, 3)
+                parts.append(pose[of_one_clip[first : first + batch_size]])
+    return torch.cat(parts)
+
+
+@contextmanager
+def _in_evaluation_mode(model: nn.Module) -> Iterator[None]:
+    was_training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(was_training)
+
+
+def _lift(model: nn.Module, points2d: Tensor, flip_test: bool) -> Tensor:
+    """(B, T, J, 2) screen -> (B, T - R + 1, J, 3) metres."""
     pose = model.decode_3d(model(model.encode_2d(points2d)))
-    if pose.ndim != 4 or pose.shape[1] != 1 or pose.shape[2:] != (len(H36M17), 3):
+    expected = (len(points2d), points2d.shape[1] - model.receptive_field + 1, len(H36M17), 3)
+    if pose.shape != expected:
         raise ReportError(
-            f"model {model.name!r} decodes {tuple(points2d.shape)} to {tuple(pose.shape)}; "
-            f"windows need one frame each, ({len(points2d)}, 1, {len(H36M17)}, 3)"
+            f"model {model.name!r} decodes {tuple(points2d.shape)} to {tuple(pose.shape)}; with a receptive field of "
+            f"{model.receptive_field} it must be {expected}: a pose for every frame that has a whole window"
         )
-    return pose[:, 0]  # (B, 1, J, 3) -> (B, J, 3)
+    if flip_test:
+        pose = (pose + flip(_lift(model, flip(points2d, H36M17), False), H36M17)) / 2
+    return pose
 
 
 def evaluate(
@@ -96,7 +148,7 @@ def evaluate(
     dataset: Iterable[Clip],
     protocol: str | EvalProtocol = "videopose3d",
     device: torch.device | str | None = None,
-    batch_size: int = 4096,
+    batch_size: int = FRAMES_AT_ONCE,
     factors: Mapping[tuple[str, str], np.ndarray] | None = None,
 ) -> Report:
     """Measure a model on every frame of a data set.
@@ -107,7 +159,7 @@ def evaluate(
             does not count are passed over.
         protocol: a name in `PROTOCOLS`, or an EvalProtocol of your own.
         device: where to run; by default where the model is. The model is moved there.
-        batch_size: windows at once.
+        batch_size: frames at once.
         factors: see `measure`.
     Returns:
         Report: MPJPE, P-MPJPE, N-MPJPE, MPJVE, acceleration error, PCK@150mm and AUC, by action, joint, source, clip.
@@ -185,7 +237,7 @@ def measure(
         raise ReportError(f"{protocol.name} counts no frame of {data.name}: {protocol}")
     protocol = replace(
         protocol,
-        pose2d=_pose2d_source(data.clips, notes),
+        pose2d=pose2d_source(data.clips, notes),
         subjects=tuple(dict.fromkeys(clip.subject for clip in clips)),
         factor=_factor_source(factors, data.clips) if factors else protocol.factor,
     )
@@ -310,7 +362,7 @@ def _roots(prediction: np.ndarray, truth: np.ndarray, rule: str) -> tuple[np.nda
     return prediction, truth - root
 
 
-def _pose2d_source(clips: tuple[Clip, ...], notes: Iterable[str]) -> str:
+def pose2d_source(clips: tuple[Clip, ...], notes: Iterable[str]) -> str:
     """Whether the 2D is the projected truth: measured on up to 20 frames of each clip, in pixels."""
     errors = []
     for clip in clips:

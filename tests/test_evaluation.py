@@ -22,11 +22,14 @@ from mocap3d.evaluation import (
     evaluate,
     measure,
     predict,
+    predict_clips,
     table,
 )
+from mocap3d.models import create_model
 from mocap3d.protocol import BOTH_CENTRED, ROOT_COPIED, TARGET_ADDED, TARGET_ZEROED
 from mocap3d.report import METRICS
 from mocap3d.skeleton import H36M17, flip
+from mocap3d.weights import export_weights, load_weights
 from tests.toys import Oracle, ToyLifter, sticks
 
 PLAIN = EvalProtocol("plain", TARGET_ZEROED, "frames")
@@ -154,6 +157,68 @@ def test_flip_test_is_the_mean_of_both_views(dataset, device):
     torch.testing.assert_close(
         predict(model, data, frames=torch.tensor([5, 2], device=device)), plain[[5, 2]]
     )
+
+
+def temporal(device="cpu", seed=0, **options):
+    """A small VideoPose3D whose batch norms do something."""
+    torch.manual_seed(seed)
+    model = create_model("videopose3d", channels=12, **options)
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm1d):
+            module.running_mean.normal_(0, 0.3)
+            module.running_var.uniform_(0.5, 2)
+    return model.to(device)
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_whole_clips_and_their_flip_are_lifted_as_published(golden, formula, causal):
+    case = golden("flip_vp3d" + "_causal" * causal)
+    keys = export_weights(create_model("videopose3d_27", channels=64, causal=causal), "videopose3d")
+    state = {key: torch.from_numpy(formula.weight(key, value.shape, "_bn." in key or key.startswith("expand_bn")))
+             for key, value in keys.items()}  # fmt: skip
+    model = load_weights(state, causal=causal)
+    points = torch.from_numpy(formula.pose2d("flip/vp", (1, 20, 17, 2))[0])
+    for flip_test, expected in ((False, case["out_noflip"]), (True, case["out"][0])):
+        for batch_size in (4096, 7):
+            said = predict_clips(
+                model, points, torch.tensor([20]), flip_test=flip_test, batch_size=batch_size
+            )
+            np.testing.assert_allclose(said, expected, atol=1e-5 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("flip_test", [False, True])
+def test_whole_clips_say_what_each_window_says(device, causal, flip_test):
+    """Clips of one frame and more, at any chunk size; nothing comes from a neighbouring clip."""
+    model = temporal(device, filter_widths=(3, 3), causal=causal)
+    clips = [replace(clip, pose2d=clip.pose2d.slice(0, n), pose3d=clip.pose3d.slice(0, n))
+             for clip, n in zip(sticks(takes=2, frames=30), (1, 30, 2, 8, 9, 10, 1, 30), strict=True)]  # fmt: skip
+    data = to_device(clips, device)
+    windows = predict(model, data, frames=torch.arange(len(data), device=device), flip_test=flip_test)
+    for batch_size in (1, 5, 4096):
+        whole = predict(model, data, flip_test=flip_test, batch_size=batch_size)
+        torch.testing.assert_close(whole, windows, atol=1e-6, rtol=1e-5)
+    alone = predict(model, to_device(clips[3:4], device), flip_test=flip_test)
+    rows = slice(int(data.start[3]), int(data.stop[3]))
+    torch.testing.assert_close(windows[rows], alone, atol=1e-6, rtol=1e-5)
+    assert model.training
+
+
+def test_a_model_that_breaks_the_contract_is_told(dataset):
+    class Padding(torch.nn.Module):
+        name, receptive_field = "padding", 3
+
+        def encode_2d(self, points):
+            return points
+
+        def forward(self, x):
+            return torch.nn.functional.pad(x, (0, 1))  # to three coordinates, and as many poses as frames
+
+        def decode_3d(self, output):
+            return output
+
+    with pytest.raises(ReportError, match="'padding' decodes .* receptive field of 3 it must be"):
+        predict(Padding(), to_device(dataset))
 
 
 def test_evaluation_leaves_the_model_in_its_mode(dataset, device):

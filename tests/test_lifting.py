@@ -1,5 +1,7 @@
 """`lift`: any length, any known skeleton, the same answer as the evaluation gives."""
 
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -10,20 +12,16 @@ from mocap3d.data.windows import to_device
 from mocap3d.evaluation import predict
 from mocap3d.lifting import lift
 from mocap3d.models import create_model
+from mocap3d.models.pose_and_trajectory import PoseAndTrajectory
 from mocap3d.poses import Pose2D
 from mocap3d.skeleton import HALPE26, Skeleton, SkeletonError, convert
-from tests.toys import ToyLifter, sticks
+from tests.toys import sticks
 
 HAND = Skeleton("hand", tuple(f"finger_{i}" for i in range(21)), (-1,) + (0,) * 20)
 
 
-class WideToy(ToyLifter):
-    """Looks at nine frames: lifts their mean."""
-
-    receptive_field = 9
-
-    def encode_2d(self, points):
-        return super().encode_2d(points.mean(1, keepdim=True))
+def wide():
+    return create_model("videopose3d", filter_widths=(3, 3), channels=16)
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +35,7 @@ def trained(model, dataset, device):
     return model, data
 
 
-@pytest.mark.parametrize("make", [lambda: create_model("simple_baseline", channels=16), WideToy])
+@pytest.mark.parametrize("make", [lambda: create_model("simple_baseline", channels=16), wide])
 def test_lifting_a_clip_is_what_evaluation_predicts(make, dataset, device):
     model, data = trained(make(), dataset, device)
     model.train()
@@ -46,6 +44,9 @@ def test_lifting_a_clip_is_what_evaluation_predicts(make, dataset, device):
     np.testing.assert_allclose(lifted.points, expected.cpu().numpy(), atol=1e-5)
     assert (lifted.frame, lifted.root, lifted.fps) == ("camera", "relative", 50)
     assert model.training
+    both = predict(model, data, flip_test=True)[: len(dataset[0])].cpu().numpy()
+    assert np.abs(both - lifted.points).max() > 1e-3
+    np.testing.assert_allclose(lift(dataset[0].pose2d, model, flip_test=True).points, both, atol=1e-5)
 
 
 def test_one_frame_other_skeletons_and_other_rates(dataset):
@@ -55,8 +56,7 @@ def test_one_frame_other_skeletons_and_other_rates(dataset):
     same = lift(Pose2D(convert(points, "halpe26"), fps=25), model)
     assert len(lifted) == 1 and lifted.fps == 25
     np.testing.assert_array_equal(lifted.points, same.points)
-    wide, _ = trained(WideToy(), dataset, torch.device("cpu"))
-    slow = lift(dataset[0].pose2d.resample(25), wide)
+    slow = lift(dataset[0].pose2d.resample(25), wide())
     assert slow.fps == 50 and len(slow) == 29
     with pytest.raises(SkeletonError, match="no conversion"):
         lift(Pose2D(np.zeros((3, 21, 2)), skeleton=HAND), model)
@@ -72,3 +72,46 @@ def test_missing_joints_are_filled_as_evaluation_fills_them(dataset, device):
     np.testing.assert_allclose(lift(holed.pose2d, model).points, expected, atol=1e-5)
     with pytest.raises(TypeError, match="clip.pose2d"):
         lift(clip, model)
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_any_length_is_lifted(dataset, causal):
+    model = create_model("videopose3d_27", channels=16, causal=causal)
+    for frames in (1, 2, 26, 27, 28):
+        pose2d = dataset[0].pose2d.slice(0, frames)
+        assert len(lift(pose2d, model)) == frames
+        if causal:  # what comes later changes nothing
+            points = lift(dataset[0].pose2d, model).points[:frames]
+            np.testing.assert_allclose(lift(pose2d, model).points, points, atol=1e-5)
+
+
+def test_a_model_with_a_trajectory_says_where_the_root_is(dataset):
+    model = PoseAndTrajectory(wide())
+    assert lift(dataset[0].pose2d, model).root == "relative"
+    lifted = lift(dataset[0].pose2d, model.absolute())
+    assert lifted.root == "estimated" and np.isfinite(lifted.points).all()
+
+
+AN_HOUR = """
+import resource
+import numpy as np
+import mocap3d
+model = mocap3d.create_model("videopose3d_243", channels=16)
+points = np.random.default_rng(0).uniform(200, 800, size=(180_000, 17, 2)).astype(np.float32)
+lifted = mocap3d.lift(mocap3d.Pose2D(points, fps=50), model)
+assert len(lifted) == 180_000
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss is counted in other units elsewhere")
+def test_an_hour_of_video_fits_in_a_gigabyte():
+    done = subprocess.run([sys.executable, "-c", AN_HOUR], capture_output=True, text=True, check=True)
+    assert int(done.stdout) * 1024 < 1e9
+
+
+def test_without_a_model_the_small_one_of_the_package_lifts(dataset, monkeypatch):
+    model = wide()
+    monkeypatch.setattr("mocap3d.lifting.load_shipped", lambda: model)
+    pose2d = dataset[0].pose2d
+    np.testing.assert_array_equal(lift(pose2d).points, lift(pose2d, model).points)

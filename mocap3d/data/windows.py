@@ -4,11 +4,17 @@ All frames of a data set lie one behind the other, (N, J, C). A window around fr
 i - R/2 .. i + R/2, and where that would leave its clip, the clip's first or last frame is repeated. So a batch
 of windows is one gather, and any batch of any epoch can be made again from (seed, epoch, step) alone: that is
 what makes a training run resumable, and a bad batch nameable.
+
+    window     the plain form: any frames, any width
+    batches    an epoch of windows, made the fast way: every clip is padded once, and every window is then one
+               uninterrupted stretch of memory
+    cut_pieces for networks that say a pose for every frame they see: clips cut to one length
 """
 
 from __future__ import annotations
 
 import hashlib
+import weakref
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -67,22 +73,29 @@ class DeviceDataset:
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """B windows: 2D of R frames each, and the 3D pose of the middle frame.
+    """B windows: 2D of R frames each, and the 3D pose of one, the middle frame (causal: the last).
+
+    Or B pieces of C frames: 2D of C + R - 1 frames, and the pose of C.
 
     Args:
-        points2d: (B, R, J, 2) screen units.
-        confidence: (B, R, J).
-        pose3d: (B, 1, J, 3) metres, camera frame, absolute.
-        frames: (B,) int64, the middle frames: rows of the DeviceDataset.
+        points2d: (B, R, J, 2) or (B, C + R - 1, J, 2) screen units.
+        confidence: (B, R, J) or (B, C + R - 1, J); None unless asked for.
+        pose3d: (B, 1, J, 3) or (B, C, J, 3) metres, camera frame, absolute.
+        frames: (B,) or (B, C) int64, the frames with a pose: rows of the DeviceDataset.
     """
 
     points2d: Tensor
-    confidence: Tensor
+    confidence: Tensor | None
     pose3d: Tensor
     frames: Tensor
 
     def __len__(self) -> int:
         return len(self.points2d)
+
+    def __getitem__(self, rows: slice) -> Batch:
+        """Some of the windows."""
+        seen = None if self.confidence is None else self.confidence[rows]
+        return Batch(self.points2d[rows], seen, self.pose3d[rows], self.frames[rows])
 
 
 def to_device(clips: Iterable[Clip], device: torch.device | str = "cpu") -> DeviceDataset:
@@ -166,25 +179,32 @@ def fill_missing(points: np.ndarray) -> np.ndarray:
     return points
 
 
-def window(data: DeviceDataset, frames: Tensor, width: int = 1) -> Batch:
-    """The windows around some frames: one gather each for 2D, confidence and 3D.
+def window(
+    data: DeviceDataset, frames: Tensor, width: int = 1, causal: bool = False, confidence: bool = False
+) -> Batch:
+    """The windows around some frames, or pieces of clips with the frames that their poses are made from.
 
     Args:
         data: the frames.
-        frames: (B,) int64 rows of `data`: the middle frame of each window.
+        frames: (B,) int64 rows of `data`: the middle frame of each window. Or (B, C): pieces, see `cut_pieces`; each is
+            given the frames that the windows of its first and of its last frame reach to.
         width: R, an odd number of frames; beyond a clip's ends its first and last frame are repeated.
+        causal: the windows end at `frames` instead.
+        confidence: gather that too.
     Source: Pavllo et al. 2019 (edge padding by repetition).
     """
-    if width < 1 or width % 2 == 0:
-        raise ValueError(f"window width {width} must be odd, so that it has a middle frame")
-    if width == 1:
-        rows = frames[:, None]  # (B, 1)
-    else:
-        clip = data.clip[frames]
-        offsets = torch.arange(width, device=data.device) - width // 2
-        rows = frames[:, None] + offsets  # (B, R)
-        rows = rows.clamp(data.start[clip, None], data.stop[clip, None] - 1)
-    return Batch(data.points2d[rows], data.confidence[rows], data.pose3d[frames[:, None]], frames)
+    _check_width(width)
+    rows = targets = frames if frames.ndim == 2 else frames[:, None]  # (B, C), C = 1 for windows
+    if width > 1:
+        before = width - 1 if causal else width // 2
+        offsets = torch.arange(width, device=data.device) - before  # (R,)
+        clip = data.clip[targets[:, 0]]
+        rows = torch.cat([
+            targets[:, :1] + offsets[:before], targets, targets[:, -1:] + offsets[before + 1 :]
+        ], 1)  # fmt: skip
+        rows = rows.clamp(data.start[clip, None], data.stop[clip, None] - 1)  # (B, C + R - 1)
+    seen = data.confidence[rows] if confidence else None
+    return Batch(data.points2d[rows], seen, data.pose3d[targets], frames)
 
 
 def mirrored(batch: Batch, count: int | None = None) -> Batch:
@@ -193,13 +213,66 @@ def mirrored(batch: Batch, count: int | None = None) -> Batch:
     In the screen frame and in the camera frame alike; an absolute pose is mirrored in the plane x = 0.
     """
     count = len(batch) if count is None else count
-    swap = list(H36M17.mirror)
+    seen = batch.confidence
+    if seen is not None:
+        seen = torch.cat([seen[:count][..., list(H36M17.mirror)], seen[count:]])
     return Batch(
         torch.cat([flip(batch.points2d[:count], H36M17), batch.points2d[count:]]),
-        torch.cat([batch.confidence[:count][..., swap], batch.confidence[count:]]),
+        seen,
         torch.cat([flip(batch.pose3d[:count], H36M17), batch.pose3d[count:]]),
         batch.frames,
     )
+
+
+def _check_width(width: int) -> None:
+    if width < 1 or width % 2 == 0:
+        raise ValueError(f"window width {width} must be odd, so that it has a middle frame")
+
+
+def cut_pieces(data: DeviceDataset, length: int = 243, stride: int = 81) -> Tensor:
+    """Cut clips to one length, leaving out no frame.
+
+    The last piece of a clip ends where the clip ends, however much it overlaps the one before. A clip shorter than a
+    piece is one piece, which repeats its last frame. Published slicing leaves frames out: that is
+    `torch.from_numpy(np.stack(split_clips([len(clip) for clip in data.clips])))`, which fits wherever these do.
+
+    Args:
+        data: the clips.
+        length: of a piece, in frames.
+        stride: from the start of a piece to the start of the next, at most `length`.
+    Returns:
+        (P, length) int64 rows of `data`, clip by clip. Where several pieces hold a frame, or one repeats it, say
+        which counts.
+    Source: own.
+    """
+    if not 1 <= stride <= length:
+        raise ValueError(f"stride {stride} must be 1 to {length}, the length of a piece, or frames are lost")
+    rows = []
+    for start, stop in zip(data.start.tolist(), data.stop.tolist(), strict=True):
+        last = max(stop - length, start)
+        first = torch.tensor([*range(start, last, stride), last])
+        rows.append((first[:, None] + torch.arange(length)).clamp(max=stop - 1))
+    return torch.cat(rows).to(data.device)
+
+
+def padded_rows(lengths: Tensor, width: int, causal: bool = False) -> tuple[Tensor, Tensor]:
+    """Pad clips that lie one behind the other for windows of `width`, by repeating their first and last frames.
+
+    Args:
+        lengths: (K,) int64, of the clips, in frames; N in all.
+        width, causal: see `window`.
+    Returns:
+        (N + K (R - 1),) int64, which frame lies in each place; and (N,) int64, the place where the window of each
+        frame begins, to go on for R places.
+    """
+    _check_width(width)
+    padded, stop = lengths + width - 1, lengths.cumsum(0)  # (K,)
+    clip = torch.repeat_interleave(padded)  # (N + K (R - 1),)
+    at = torch.arange(len(clip), device=lengths.device) - (padded.cumsum(0) - padded)[clip]  # within its clip
+    rows = (stop - lengths)[clip] + at - (width - 1 if causal else width // 2)
+    clip_of_frame = torch.repeat_interleave(lengths)  # (N,)
+    starts = torch.arange(len(clip_of_frame), device=lengths.device) + clip_of_frame * (width - 1)
+    return rows.clamp((stop - lengths)[clip], stop[clip] - 1), starts
 
 
 def epoch_generator(seed: int, epoch: int) -> torch.Generator:
@@ -225,23 +298,80 @@ def batches(
     batch_size: int,
     *,
     width: int = 1,
+    causal: bool = False,
     seed: int = 0,
     epoch: int = 1,
     first: int = 0,
     mirror: bool = False,
+    confidence: bool = False,
+    pieces: Tensor | None = None,
 ) -> Iterator[Batch]:
     """One epoch: every frame once, shuffled, in batches of windows.
 
     Args:
-        data: the frames.
+        data: the frames. For the time of the epoch their 2D is held again, padded, and once more if `mirror`.
         batch_size: windows per batch.
         width: frames per window, odd.
+        causal: windows end at their frame.
         seed, epoch: decide the order; nothing else does.
         first: start at this batch of the epoch (0-based), as if the earlier ones had been drawn.
         mirror: flip the first half of every batch. The order is random, so is the half.
+        confidence: gather that too.
+        pieces: (P, C) rows: an epoch of these instead, e.g. `cut_pieces(data)`.
     """
-    order = torch.randperm(len(data), generator=epoch_generator(seed, epoch)).to(data.device)
-    for step in range(first, steps_in_epoch(len(data), batch_size)):
-        batch = window(data, order[step * batch_size : (step + 1) * batch_size], width)
-        # further augmentation (detector noise, masks) belongs here, drawn from its own generator of (seed, epoch, step)
-        yield mirrored(batch, len(batch) // 2) if mirror else batch
+    count = len(data) if pieces is None else len(pieces)
+    order = torch.randperm(count, generator=epoch_generator(seed, epoch)).to(data.device)
+    parts = [
+        slice(step * batch_size, (step + 1) * batch_size) for step in range(steps_in_epoch(count, batch_size))
+    ]
+    if pieces is not None:
+        for part in parts[first:]:
+            batch = window(data, pieces[order[part]], width, causal, confidence)
+            yield mirrored(batch, len(batch) // 2) if mirror else batch
+        return
+    swap = torch.tensor(H36M17.mirror, device=data.device)
+    sign = torch.tensor([-1.0, 1.0, 1.0], device=data.device)
+    rows, starts = padded_rows(data.stop - data.start, width, causal)
+    points2d, seen = data.points2d[rows], data.confidence[rows] if confidence else None
+    if mirror:  # the mirror images lie behind, so that they cost no time
+        points2d = torch.cat([points2d, flip(points2d, H36M17)])
+        seen = torch.cat([seen, seen[:, swap]]) if confidence else None
+    points2d, seen = _Tape(points2d, width), _Tape(seen, width) if confidence else None
+    starts = starts[order]  # (N,) where windows begin
+    for part in parts[first:]:
+        frames, at = order[part], starts[part]
+        pose3d = data.pose3d.index_select(0, frames)[:, None]  # (B, 1, J, 3)
+        if mirror:
+            half = len(frames) // 2
+            at[:half] += len(rows)
+            pose3d[:half] = pose3d[:half].index_select(2, swap) * sign
+        # further augmentation (masks) belongs here, drawn from its own generator of (seed, epoch, step)
+        yield Batch(points2d.windows(at), seen.windows(at) if confidence else None, pose3d, frames)
+
+
+class _Tape:
+    """Frames one behind the other, (M, ...), of which any R in a row are one stretch of memory: a window."""
+
+    def __init__(self, frames: Tensor, width: int) -> None:
+        on_cpu = frames.device.type == "cpu"
+        # numpy, unlike torch, asks for large memory pages: random access is up to a fifth faster
+        self.frames = torch.from_numpy(frames.numpy().copy()) if on_cpu else frames
+        self.width, size = width, frames[0].numel()
+        shape = (len(frames) - width + 1, width * size)
+        self.every = self.frames.as_strided(shape, (size, 1)) if on_cpu else None  # all windows, overlapping
+        self.free = []  # buffers that no batch uses any more
+
+    def windows(self, starts: Tensor) -> Tensor:
+        """(B, R, ...): the windows that begin at these (B,) frames."""
+        if self.every is None:
+            return self.frames[starts[:, None] + torch.arange(self.width, device=starts.device)]
+        found = torch.index_select(self.every, 0, starts, out=self._buffer(len(starts)))
+        return found.view(-1, self.width, *self.frames.shape[1:])
+
+    def _buffer(self, count: int) -> Tensor:
+        """Memory for a batch, of an earlier one that is gone: touching fresh memory takes longer than filling it."""
+        size = self.every.shape[1]
+        buffer = self.free.pop() if self.free else np.empty((count, size), self.frames.numpy().dtype)
+        lent = buffer[:count]
+        weakref.finalize(lent, self.free.append, buffer)  # when the last tensor that shares it is gone
+        return torch.from_numpy(lent)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from dataclasses import replace
 
 import numpy as np
@@ -12,17 +13,21 @@ from hypothesis import strategies as st
 
 from mocap3d.camera import pixels_to_screen
 from mocap3d.data.dataset import PoseDataset
+from mocap3d.data.image_space import split_clips
 from mocap3d.data.windows import (
+    DeviceDataset,
     batches,
+    cut_pieces,
     epoch_generator,
     fill_missing,
     mirrored,
+    padded_rows,
     steps_in_epoch,
     to_device,
     window,
 )
 from mocap3d.poses import Pose2D
-from mocap3d.skeleton import H36M17, get_skeleton
+from mocap3d.skeleton import H36M17, flip, get_skeleton
 from tests.toys import sticks
 
 
@@ -43,18 +48,177 @@ def test_the_tensors_are_the_clips(dataset, device):
     assert data.points2d.abs().max() < 1.2  # screen units, not pixels
 
 
+def bare(lengths, device="cpu", values=None) -> DeviceDataset:
+    """A data set of tensors alone; by default every coordinate tells clip, frame, joint and axis apart."""
+    lengths = torch.tensor(lengths)
+    stop = lengths.cumsum(0)
+    count = int(stop[-1])
+    if values is None:
+        values = [torch.arange(count * 17 * size).float().view(count, 17, size) for size in (2, 3)]
+    clip = torch.repeat_interleave(lengths)
+    tensors = [
+        values[0],
+        torch.arange(count * 17).float().view(count, 17),
+        values[1],
+        clip,
+        stop - lengths,
+        stop,
+    ]
+    return DeviceDataset(*(tensor.to(device) for tensor in tensors), clips=())
+
+
+def padded(clip: np.ndarray, width: int, causal: bool) -> np.ndarray:
+    before = width - 1 if causal else width // 2
+    return np.pad(clip, ((before, width - 1 - before), *[(0, 0)] * (clip.ndim - 1)), mode="edge")
+
+
+@pytest.mark.parametrize("causal", [False, True])
 @pytest.mark.parametrize("width", [1, 3, 27])
-def test_windows_are_padded_by_their_own_clip(dataset, device, width):
+def test_windows_are_padded_by_their_own_clip(dataset, device, width, causal):
     data = to_device(dataset, device)
-    batch = window(data, torch.arange(len(data), device=device), width)
+    batch = window(data, torch.arange(len(data), device=device), width, causal, confidence=True)
     assert batch.points2d.shape == (len(data), width, 17, 2) and batch.pose3d.shape == (len(data), 1, 17, 3)
+    assert batch.confidence.shape == (len(data), width, 17)
     for k in range(len(dataset)):
         start, stop = int(data.start[k]), int(data.stop[k])
-        clip = data.points2d[start:stop].cpu().numpy()
-        padded = np.pad(clip, ((width // 2, width // 2), (0, 0), (0, 0)), mode="edge")
-        for t in (0, 1, len(clip) // 2, len(clip) - 1):
-            np.testing.assert_array_equal(batch.points2d[start + t].cpu(), padded[t : t + width])
+        clip = padded(data.points2d[start:stop].cpu().numpy(), width, causal)
+        for t in (0, 1, (stop - start) // 2, stop - start - 1):
+            np.testing.assert_array_equal(batch.points2d[start + t].cpu(), clip[t : t + width])
             np.testing.assert_array_equal(batch.pose3d[start + t, 0].cpu(), data.pose3d[start + t].cpu())
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.integers(1, 12), min_size=1, max_size=6), st.integers(0, 8), st.booleans(), st.booleans(),
+    st.integers(2, 9), st.booleans(),
+)  # fmt: skip
+def test_an_epoch_is_what_window_says(lengths, half_width, causal, mirror, batch_size, confidence):
+    """The fast way gives the same bits as the plain form, whatever the clips."""
+    data, options = bare(lengths), {"width": 2 * half_width + 1, "causal": causal}
+    for batch in batches(data, batch_size, mirror=mirror, confidence=confidence, **options):
+        plain = window(data, batch.frames, **options, confidence=confidence)
+        plain = mirrored(plain, len(batch) // 2) if mirror else plain
+        assert torch.equal(batch.points2d, plain.points2d) and torch.equal(batch.pose3d, plain.pose3d)
+        assert torch.equal(batch.confidence, plain.confidence) if confidence else batch.confidence is None
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(1, 12), min_size=1, max_size=6), st.integers(0, 8), st.booleans())
+def test_padded_clips_lie_behind_one_another(lengths, half_width, causal):
+    width, stop = 2 * half_width + 1, np.cumsum(lengths)
+    rows, starts = (x.numpy() for x in padded_rows(torch.tensor(lengths), width, causal))
+    clips = [np.arange(last - length, last) for length, last in zip(lengths, stop, strict=True)]
+    np.testing.assert_array_equal(rows, np.concatenate([padded(clip, width, causal) for clip in clips]))
+    middle = width - 1 if causal else width // 2
+    np.testing.assert_array_equal(
+        rows[starts + middle], np.arange(stop[-1])
+    )  # each window holds its own frame
+    clip = np.searchsorted(stop, rows, side="right")
+    for start in starts.tolist():
+        assert len(set(clip[start : start + width])) == 1  # and no other clip's
+
+
+def test_a_batch_is_its_own_as_long_as_anything_of_it_is_used():
+    """Memory of batches is used again, but only when nobody can tell."""
+    data, seen = bare([40, 30]), []
+    kept = list(batches(data, 8, width=5, mirror=True))
+    for batch, again in zip(kept, batches(data, 8, width=5, mirror=True), strict=True):
+        assert torch.equal(batch.points2d, again.points2d)
+        seen.append(again.points2d.data_ptr())
+        del again
+    assert len({batch.points2d.data_ptr() for batch in kept}) == len(kept)
+    assert len(set(seen)) < len(kept)
+    weight = torch.ones((), requires_grad=True)
+    part, graph, expected = [], [], []
+    for batch in batches(data, 8, width=5):
+        expected.append(batch.points2d.clone())
+        part.append(batch.points2d[3:, 2])  # a view
+        graph.append((batch.points2d * weight).sum())  # and what backward will read
+        del batch
+    gc.collect()
+    for view, total, points in zip(part, graph, expected, strict=True):
+        assert torch.equal(view, points[3:, 2])
+        (gradient,) = torch.autograd.grad(total, weight)
+        assert gradient == points.sum()
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(1, 30), min_size=1, max_size=5), st.integers(1, 12), st.integers(1, 12))
+def test_pieces_lose_no_frame(lengths, length, stride):
+    data = bare(lengths)
+    if stride > length:
+        with pytest.raises(ValueError, match="frames are lost"):
+            cut_pieces(data, length, stride)
+        return
+    rows = cut_pieces(data, length, stride)
+    assert rows.shape[1] == length and set(rows.flatten().tolist()) == set(range(len(data)))
+    assert (data.clip[rows] == data.clip[rows[:, :1]]).all()  # no piece of two clips
+    step = rows.diff(dim=1)
+    assert ((step == 1) | ((step == 0) & (rows[:, 1:] == data.stop[data.clip[rows[:, 1:]]] - 1))).all()
+    assert len(rows) == sum(max(-(-(n - length) // stride), 0) + 1 for n in lengths)
+
+
+def test_an_epoch_of_pieces(dataset, device):
+    data = to_device(dataset, device)
+    rows = cut_pieces(data, 9, 4)
+    drawn = list(batches(data, 5, pieces=rows, mirror=True, confidence=True, seed=1))
+    assert sorted(frame for batch in drawn for frame in batch.frames[:, 0].tolist()) == rows[:, 0].tolist()
+    batch = drawn[0]
+    assert batch.points2d.shape == (5, 9, 17, 2) and batch.confidence.shape == (5, 9, 17)
+    for k, turned in ((0, True), (1, True), (2, False)):
+        points, pose = data.points2d[batch.frames[k]], data.pose3d[batch.frames[k]]
+        assert torch.equal(batch.points2d[k], flip(points) if turned else points)
+        assert torch.equal(batch.pose3d[k], flip(pose) if turned else pose)
+    published = torch.from_numpy(np.stack(split_clips([len(clip) for clip in dataset], 9, 9))).to(device)
+    assert window(data, published).pose3d.shape == (len(published), 9, 17, 3)
+
+
+# the published generators: poses of C frames, 2D of some frames more, clips of 30 and 23 frames
+
+
+@pytest.fixture(scope="module")
+def published(golden, formula):
+    lengths = (30, 23)
+    values = [
+        torch.from_numpy(np.concatenate([make(f"data/{kind}{i}", (1, n, 17, size))[0] for i, n in enumerate(lengths)]))
+        for kind, make, size in (("2d", formula.pose2d, 2), ("3d", formula.pose3d, 3))
+    ]  # fmt: skip
+    return bare(lengths, values=values), golden("data")
+
+
+def published_rows(data: DeviceDataset, pairs: np.ndarray) -> torch.Tensor:
+    """(clip, first, stop, flipped) -> (P, C) rows; a chunk that reaches beyond its clip repeats the edge."""
+    start, stop = data.start.tolist(), data.stop.tolist()
+    rows = [np.clip(np.arange(first, last) + start[clip], start[clip], stop[clip] - 1)
+            for clip, first, last, _ in pairs.tolist()]  # fmt: skip
+    return torch.from_numpy(np.stack(rows))
+
+
+@pytest.mark.parametrize(
+    "case, width, causal", [("c1", 27, False), ("c1causal", 27, True), ("c8", 9, False), ("c8aug", 9, False)]
+)
+def test_batches_are_the_published_generators(published, case, width, causal):
+    data, arrays = published
+    pairs = arrays[f"{case}_pairs"]
+    parts, flips = published_rows(data, pairs).split(4), torch.from_numpy(pairs[:, 3]).split(4)
+    assert len(parts) == arrays[f"{case}_nbatches"]
+    for name, at in (("b0", 0), ("blast", -1)):
+        batch = window(data, parts[at], width, causal)
+        if flips[at].all():
+            batch = mirrored(batch)
+        np.testing.assert_array_equal(batch.points2d, arrays[f"{case}_{name}_2d"])
+        np.testing.assert_array_equal(batch.pose3d, arrays[f"{case}_{name}_3d"])
+        if parts[at].shape[1] == 1:  # the form the training loop uses
+            single = window(data, parts[at][:, 0], width, causal)
+            assert torch.equal(single.points2d, batch.points2d) and torch.equal(single.pose3d, batch.pose3d)
+
+
+def test_whole_clips_are_padded_as_published(published):
+    data, arrays = published
+    whole = window(data, torch.arange(30)[None], 27)
+    np.testing.assert_array_equal(whole.points2d[0], arrays["unchunked_2d"][0])
+    np.testing.assert_array_equal(mirrored(whole).points2d[0], arrays["unchunked_2d"][1])
+    np.testing.assert_array_equal(whole.pose3d[0], arrays["unchunked_3d"][0])
 
 
 def test_an_epoch_holds_every_frame_once(dataset, device):
@@ -86,7 +250,7 @@ def test_an_epoch_can_be_entered_anywhere(dataset, device):
 
 def test_half_a_batch_is_mirrored(dataset, device):
     data = to_device(dataset, device)
-    plain = next(batches(data, 16, seed=1))
+    plain = next(batches(data, 16, seed=1, confidence=True))
     flipped = next(batches(data, 16, seed=1, mirror=True))
     assert torch.equal(plain.points2d[8:], flipped.points2d[8:]) and torch.equal(
         plain.pose3d[8:], flipped.pose3d[8:]
