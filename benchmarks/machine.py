@@ -20,6 +20,8 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
+from mocap3d.models.fast_linear import linear_by_onednn, onednn_is_faster
+
 DISTURBED = 0.02  # a turn counts when less than this share of its processor time was taken by others
 
 
@@ -89,11 +91,14 @@ def product_candidates(size: int = 1024) -> dict[str, Callable[[], object]]:
         0, 3, 1, 2
     )  # (1, C, 1, N): N pixels with C channels, channels last
     kernel = b.view(size, size, 1, 1)
-    return {
+    candidates = {
         f"matmul a @ b, {size}": lambda: a @ b,
         f"matmul a @ b.T, {size}": lambda: a @ b.T,
         f"1x1 convolution, {size}": lambda: F.conv2d(image, kernel),
     }
+    if onednn_is_faster():
+        candidates[f"linear by oneDNN, {size}"] = lambda: linear_by_onednn(a, b)
+    return candidates
 
 
 def best_product(

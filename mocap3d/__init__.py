@@ -25,10 +25,10 @@ from mocap3d.models import create_model, list_models
 from mocap3d.poses import Clip, Pose2D, Pose3D
 from mocap3d.profile import profile
 from mocap3d.report import Report
-from mocap3d.show import show, show_2d, show_cameras, show_errors, show_history
+from mocap3d.show import live_history, show, show_2d, show_cameras, show_errors, show_history
 from mocap3d.skeleton import Skeleton, get_skeleton, provenance
 from mocap3d.training import RECIPES, Recipe, Run, fit
-from mocap3d.weights import export_weights, load_weights, save_weights
+from mocap3d.weights import export_weights, load_shipped, load_weights, save_weights
 
 __version__ = "0.1.0"
 
@@ -59,7 +59,9 @@ __all__ = [
     "h36m_cameras",
     "lift",
     "list_models",
+    "live_history",
     "load_dataset",
+    "load_shipped",
     "load_weights",
     "profile",
     "provenance",

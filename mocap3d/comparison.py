@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from mocap3d.protocol import EvalProtocol, ReportError
-from mocap3d.report import METRICS, Report, cells, group_of, html_table, text_table
+from mocap3d.report import ALL_METRICS, Report, cells, group_of, html_table, text_table, titles
 
 
 @dataclass(frozen=True, repr=False)
@@ -19,7 +19,7 @@ class Comparison:
 
     Args:
         a, b: model names.
-        metric: one of `METRICS`.
+        metric: one of `ALL_METRICS`.
         difference: a - b, averaged as the protocol says; below 0 means A errs less.
         low, high: 95 % bootstrap interval.
         recordings: recordings behind it.
@@ -41,7 +41,7 @@ class Comparison:
     lone_sources: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
-        title, unit, factor, _ = METRICS[self.metric]
+        title, unit, factor, _ = ALL_METRICS[self.metric]
         text = (
             f"{self.a} - {self.b}: {self.difference * factor:+.1f} {unit} {title} "
             f"[95 % interval {self.low * factor:+.1f} to {self.high * factor:+.1f}] ({self.protocol} protocol; "
@@ -67,7 +67,7 @@ def compare(
 
     Args:
         a, b: reports under one protocol on the same clips.
-        metric: one of `METRICS`.
+        metric: one of `ALL_METRICS`.
         resamples: bootstrap draws.
         seed: of the draws.
     Returns:
@@ -77,11 +77,12 @@ def compare(
     Source: Efron & Tibshirani 1993 (percentile interval, stratified); own choice of unit.
     """
     _check_same(a, b)
-    if metric not in METRICS:
-        raise ReportError(f"no metric {metric!r}; there are: {', '.join(METRICS)}")
+    both = [name for name in a.metrics if name in b.metrics]
+    if metric not in both:
+        raise ReportError(f"no metric {metric!r} in both reports; there are: {', '.join(both)}")
     if resamples < 1:
         raise ReportError(f"resamples is {resamples}; give at least 1")
-    lost = METRICS[metric][3]
+    lost = ALL_METRICS[metric][3]
     units = list(dict.fromkeys((clip.source, clip.recording) for clip in a.clips))
     groups = list(dict.fromkeys(group_of(clip, a.protocol.averaging) for clip in a.clips))
     totals, weights = np.zeros((2, len(units), len(groups)))
@@ -154,8 +155,11 @@ class ReportTable:
     def _rows(self) -> list[list[str]]:
         sources = list(dict.fromkeys(name for report in self.reports.values() for name in report.by_source))
         sources = sources if len(sources) > 1 else []
+        measured = [
+            metric for metric in ALL_METRICS if any(metric in r.metrics for r in self.reports.values())
+        ]
         rows = [
-            ["model", *(f"{title} {unit}" for title, unit, _, _ in METRICS.values()),
+            ["model", *titles(measured),
              *(f"MPJPE mm: {name or '(none)'}" for name in sources), "protocol"]
         ]  # fmt: skip
         marks = self._marks()
@@ -164,7 +168,7 @@ class ReportTable:
             parts = [
                 f"{by_source[source]['mpjpe_mm']:.1f}" if source in by_source else "-" for source in sources
             ]
-            rows.append([name, *cells(report.summary), *parts, report.protocol.name + marks[name]])
+            rows.append([name, *cells(report.summary, measured), *parts, report.protocol.name + marks[name]])
         return rows
 
     def _marks(self) -> dict[str, str]:

@@ -131,6 +131,11 @@ def _in_evaluation_mode(model: nn.Module) -> Iterator[None]:
 
 def _lift(model: nn.Module, points2d: Tensor, flip_test: bool) -> Tensor:
     """(B, T, J, 2) screen -> (B, T - R + 1, J, 3) metres."""
+    if getattr(model, "image_space", False):
+        raise ReportError(
+            f"{model.name} says poses in image space, of whole clips; run it by itself, model(model.encode_2d(points, "
+            "confidence)), and measure(..., in_image_space=True)"
+        )
     pose = model.decode_3d(model(model.encode_2d(points2d)))
     expected = (len(points2d), points2d.shape[1] - model.receptive_field + 1, len(H36M17), 3)
     if pose.shape != expected:

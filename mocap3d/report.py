@@ -37,6 +37,11 @@ METRICS = {
     "pck": ("PCK@150mm", "%", 100, 0),
     "auc": ("AUC", "%", 100, 0),
 }
+TRAJECTORY_METRICS = {  # of models that say where the root is
+    "trajectory_mm": ("trajectory", "mm", 1, 0),
+    "trajectory_aligned_mm": ("aligned trajectory", "mm", 1, 0),
+}
+ALL_METRICS = METRICS | TRAJECTORY_METRICS
 
 
 @dataclass(frozen=True)
@@ -47,7 +52,8 @@ class ClipErrors:
         take, source, subject, action, camera, performer: the clip's labels.
         frames: its frames that count.
         weight: the same, less what is missing: joints with known truth, divided by the number of joints.
-        values: metric name (see `METRICS`) -> value; NaN where the clip is too short for it.
+        values: metric name -> value: all `METRICS`, and `TRAJECTORY_METRICS` if they were measured; NaN where the clip
+            is too short.
         joints_mm: MPJPE of each joint, mm.
     """
 
@@ -93,11 +99,13 @@ class Report:
 
     def mean(self, metric: str = "mpjpe_mm", clips: Sequence[ClipErrors] | None = None) -> float:
         """A metric over some clips (default: all), averaged as the protocol says."""
-        if metric not in METRICS:
-            raise ReportError(f"no metric {metric!r}; there are: {', '.join(METRICS)}")
-        lost = METRICS[metric][3]
+        if metric not in ALL_METRICS:
+            raise ReportError(f"no metric {metric!r}; there are: {', '.join(ALL_METRICS)}")
+        lost = ALL_METRICS[metric][3]
         clips = self.clips if clips is None else clips
-        return self._average(clips, lambda clip: (clip.values[metric], max(clip.weight - lost, 0)))
+        return self._average(
+            clips, lambda clip: (clip.values.get(metric, math.nan), max(clip.weight - lost, 0))
+        )
 
     def _average(
         self, clips: Sequence[ClipErrors], value_and_weight: Callable[[ClipErrors], tuple[float, float]]
@@ -120,16 +128,21 @@ class Report:
         return self.mean("p_mpjpe_mm")
 
     @property
+    def metrics(self) -> tuple[str, ...]:
+        """The names of what was measured."""
+        return tuple(metric for metric in ALL_METRICS if any(metric in clip.values for clip in self.clips))
+
+    @property
     def summary(self) -> dict[str, float]:
         """Every metric over all clips."""
-        return {metric: self.mean(metric) for metric in METRICS}
+        return {metric: self.mean(metric) for metric in self.metrics}
 
     def _by(self, label: str) -> dict[str, dict[str, float]]:
         groups: dict[str, list[ClipErrors]] = {}
         for clip in self.clips:
             groups.setdefault(getattr(clip, label), []).append(clip)
         return {
-            name: {metric: self.mean(metric, clips) for metric in METRICS}
+            name: {metric: self.mean(metric, clips) for metric in self.metrics}
             | {"frames": sum(clip.frames for clip in clips)}
             for name, clips in groups.items()
         }
@@ -153,12 +166,14 @@ class Report:
         }
 
     def _rows(self) -> list[list[str]]:
-        rows = [["", *(f"{title} {unit}" for title, unit, _, _ in METRICS.values()), "frames"]]
+        rows = [["", *titles(self.metrics), "frames"]]
         parts = {"all": self.summary | {"frames": sum(clip.frames for clip in self.clips)}}
         if len(self.by_source) > 1:
             parts |= {f"source {name or '(none)'}": values for name, values in self.by_source.items()}
         parts |= {name: values for name, values in self.by_action.items()}
-        rows += [[name, *cells(values), f"{values['frames']:,}"] for name, values in parts.items()]
+        rows += [
+            [name, *cells(values, self.metrics), f"{values['frames']:,}"] for name, values in parts.items()
+        ]
         return rows
 
     def __repr__(self) -> str:
@@ -207,7 +222,8 @@ class Report:
                 raise ReportError(f"{path}: format {record['format']!r} is not 'mocap3d report 1'")
             clips = tuple(
                 ClipErrors(**clip | {
-                    "values": {metric: _number(clip["values"][metric]) for metric in METRICS},
+                    "values": {metric: _number(clip["values"][metric]) for metric in ALL_METRICS
+                               if metric in METRICS or metric in clip["values"]},
                     "joints_mm": tuple(map(_number, clip["joints_mm"])),
                 })
                 for clip in record["clips"]
@@ -227,11 +243,16 @@ def group_of(clip: ClipErrors, averaging: str) -> str:
     return {"frames": "", "actions": clip.action, "sources": clip.source}[averaging]
 
 
-def cells(values: Mapping[str, float]) -> list[str]:
-    """One printed value a metric, in the order of METRICS."""
+def titles(measured: Sequence[str]) -> list[str]:
+    """The heads of the columns of some metrics."""
+    return [f"{ALL_METRICS[metric][0]} {ALL_METRICS[metric][1]}" for metric in measured]
+
+
+def cells(values: Mapping[str, float], measured: Sequence[str]) -> list[str]:
+    """One printed value for each of some metrics."""
     return [
-        "-" if math.isnan(values[metric]) else f"{values[metric] * factor:.1f}"
-        for metric, (_, _, factor, _) in METRICS.items()
+        "-" if math.isnan(values.get(metric, math.nan)) else f"{values[metric] * ALL_METRICS[metric][2]:.1f}"
+        for metric in measured
     ]
 
 

@@ -19,8 +19,12 @@ from torch import nn
 
 from mocap3d.files import write_whole
 from mocap3d.models import create_model, list_models
+from mocap3d.models.motionbert import MotionBERT
 from mocap3d.models.published import (
     Origin,
+    motionbert_from_published,
+    motionbert_options,
+    motionbert_to_published,
     recognise,
     simple_baseline_from_published,
     simple_baseline_size,
@@ -38,7 +42,11 @@ FORMAT = 1
 CARD = ("fps", "training_data", "recipe", "protocol", "results", "licence")
 FILLED = ("format", "model", "kwargs", "normalisation", "skeleton", "receptive_field", "causal", "parameters")
 MODEL_OF = {"weigq": "simple_baseline", "mmpose": "simple_baseline_mmpose"}  # by whose names they have
-STYLES = {SimpleBaseline3D: ("weigq", "mmpose"), VideoPose3D: ("videopose3d", "mmpose")}
+STYLES = {
+    SimpleBaseline3D: ("weigq", "mmpose"),
+    VideoPose3D: ("videopose3d", "mmpose"),
+    MotionBERT: ("motionbert", "mmpose"),
+}
 PARTS = ("pose", "trajectory")
 SHIPPED = {
     kind: Path(__file__).parent / "shipped" / f"videopose3d_81_{kind}.safetensors"
@@ -61,8 +69,8 @@ def load_weights(
             of our training), or a state_dict.
         part: "pose", or "trajectory" for the second network of a semi-supervised run of VideoPose3D, MMPose or ours.
         overrides: options of the model that shapes cannot tell, e.g. dropout=0.25. Published files do not tell
-            whether a model is causal: say causal=True. Filters 3, 7, 19 frames wide are read as the dense form of
-            3, 3, 3: dense=False says otherwise.
+            whether a model is causal: say causal=True; nor how many heads MotionBERT has: 8 unless you say. Filters
+            3, 7, 19 frames wide are read as the dense form of 3, 3, 3: dense=False says otherwise.
     Returns:
         the model in evaluation mode, on the CPU. `model.card` says where it comes from; published files hold no
         normalisation, so SimpleBaseline3D's has to be set: see mocap3d.models.published.simple_baseline_normalisation.
@@ -141,12 +149,12 @@ def export_weights(model: nn.Module, style: str) -> dict[str, torch.Tensor]:
     """A state_dict with the names and shapes of another code base, the inverse of load_weights.
 
     Args:
-        model: SimpleBaseline3D or VideoPose3D.
+        model: SimpleBaseline3D, VideoPose3D or MotionBERT.
         style: of SimpleBaseline3D "weigq" or "mmpose" (1.x), the same as the model's form: they are different
-            networks; of VideoPose3D "videopose3d" or "mmpose" (1.x).
+            networks; of VideoPose3D "videopose3d" or "mmpose" (1.x); of MotionBERT "motionbert" or "mmpose".
     Returns:
-        copies on the CPU; for a file, `torch.save({"meta": {}, "state_dict": ...}, path)`, or of "videopose3d"
-        `torch.save({"model_pos": ...}, path)`.
+        copies on the CPU; for a file, `torch.save({"meta": {}, "state_dict": ...}, path)`, or of "videopose3d" and
+        "motionbert" `torch.save({"model_pos": ...}, path)`. MotionBERT's own code wants "module." before each key.
     Raises:
         ValueError: for another style, or a model that the other code base does not build.
     Source: own.
@@ -174,6 +182,8 @@ def _published_state(model: nn.Module, style: str) -> dict[str, torch.Tensor]:
         return model.state_dict()
     if isinstance(model, VideoPose3D):
         return videopose3d_to_published(model.state_dict(), style)
+    if isinstance(model, MotionBERT):
+        return motionbert_to_published(model.state_dict(), style)
     return simple_baseline_to_published(model.state_dict(), style)
 
 
@@ -183,6 +193,8 @@ def _read_shapes(
     """The name for create_model, and the options that shapes tell, given those known."""
     if origin.architecture == "VideoPose3D":
         return "videopose3d", videopose3d_options(shapes, origin.writer, known.get("dense"))
+    if origin.architecture == "MotionBERT":
+        return "motionbert", motionbert_options(shapes, origin.writer)
     form = origin.writer
     if form == "mocap3d":  # of the two forms only weigq's has a bias there
         form = "weigq" if "stem.linear.bias" in shapes else "mmpose"
@@ -195,11 +207,6 @@ def _from_published(checkpoint: object, source: str, part: str, overrides: Mappi
     origin = recognise(shapes)
     if origin is None:
         raise WeightsError(f"{source} holds the weights of no model known here; its keys: {_list(shapes)}")
-    if origin.architecture not in ("SimpleBaseline3D", "VideoPose3D"):
-        raise WeightsError(
-            f"{source} holds {origin.architecture} as {origin.writer} writes it, which this version of mocap3d "
-            f"recognises but does not build; it builds {', '.join(list_models())}"
-        )
     state = {origin.plain(key): tensor for key, tensor in state.items()}
     if len(state) < len(shapes):
         raise WeightsError(
@@ -220,6 +227,8 @@ def _from_published(checkpoint: object, source: str, part: str, overrides: Mappi
     if not ours:
         if isinstance(model, VideoPose3D):
             state = videopose3d_from_published(state, origin.writer)
+        elif isinstance(model, MotionBERT):
+            state = motionbert_from_published(state, origin.writer)
         else:
             state = simple_baseline_from_published(state)[1]
     model.load_state_dict(state, strict=True)
@@ -272,7 +281,8 @@ def _settings(checkpoint: Mapping[str, object]) -> dict[str, object]:
         settings = settings.get(key) if isinstance(settings, Mapping) else None
     if not isinstance(settings, Mapping):
         return {}
-    return {key: settings[key] for key in ("causal", "dense") if isinstance(settings.get(key), bool)}
+    kinds = {"causal": bool, "dense": bool, "heads": int}
+    return {key: settings[key] for key, kind in kinds.items() if type(settings.get(key)) is kind}
 
 
 def _make(
@@ -368,16 +378,22 @@ def _describe(model: nn.Module) -> dict:
     if isinstance(model, SimpleBaseline3D):
         name = model.name
         kwargs = {"channels": model.head.in_features, "stages": len(model.stages)}
+        kwargs["dropout"] = float(model.stem.dropout)
     elif isinstance(model, VideoPose3D):
         name, kwargs = "videopose3d", {"filter_widths": list(model.filter_widths)}
         kwargs |= {key: getattr(model, key) for key in ("channels", "causal", "dense", "joints_out")}
+        kwargs["dropout"] = float(model.stem.dropout)
+    elif isinstance(model, MotionBERT):
+        name, keys = "motionbert", ("channels", "mlp_ratio", "depth", "heads", "joints", "fuse")
+        kwargs = {key: getattr(model, key) for key in keys} | {"drop_path": float(model.drop_path)}
+        kwargs |= {"representation": model.head.in_features, "frames": model.receptive_field}
     else:
         raise ValueError(f"got a {type(model).__name__}; files are written for {', '.join(list_models())}")
     statistics = model.normalisation
     return {
         "format": FORMAT,
         "model": name,
-        "kwargs": kwargs | {"dropout": float(model.stem.dropout)},
+        "kwargs": kwargs,
         "normalisation": None
         if statistics is None
         else {key: value.double().tolist() for key, value in statistics.items()},

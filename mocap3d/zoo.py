@@ -20,6 +20,7 @@ from mocap3d.data.h36m import load_h36m, mmpose
 from mocap3d.data.h36m.facts import TEST_SUBJECTS
 from mocap3d.data.windows import to_device
 from mocap3d.models import list_models
+from mocap3d.models.simple_baseline import SimpleBaseline3D
 from mocap3d.protocol import PROTOCOLS
 from mocap3d.report import Report, html_table, text_table
 from mocap3d.training import RECIPES
@@ -98,25 +99,23 @@ def _motionbert(
     )  # fmt: skip
 
 
-_GT = "Adam 1e-3, x 0.975 an epoch up to the 80th, 8 x 128 windows, 160 epochs, flips, MPJPE"
-_CPN = "Adam 1e-4, x 0.98 an epoch up to the {}th, 8 x 128 windows, {} epochs, flips, MPJPE"
-_SEMI = "as Pavllo et al. 2019, 10 % of S1 labelled; MMPose's own configuration cannot train it"
+_SEMI = "10 % of S1 labelled; MMPose's own configuration cannot train it"
 _SH = "the page says ground-truth 2D; equal to MotionBERT's own number from SH detections, so read as detections"
 ROWS: Mapping[str, Row] = {row.name: row for row in (
-    _videopose3d(27, "gt", "27frames_fullconv_supervised-fe8fbba9_20210527", _GT, 40.1, 30.1,
+    _videopose3d(27, "gt", "27frames_fullconv_supervised-fe8fbba9_20210527", "videopose3d_mmpose", 40.1, 30.1,
                  remark="model index: 40.0 / 30.1"),
-    _videopose3d(81, "gt", "81frames_fullconv_supervised-1f2d1104_20210527", _GT, 39.1, 29.3,
+    _videopose3d(81, "gt", "81frames_fullconv_supervised-1f2d1104_20210527", "videopose3d_mmpose", 39.1, 29.3,
                  remark="model index: 38.9 / 29.2"),
-    _videopose3d(243, "gt", "243frames_fullconv_supervised-880bea25_20210527", _GT, 37.6, 28.3,
+    _videopose3d(243, "gt", "243frames_fullconv_supervised-880bea25_20210527", "videopose3d_mmpose", 37.6, 28.3,
                  remark="VideoPose3D itself: 37.2 / 27.2 under its own protocol"),
-    _videopose3d(1, "cpn", "1frame_fullconv_supervised_cpn_ft-5c3afaed_20210527", _CPN.format(80, 160), 53.0, 41.3,
-                 remark="model index: 52.9 / 41.3; kernels (1,1,1,1,1), 8.5 M parameters"),
-    _videopose3d(243, "cpn", "243frames_fullconv_supervised_cpn_ft-88f5abbb_20210527", _CPN.format(200, 200),
+    _videopose3d(1, "cpn", "1frame_fullconv_supervised_cpn_ft-5c3afaed_20210527", "videopose3d_1_cpn_mmpose", 53.0,
+                 41.3, remark="model index: 52.9 / 41.3; kernels (1,1,1,1,1), 8.5 M parameters"),
+    _videopose3d(243, "cpn", "243frames_fullconv_supervised_cpn_ft-88f5abbb_20210527", "videopose3d_243_cpn_mmpose",
                  47.9, 38.0, remark="VideoPose3D itself: 46.8 / 36.5, with flip test and without S11 Directions"),
-    _videopose3d(27, "gt", "27frames_fullconv_semi-supervised-54aef83b_20210527", _SEMI, 57.2, 42.4, 54.2,
-                 semi=True, remark="model index: 58.1 / 42.8 / 54.7"),
-    _videopose3d(27, "cpn", "27frames_fullconv_semi-supervised_cpn_ft-71be9cde_20210527", _SEMI, 67.3, 50.4, 63.6,
-                 semi=True, remark="model index: 67.4 / 50.1 / 63.2"),
+    _videopose3d(27, "gt", "27frames_fullconv_semi-supervised-54aef83b_20210527", "videopose3d_semi", 57.2, 42.4, 54.2,
+                 semi=True, remark=f"model index: 58.1 / 42.8 / 54.7; {_SEMI}"),
+    _videopose3d(27, "cpn", "27frames_fullconv_semi-supervised_cpn_ft-71be9cde_20210527", "videopose3d_semi", 67.3,
+                 50.4, 63.6, semi=True, remark=f"model index: 67.4 / 50.1 / 63.2; {_SEMI}"),
     _motionbert(False, False, 34.5, 27.1, 34.6, "collection page: 35.3 / 27.7; exact 2D, factor from the camera"),
     _motionbert(True, False, 26.9, 21.0, 26.8, "collection page: 27.5 / 21.6; exact 2D, factor from the camera"),
     _motionbert(False, True, 39.8, 33.4, 39.2, _SH),
@@ -197,7 +196,7 @@ def evaluate(
     model = load_weights(checkpoint)
     if device is not None:
         model.to(device)
-    unknown = getattr(model, "normalisation", ()) is None
+    unknown = isinstance(model, SimpleBaseline3D) and model.normalisation is None
     options = {**row.data, "pose2d": row.pose2d, "subjects": None if unknown else TEST_SUBJECTS, **data}
     dataset = load_h36m(data_root, **options)
     if unknown:

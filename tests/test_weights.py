@@ -14,11 +14,22 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from mocap3d.baselines import MeanPose
+from mocap3d.data.loading import load_dataset
+from mocap3d.evaluation import evaluate
 from mocap3d.models import create_model
 from mocap3d.models.simple_baseline import NORMALISATION, SimpleBaseline3D
 from mocap3d.models.temporal_conv import VideoPose3D
 from mocap3d.safe_files import UnsafeFileError
-from mocap3d.weights import WeightsError, export_weights, load_weights, read_card, save_weights
+from mocap3d.weights import (
+    SHIPPED,
+    WeightsError,
+    export_weights,
+    load_shipped,
+    load_weights,
+    read_card,
+    save_weights,
+)
 
 LEGACY = {"_use_new_zipfile_serialization": False}
 FORMS = {"weigq": "simple_baseline", "mmpose": "simple_baseline_mmpose"}
@@ -394,18 +405,185 @@ def test_videopose3d_mismatch_is_told_in_the_publishers_names(formula) -> None:
         load_weights(video(formula, "videopose3d", (3, 3)), stages=2)
 
 
+def bert(formula, style: str, options: dict) -> OrderedDict:
+    """A state_dict of MotionBERT's network as MotionBERT or MMPose writes it, as `published`."""
+    state: OrderedDict[str, torch.Tensor] = OrderedDict()
+    two, channels = style == "motionbert", options["channels"]
+    inside, fc = ("", ("fc1", "fc2")) if two else ("backbone.", ("0", "2"))
+
+    def put(name: str, *shape: int, norm: bool = False) -> None:
+        state[name] = torch.from_numpy(formula.weight(name, shape, norm)).clone()
+
+    def linear(name: str, channels_in: int, channels_out: int) -> None:
+        put(f"{name}.weight", channels_out, channels_in)
+        put(f"{name}.bias", channels_out)
+
+    def norm(name: str) -> None:
+        put(f"{name}.weight", channels, norm=True)
+        put(f"{name}.bias", channels, norm=True)
+
+    put(inside + ("pos_embed" if two else "spat_embed"), 1, options["joints"], channels)
+    put(f"{inside}temp_embed", 1, options["frames"], 1, channels)
+    linear(f"{inside}joints_embed", 3, channels)
+    for i in range(options["depth"]):
+        for stream in ("st", "ts"):
+            for over in ("s", "t"):
+                block = f"{inside}blocks_{stream}.{i}"
+                norm(f"{block}.norm1_{over}")
+                norm(f"{block}.norm2_{over}")
+                linear(f"{block}.attn_{over}.qkv", channels, 3 * channels)
+                linear(f"{block}.attn_{over}.proj", channels, channels)
+                hidden = options["mlp_ratio"] * channels
+                linear(f"{block}.mlp_{over}.{fc[0]}", channels, hidden)
+                linear(f"{block}.mlp_{over}.{fc[1]}", hidden, channels)
+        if options["fuse"]:
+            linear(f"{inside}{'ts_attn' if two else 'attn_regress'}.{i}", 2 * channels, 2)
+    norm(f"{inside}norm")
+    linear("pre_logits.fc" if two else "head.pre_logits.fc", channels, options["representation"])
+    linear("head" if two else "head.fc", options["representation"], 3)
+    return state
+
+
+TINY = {
+    "channels": 64,
+    "mlp_ratio": 2,
+    "representation": 96,
+    "depth": 2,
+    "joints": 17,
+    "frames": 27,
+    "fuse": True,
+}
+SMALL = {
+    "channels": 8,
+    "mlp_ratio": 3,
+    "representation": 6,
+    "depth": 2,
+    "joints": 5,
+    "frames": 4,
+    "fuse": True,
+}
+
+
+@pytest.mark.parametrize("options", [{}, LEGACY], ids=["zip", "stream"])
 @pytest.mark.parametrize(
-    ("writer", "content"),
+    ("case", "style", "fuse"),
     [
-        ("motionbert", {"model_pos": {"module.joints_embed.weight": 3, "module.temp_embed": 1}}),
-        ("mmpose", {"state_dict": {"backbone.joints_embed.weight": 3, "backbone.temp_embed": 1}}),
+        ("dstformer_tiny_T27", "motionbert", True),
+        ("dstformer_tiny_nofuse_T27", "motionbert", False),
+        ("mmdst_tiny_T27", "mmpose", True),
     ],
 )
-def test_later_architectures_are_recognised(writer: str, content: dict, tmp_path: Path) -> None:
-    filled = {key: {name: torch.zeros(8, n) for name, n in part.items()} for key, part in content.items()}
-    torch.save(filled, tmp_path / "model.bin", **LEGACY)
-    with pytest.raises(WeightsError, match=f"MotionBERT as {writer} writes it.*does not build"):
-        load_weights(tmp_path / "model.bin")
+def test_motionbert_file_to_golden_output(
+    case, style: str, fuse: bool, options: dict, tmp_path: Path, device: torch.device, golden, formula
+) -> None:
+    state = bert(formula, style, TINY | {"fuse": fuse})
+    if style == "mmpose":
+        content = {"meta": meta(), "state_dict": state}
+    else:
+        state = {f"module.{key}": value for key, value in state.items()}
+        content = {"epoch": 59, "lr": 1e-4, "optimizer": {"state": {}}, "model_pos": state}
+        content["min_loss"] = np.float64(39.2)
+    torch.save(content, tmp_path / "best_epoch.bin", **options)
+    model = load_weights(tmp_path / "best_epoch.bin", heads=4)
+    assert not model.training and model.card["source"] == style and model.card["overrides"] == {"heads": 4}
+    assert {key: model.card["kwargs"][key] for key in TINY} == TINY | {"fuse": fuse}
+    file = golden(case)
+    info = json.loads(str(file["meta"]))
+    x = torch.from_numpy(formula.pose2d(info["input"]["name"], info["input"]["shape"]))
+    with torch.no_grad():
+        out = model.to(device)(x.to(device)).cpu().numpy()
+    assert np.abs(out - file["out64"]).max() <= 1e-5 * np.abs(file["out64"]).max()
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    style=st.sampled_from(["motionbert", "mmpose"]),
+    size=st.fixed_dictionaries(
+        {
+            "channels": st.sampled_from([8, 16]),
+            "mlp_ratio": st.integers(1, 4),
+            "representation": st.integers(1, 9),
+            "depth": st.integers(1, 3),
+            "joints": st.integers(1, 20),
+            "frames": st.integers(1, 30),
+            "fuse": st.booleans(),
+        }
+    ),
+    drop_path=st.sampled_from([0.0, 0.1]),
+    heads=st.sampled_from([1, 4, 8]),
+)
+def test_motionbert_files(style, size: dict, drop_path: float, heads: int, tmp_path: Path, formula) -> None:
+    """Published in and out, and our own, of any size."""
+    state = bert(formula, style, size)
+    model = load_weights(state, heads=heads, drop_path=drop_path)
+    exported = export_weights(model, style)
+    assert exported.keys() == state.keys()
+    assert all(torch.equal(exported[key], state[key]) for key in state)
+    exported["head.bias" if style == "motionbert" else "head.fc.bias"].zero_()  # a copy, not the model's own
+    assert model.head.bias.abs().sum() > 0
+    path = save_weights(model, tmp_path / "bert.safetensors", CARD)
+    card = read_card(path)
+    assert card["kwargs"] == size | {"heads": heads, "drop_path": drop_path}
+    assert card["model"] == "motionbert" and card["receptive_field"] == size["frames"]
+    for back in (load_weights(path), load_weights(model.state_dict(), heads=heads, drop_path=drop_path)):
+        assert repr(back) == repr(model) and back.heads == heads and back.drop_path == drop_path
+        assert all(map(torch.equal, back.state_dict().values(), model.state_dict().values()))
+
+
+def test_motionbert_checkpoint_says_its_heads(tmp_path: Path) -> None:
+    model = create_model("motionbert_tiny", channels=8, heads=2, depth=1, frames=3)
+    content = {"model": model.state_dict(), "normalisation": None}
+    content["fingerprint"] = {"model": {"settings": {"heads": 2, "fuse": True}}}
+    torch.save(content, tmp_path / "checkpoint.pt")
+    assert load_weights(tmp_path / "checkpoint.pt").heads == 2
+    assert load_weights(model.state_dict()).heads == 8  # the tensors alone do not say
+
+
+def test_motionbert_mismatch_is_told_in_the_publishers_names(tmp_path: Path, formula) -> None:
+    state = {f"module.{key}": value for key, value in bert(formula, "motionbert", SMALL).items()}
+    for key in ("blocks_st.0.mlp_s.fc1.bias", "blocks_ts.1.norm2_t.weight"):
+        del state[f"module.{key}"]
+    state["module.head.bias"] = torch.zeros(4)
+    state["module.blocks_st.0.extra"] = torch.zeros(1)
+    with pytest.raises(WeightsError) as error:
+        load_weights(state)
+    text = str(error.value)
+    assert "almost MotionBERT as motionbert writes it" in text
+    assert "missing: module.blocks_st.0.mlp_s.fc1.bias, module.blocks_ts.1.norm2_t.weight" in text
+    assert "unexpected: module.blocks_st.0.extra" in text and "module.head.bias has (4,), needs (3,)" in text
+    state = bert(formula, "mmpose", SMALL)
+    del state["backbone.blocks_st.0.mlp_s.0.weight"]
+    with pytest.raises(WeightsError, match=r"missing: backbone.blocks_st.0.mlp_s.0.weight"):
+        load_weights(state)
+    with pytest.raises(WeightsError, match="cannot be: channels=8, heads=3.*say other heads"):
+        load_weights(state, heads=3)
+    with pytest.raises(TypeError, match="causal"):
+        load_weights(bert(formula, "mmpose", SMALL), causal=True)
+    model = load_weights(bert(formula, "mmpose", SMALL))
+    with pytest.raises(ValueError, match="'videopose3d'.*motionbert or mmpose"):
+        export_weights(model, "videopose3d")
+    with pytest.raises(WeightsError, match="holds no trajectory model"):
+        load_weights(bert(formula, "mmpose", SMALL), "trajectory")
+    with pytest.raises(WeightsError, match="MotionBERT as motionbert.*missing: module.pos_embed"):
+        load_weights(
+            {"module.joints_embed.weight": torch.zeros(8, 3), "module.temp_embed": torch.zeros(1, 1)}
+        )
+    path = save_weights(model, tmp_path / "mine.safetensors", CARD)
+    state, card = model.state_dict(), read_card(path)
+    from safetensors.torch import save_file
+
+    for change, words in [
+        ({"frames": 5}, "its weights have"),
+        ({"fuse": False}, "its weights have"),
+        ({"heads": 3}, "cannot be"),
+        ({"heads": "many"}, "wrong card"),
+        ({"drop_path": "much"}, "wrong card"),
+        ({"window": 3}, "wrong card.*window"),
+    ]:
+        text = json.dumps({**card, "kwargs": {**card["kwargs"], **change}})
+        save_file(state, path, metadata={"card": text})
+        with pytest.raises(WeightsError, match=words):
+            load_weights(path)
 
 
 def test_what_is_no_weights(tmp_path: Path, formula) -> None:
@@ -439,6 +617,12 @@ def test_wild_claims_cost_no_memory() -> None:
         "layers_conv.0.weight": torch.ones(1),
     }
     with pytest.raises(WeightsError, match="cannot be"):  # more numbers than torch can count
+        load_weights(state)
+    state = {
+        "joints_embed.weight": torch.zeros(1).expand(10**6, 3),
+        "blocks_st.0.norm1_s.bias": torch.ones(1),
+    }
+    with pytest.raises(WeightsError, match="is for 24,000,049,000,007 numbers"):
         load_weights(state)
 
 
@@ -651,3 +835,22 @@ def test_changed_own_files_load_or_are_refused(at: int, new: bytes, old: int, tm
         load_weights(path)
     except (WeightsError, UnsafeFileError):
         pass
+
+
+@pytest.mark.parametrize("kind", SHIPPED)
+def test_shipped_models_are_small_lift_better_than_the_mean_pose_and_say_where_they_come_from(kind):
+    model = load_shipped(kind)
+    assert SHIPPED[kind].stat().st_size < 10e6 and not model.training
+    assert model.causal == (kind == "causal") and model.receptive_field == 81
+    assert "synthetic" in model.card["training_data"] and "cmu" in model.card["training_data"]
+    assert "bandai" not in model.card["training_data"]  # its licence would not allow it
+    assert {"true 2D", "simulated CPN-like 2D"} == {*model.card["results"]}
+    dataset = load_dataset("synthetic", seconds=2.0)
+    lazy = MeanPose().fit(dataset.train)
+    errors = [evaluate(m, dataset.test, "videopose3d").mpjpe_mm for m in (model, lazy)]
+    assert errors[0] < 0.5 * errors[1]
+
+
+def test_another_shipped_model_is_refused():
+    with pytest.raises(ValueError, match="kind='big': the package holds centred, causal"):
+        load_shipped("big")

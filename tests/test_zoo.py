@@ -13,7 +13,7 @@ from mocap3d.data.dataset import PoseDataset
 from mocap3d.data.h36m import mmpose, videopose3d
 from mocap3d.data.windows import to_device
 from mocap3d.evaluation import evaluate
-from mocap3d.models import create_model, list_models
+from mocap3d.models import create_model
 from mocap3d.models.published import simple_baseline_to_published
 from mocap3d.protocol import PROTOCOLS
 from mocap3d.training import RECIPES
@@ -37,7 +37,7 @@ def test_the_table_is_whole():
         assert re.fullmatch(
             r"https://download\.openmmlab\.com/mmpose/\S+-[0-9a-f]{8}_\d{8}\.pth", row.checkpoint
         )
-        assert row.recipe in RECIPES or row.model not in list_models()
+        assert row.recipe in RECIPES or row.model == "motionbert"  # whose training is not built yet
     # the same two files under both kinds of MotionBERT data: what differs is data and protocol
     assert zoo.ROWS["motionbert"].checkpoint == zoo.ROWS["motionbert-original"].checkpoint
     assert len({row.checkpoint for row in zoo.ROWS.values()}) == 10

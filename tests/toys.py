@@ -13,17 +13,17 @@ from mocap3d.skeleton import H36M17
 
 
 class ToyLifter(nn.Module):
-    """Two linear layers with batch norm and dropout, on z-scored screen points, to a z-scored pose."""
+    """Two linear layers with a norm and dropout, on z-scored screen points, to a z-scored pose."""
 
     name = "toy"
     receptive_field = 1
     input_skeleton = "h36m17"
 
-    def __init__(self, hidden: int = 32, dropout: float = 0.1) -> None:
+    def __init__(self, hidden: int = 32, dropout: float = 0.1, norm: type = nn.BatchNorm1d) -> None:
         super().__init__()
         self.layers = nn.Sequential(
             nn.Linear(34, hidden),
-            nn.BatchNorm1d(hidden),
+            norm(hidden),
             nn.ReLU(),
             nn.Dropout(dropout),
             nn.Linear(hidden, 51),

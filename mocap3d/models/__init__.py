@@ -13,6 +13,7 @@ from functools import partial
 
 from torch import nn
 
+from mocap3d.models.motionbert import SIZES, MotionBERT
 from mocap3d.models.simple_baseline import SimpleBaseline3D
 from mocap3d.models.temporal_conv import VideoPose3D
 
@@ -24,6 +25,7 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "videopose3d_27": partial(VideoPose3D, (3, 3, 3)),
     "videopose3d_81": partial(VideoPose3D, (3, 3, 3, 3)),
     "videopose3d_243": partial(VideoPose3D, (3, 3, 3, 3, 3)),
+    **{name: partial(MotionBERT, **size) for name, size in SIZES.items()},  # motionbert, _lite, _tiny
 }
 
 

@@ -30,7 +30,7 @@ def dropout(x: torch.Tensor, p: float, training: bool) -> torch.Tensor:
     if not training or p == 0.0:
         return x
     threshold = 256 * p
-    if x.device.type != "cpu" or not threshold.is_integer():
+    if x.device.type != "cpu" or not threshold.is_integer() or torch.compiler.is_compiling():
         return F.dropout(x, p)
     # random_ fills all 64 bits of an integer only when told to start at the lowest one
     words = torch.empty((x.numel() + 7) // 8, dtype=torch.int64).random_(-(2**63), None)

@@ -22,6 +22,7 @@ SIGNS = (
     ("expand_conv.weight", "videopose3d", "VideoPose3D"),
     ("backbone.joints_embed.weight", "mmpose", "MotionBERT"),
     ("joints_embed.weight", "motionbert", "MotionBERT"),
+    ("embed.weight", "mocap3d", "MotionBERT"),
 )
 
 
@@ -268,6 +269,90 @@ def videopose3d_from_published(state: Mapping[str, torch.Tensor], style: str) ->
             tensor = tensor.squeeze(-1) if ours[module] == "head" else tensor.transpose(1, 2).contiguous()
         renamed[f"{ours[module]}.{entry}"] = tensor
     return renamed
+
+
+def motionbert_names(style: str, depth: int) -> dict[str, str]:
+    """Our module or parameter name -> the published one, for MotionBERT.
+
+    Args:
+        style: "motionbert" or "mmpose".
+        depth: of the network.
+    Returns:
+        one entry per linear and layer-norm module, and per embedding.
+    """
+    two = style == "motionbert"
+    inside, joint, gates, fc1, fc2 = (
+        ("", "pos_embed", "ts_attn", "fc1", "fc2")
+        if two
+        else ("backbone.", "spat_embed", "attn_regress", "0", "2")
+    )
+    names = {"embed": f"{inside}joints_embed", "joint_embedding": inside + joint, "norm": f"{inside}norm"}
+    names |= {"frame_embedding": f"{inside}temp_embed", "head": "head" if two else "head.fc"}
+    names["representation"] = "pre_logits.fc" if two else "head.pre_logits.fc"
+    for i in range(depth):
+        names[f"gates.{i}"] = f"{inside}{gates}.{i}"
+        for stream in ("st", "ts"):
+            for over, s in (("joints", "s"), ("frames", "t")):
+                layer, block = f"{stream}.{i}.{over}", f"{inside}blocks_{stream}.{i}"
+                names[f"{layer}.norm1"], names[f"{layer}.norm2"] = f"{block}.norm1_{s}", f"{block}.norm2_{s}"
+                names[f"{layer}.attention.qkv"] = f"{block}.attn_{s}.qkv"
+                names[f"{layer}.attention.proj"] = f"{block}.attn_{s}.proj"
+                names[f"{layer}.fc1"] = f"{block}.mlp_{s}.{fc1}"
+                names[f"{layer}.fc2"] = f"{block}.mlp_{s}.{fc2}"
+    return names
+
+
+def motionbert_options(shapes: Mapping[str, tuple[int, ...]], writer: str) -> dict[str, object]:
+    """The options of MotionBERT that shapes tell; how many heads they do not.
+
+    Args:
+        shapes: by keys as `Origin.plain` gives them.
+        writer: "motionbert", "mmpose" or "mocap3d".
+    Returns:
+        "channels", "mlp_ratio", "representation", "depth", "joints", "frames", "fuse".
+    """
+    prefix = {"mocap3d": "st.", "motionbert": "blocks_st.", "mmpose": "backbone.blocks_st."}[writer]
+    depth = _count_stages(shapes, prefix)
+    names = motionbert_names(writer, depth) if writer != "mocap3d" else {}
+
+    def size(name: str, axis: int, entry: str = "") -> int:
+        shape = shapes.get(names.get(name, name) + entry, ())
+        return max(shape[axis], 1) if axis < len(shape) else 1  # what is missing is told later, by name
+
+    channels = size("embed", 0, ".weight")
+    return {
+        "channels": channels,
+        "mlp_ratio": max(size("st.0.joints.fc1", 0, ".weight") // channels, 1),
+        "representation": size("representation", 0, ".weight"),
+        "depth": max(depth, 1),
+        "joints": size("joint_embedding", 1),
+        "frames": size("frame_embedding", 1),
+        "fuse": f"{names.get('gates.0', 'gates.0')}.weight" in shapes,
+    }
+
+
+def motionbert_to_published(state: Mapping[str, torch.Tensor], style: str) -> dict[str, torch.Tensor]:
+    """Rename a MotionBERT state_dict of ours to the published keys, "motionbert" or "mmpose"."""
+    names = motionbert_names(style, _count_stages(state, "st."))
+    return {_renamed(key, names): tensor for key, tensor in state.items()}
+
+
+def motionbert_from_published(state: Mapping[str, torch.Tensor], style: str) -> dict[str, torch.Tensor]:
+    """The inverse of `motionbert_to_published`, for keys as `Origin.plain` gives them.
+
+    Raises:
+        ValueError: naming a key that MotionBERT does not have.
+    """
+    depth = _count_stages(state, "blocks_st." if style == "motionbert" else "backbone.blocks_st.")
+    ours = {published: name for name, published in motionbert_names(style, depth).items()}
+    return {_renamed(key, ours): tensor for key, tensor in state.items()}
+
+
+def _renamed(key: str, names: Mapping[str, str]) -> str:
+    module, _, entry = key.rpartition(".")
+    if key not in names and module not in names:
+        raise ValueError(f"{key!r} is no part of a MotionBERT: is this the file of another model?")
+    return names.get(key) or f"{names[module]}.{entry}"
 
 
 def _dense_widths(kernels: Sequence[int]) -> list[int] | None:

@@ -112,7 +112,9 @@ class SimpleBaseline3D(nn.Module):
         features = self.stem(x.reshape(-1, x.shape[-1]))  # (N, 2 J_in) -> (N, C), batch and frames are all N
         for stage in self.stages:
             features = stage(features)
-        output = linear(features, self.head.weight, self.head.bias)  # (N, 48)
+        with torch.autocast(x.device.type, enabled=False):  # bfloat16 would round the pose
+            features = features.to(self.head.weight.dtype)
+            output = linear(features, self.head.weight, self.head.bias)  # (N, 48)
         return output.view(*x.shape[:-1], -1)  # (..., 48)
 
     def encode_2d(self, points: torch.Tensor) -> torch.Tensor:

@@ -5,12 +5,16 @@
     show_cameras  frustums in the world, and the body between them
     show_errors   each joint's error over time
     show_history  loss and validation error of a training run
+    live_history  the same while it trains: `fit(..., callback=live_history())`
+    show_receptive_field  the frames that one pose of a temporal network is made from
 
 Left is orange, right is blue, the middle is grey, everywhere.
 """
 
 from mocap3d.show.cameras import show_cameras
 from mocap3d.show.errors import show_errors, show_history
+from mocap3d.show.live import live_history
+from mocap3d.show.receptive_field import show_receptive_field
 from mocap3d.show.skeleton2d import show_2d
 from mocap3d.show.skeleton3d import show
 from mocap3d.show.style import CENTRE, LEFT, RIGHT, FigureError
@@ -20,9 +24,11 @@ __all__ = [
     "LEFT",
     "RIGHT",
     "FigureError",
+    "live_history",
     "show",
     "show_2d",
     "show_cameras",
     "show_errors",
     "show_history",
+    "show_receptive_field",
 ]

@@ -103,6 +103,7 @@ def play_controls(
     redraw: bool = True,
     notes: list[str] | None = None,
     below: int = 0,
+    pace: float = 1.0,
 ) -> dict:
     """Layout entries of the play and pause buttons and the frame slider.
 
@@ -113,6 +114,7 @@ def play_controls(
         redraw: must be True for 3D traces, which cannot be moved otherwise.
         notes: text per drawn frame added to the slider's read-out.
         below: pixels kept free under the drawing for its axis.
+        pace: speed of play, as a share of the motion's own.
     """
     if len(frames) == 1:
         return {}
@@ -132,7 +134,7 @@ def play_controls(
     for position, frame in enumerate(frames):
         label = f"{frame / fps:.2f} s  ·  frame {frame}" + (f"  ·  {notes[position]}" if notes else "")
         steps.append({"label": label, "method": "animate", "args": [[str(position)], jump]})
-    play = button("▶  Play", None, arguments(1000 * frames.step / fps, fromcurrent=True))
+    play = button("▶  Play", None, arguments(1000 * frames.step / fps / pace, fromcurrent=True))
     pause = button("❚❚  Pause", [None], jump)
     look = {"bgcolor": "#FFFFFF", "bordercolor": HAIR, "borderwidth": 1}
     return {

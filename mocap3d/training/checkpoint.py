@@ -10,7 +10,7 @@ import platform
 import random
 import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -20,11 +20,12 @@ from torch import nn
 
 from mocap3d.data.windows import DeviceDataset
 from mocap3d.files import write_whole
+from mocap3d.training.recipe import Recipe
 from mocap3d.training.run import Job
 
 CHECKPOINT = "checkpoint.pt"
 RECORD = "run.json"
-FORMAT = 1
+FORMAT = 2
 
 
 class CheckpointError(ValueError):
@@ -48,7 +49,8 @@ def fingerprint(job: Job) -> dict:
         },
         "train": _data(job.train),
         "validation": None if job.validation is None else _data(job.validation),
-    }
+        "processes": job.workers.count,
+    } | (job.objective.describe() if job.objective else {})
 
 
 def _settings(model: nn.Module) -> dict:
@@ -121,9 +123,19 @@ def make_folder(out: Path) -> None:
         ) from None
 
 
-def save(out: Path, checkpoint: Mapping) -> None:
-    """Write the checkpoint in one step: a killed run leaves the old one or the new one, never half."""
-    write_whole(out / CHECKPOINT, lambda part: torch.save({"format": FORMAT, **checkpoint}, part))
+def save(out: Path, record: Mapping, checkpoint: Mapping | None = None) -> None:
+    """Write record and checkpoint in one step each: a killed run leaves the old one or the new one, never half.
+
+    Raises:
+        CheckpointError: if they cannot be written, as on a full disk; the old ones are still there.
+    """
+    try:
+        if checkpoint is not None:
+            write_whole(out / CHECKPOINT, lambda part: torch.save({"format": FORMAT, **checkpoint}, part))
+        write_record(out, record)
+    except (OSError, RuntimeError) as error:  # torch's own writer raises the latter
+        reason = str(error).split("\n")[0][:200]
+        raise CheckpointError(f"no checkpoint could be written to {out} ({reason})") from None
 
 
 def load(out: Path, expected: Mapping, device: torch.device) -> dict | None:
@@ -142,6 +154,11 @@ def load(out: Path, expected: Mapping, device: torch.device) -> dict | None:
     try:
         checkpoint = torch.load(path, map_location=device, weights_only=True)
         found = checkpoint["fingerprint"] if checkpoint["format"] == FORMAT else None
+        if found:  # fields that recipes have got since
+            defaults = {
+                field.name: field.default for field in fields(Recipe) if field.name in expected["recipe"]
+            }
+            found["recipe"] = defaults | found["recipe"]
     except Exception as error:  # torch raises many kinds for a damaged file
         raise CheckpointError(
             f"{path} cannot be read ({type(error).__name__}: {str(error).splitlines()[0][:200]}); "

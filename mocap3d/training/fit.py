@@ -6,9 +6,13 @@ The order in which chance enters, so that a loop written by hand can reproduce `
     2. torch.manual_seed(seed)                    from here on the global generator feeds dropout, and only dropout
     3. model.fit_normalisation(points2d, pose3d)  unless model.normalisation is set; draws nothing
     4. per epoch e = 1, 2, ...: the order of the frames is torch.randperm(N, generator=epoch_generator(seed, e))
-    5. per step: learning_rate(...), forward, loss, backward, clip, optimizer step: see `train_step`
+    5. with a detector, the noise of epoch e is drawn from a generator of its own, seeded likewise
+    6. per step: learning_rate(...), forward, loss, backward, clip, optimizer step: see `step.train_step`
 
 Validation runs in evaluation mode, without gradients, and draws nothing.
+
+What a run goes through, in reading order: this file, step.py (one step), recipe.py (the numbers), losses.py,
+data/windows.py (batches), run.py (what it leaves), checkpoint.py (going on); for several processes distributed.py.
 """
 
 from __future__ import annotations
@@ -17,7 +21,9 @@ import copy
 import math
 import statistics
 import time
+import warnings
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -25,13 +31,13 @@ from torch import Tensor, nn, optim
 from tqdm.auto import tqdm
 
 from mocap3d import metrics
-from mocap3d.data.windows import Batch, DeviceDataset, batches, epoch_generator, to_device
-from mocap3d.evaluation import predict
+from mocap3d.data.windows import DeviceDataset, epoch_generator, to_device
+from mocap3d.evaluation import pose2d_source, predict
 from mocap3d.poses import Clip
 from mocap3d.profile import choose_device
 from mocap3d.skeleton import ROOT
 from mocap3d.training import checkpoint as checkpoints
-from mocap3d.training.losses import pose_loss
+from mocap3d.training.distributed import join
 from mocap3d.training.recipe import RECIPES, Recipe, RecipeError, learning_rate, make_optimizer
 from mocap3d.training.run import (
     VALIDATION_FRAMES,
@@ -44,6 +50,7 @@ from mocap3d.training.run import (
     outcome,
     postfix,
 )
+from mocap3d.training.step import as_trained, epoch_batches, momentum_of_step, supervised, train_step
 
 LOOK_EVERY = 20  # steps between looks at the loss: each look makes a GPU wait
 REPORTS = 10  # entries of the history, at least, of a run whose length is in steps or minutes
@@ -51,33 +58,6 @@ REPORTS = 10  # entries of the history, at least, of a run whose length is in st
 
 class TrainingError(RuntimeError):
     """Training that cannot go on."""
-
-
-def train_step(
-    model: nn.Module, optimizer: optim.Optimizer, batch: Batch, recipe: Recipe, rate: float
-) -> Tensor:
-    """One step of gradient descent on one batch: the heart of training.
-
-    Args:
-        model: in training mode.
-        optimizer: over the model's parameters; its learning rate is set here.
-        batch: B windows.
-        recipe: says loss, clipping and precision.
-        rate: learning rate of this step.
-    Returns:
-        the loss, a scalar on the device.
-    """
-    for group in optimizer.param_groups:
-        group["lr"] = rate
-    with torch.autocast(batch.points2d.device.type, torch.bfloat16, enabled=recipe.autocast):
-        output = model(model.encode_2d(batch.points2d))
-    loss = pose_loss(recipe.loss, model, output.float() if recipe.autocast else output, batch.pose3d)
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    if recipe.gradient_clip is not None:
-        nn.utils.clip_grad_norm_(model.parameters(), recipe.gradient_clip)
-    optimizer.step()
-    return loss.detach()
 
 
 def fit(
@@ -93,8 +73,9 @@ def fit(
     keep: str = "best",
     callback: Callable[[dict], None] | None = None,
     checkpoint_minutes: float = 5.0,
+    objective: Callable | None = None,
 ) -> Run:
-    """Train a model by a recipe.
+    """Train a model by a recipe; under torchrun, in all its processes together (see `training.distributed`).
 
     Args:
         model: satisfies the model contract; is trained in place.
@@ -109,7 +90,10 @@ def fit(
         progress: show a bar with loss and validation error, and what there is to say.
         keep: "best" leaves the model with the weights of its best validation, "last" with the last.
         callback: called with each entry of the history: one an epoch; of a run in steps or minutes, ten or more.
+            `live_history()` is one.
         checkpoint_minutes: between checkpoints at other times.
+        objective: gives the loss of (model, batch, recipe, step=, steps=), in place of `supervised`; its .describe()
+            says in a dict what more decides the run's numbers.
     Returns:
         Run. Ctrl-C returns it too, marked interrupted, with the best so far.
     Raises:
@@ -118,55 +102,42 @@ def fit(
     """
     recipe = _recipe(recipe)
     if out is not None:
-        checkpoints.make_folder(Path(out))  # before the first epoch, not after it
-    if keep not in ("best", "last"):
-        raise ValueError(f"keep is {keep!r}; give 'best' or 'last'")
-    if not any(parameter.requires_grad for parameter in model.parameters()):
-        raise TrainingError(
-            f"{model.name} has no parameters to train by gradient; a baseline has its own .fit(train)"
-        )
-    device, out = choose_device(device), None if out is None else Path(out)
+        out = Path(out)
+        checkpoints.make_folder(out)  # before the first epoch, not after it
+    workers = join(choose_device(device))
+    progress = progress and workers.rank == 0
     say = print if progress else lambda *_: None
-    data = to_device(train, device)
-    watched = None if validation is None else to_device(validation, device)
-    if len(data) < 2:
-        raise TrainingError(f"data set {data.name!r} holds a single frame; training needs two or more")
+    data = to_device(train, workers.device)
+    watched = None if validation is None else to_device(validation, workers.device)
+    job = Job(model, data, watched, recipe, seed, keep, objective, workers)
+    _check(job, getattr(train, "notes", ()))
 
-    torch.manual_seed(seed)
-    model.to(device)
-    job = Job(model, data, watched, recipe, seed, keep)
-    identity = checkpoints.fingerprint(job) if out else {}
-    stored = checkpoints.load(out, identity, device) if out and resume else None
-    if stored is None:
-        if getattr(model, "normalisation", None) is None:
-            model.fit_normalisation(data.points2d, data.pose3d)
-        _check_targets(job)
-        optimizer, state = make_optimizer(model, recipe), _plan(job, say)
-    else:
-        model.load_state_dict(stored["model"])
-        if stored["normalisation"] is not None:
-            model.normalisation = stored["normalisation"]
-        optimizer, state = make_optimizer(model, recipe), Progress(**stored["progress"])
-        optimizer.load_state_dict(stored["optimizer"])
-        checkpoints.set_random_states(stored["random"])
+    model.to(workers.device)
+    torch.manual_seed(seed + 2**32 * workers.rank)
+    identity = _identity(job) if out or workers.count > 1 else {}
+    stored = checkpoints.load(out, identity, workers.device) if out and resume else None
+    optimizer, state = _begin(job, say) if stored is None else _go_on(job, stored)
+    if stored is not None:
         say(f"going on from {out / checkpoints.CHECKPOINT} at step {state.step:,} of {state.total_steps:,}")
-    record = describe(job, state) | checkpoints.environment(device)
+    record = describe(job, state) | checkpoints.environment(workers.device)
 
     def store() -> None:
-        if out is not None:
-            checkpoints.save(out, {
-                "fingerprint": identity, "progress": vars(state), "random": checkpoints.random_states(),
-                "model": model.state_dict(), "normalisation": getattr(model, "normalisation", None),
-                "optimizer": optimizer.state_dict(),
+        if out is None:
+            return
+        random = workers.gather(checkpoints.random_states())
+        if workers.rank == 0:
+            _write(out, record | outcome(state, interrupted=False), {
+                "fingerprint": identity, "progress": vars(state), "random": random, "model": model.state_dict(),
+                "normalisation": getattr(model, "normalisation", None), "optimizer": optimizer.state_dict(),
             })  # fmt: skip
-            checkpoints.write_record(out, record | outcome(state, interrupted=False))
 
     interrupted = False
-    with tqdm(
+    with workers.norms(model), workers.interrupts() as asked, tqdm(
         initial=state.step, total=state.total_steps, disable=not progress, unit="step", mininterval=0.5
-    ) as bar:
+    ) as bar:  # fmt: skip
         try:
-            _loop(job, optimizer, state, bar, store, 60 * checkpoint_minutes, callback)
+            network = as_trained(job, say)
+            _loop(job, network, optimizer, state, bar, asked, store, 60 * checkpoint_minutes, callback)
         except KeyboardInterrupt:
             interrupted = True
     if keep == "best" and state.best_model is not None:
@@ -174,46 +145,69 @@ def fit(
     if interrupted:
         say(farewell(state, out, keep))
     record |= outcome(state, interrupted)
-    if out:
-        checkpoints.write_record(out, record)
+    if out and workers.rank == 0:
+        _write(out, record)
     return Run(model, recipe, state.history, state.best, interrupted, record, out)
 
 
 def _loop(
-    job: Job, optimizer: optim.Optimizer, state: Progress, bar: tqdm, store: Callable, store_every: float,
-    callback: Callable | None,
+    job: Job, network: nn.Module, optimizer: optim.Optimizer, state: Progress, bar: tqdm, asked: list,
+    store: Callable, store_every: float, callback: Callable | None,
 ) -> None:  # fmt: skip
-    """Epochs of steps, from wherever `state` stands to the end."""
-    model, recipe = job.model, job.recipe
+    """Epochs of steps, from wherever `state` stands to the end.
+
+    `network` is the model as training calls it, `asked` holds something once Ctrl-C was pressed (see `Workers`).
+    """
+    model, recipe, workers = job.model, job.recipe, job.workers
     began, stored_at = time.monotonic() - state.seconds, time.monotonic()
     pending = []  # losses not yet fetched from the device
     while not state.done:
         first = state.step % state.steps_per_epoch  # not 0 if resumed within an epoch
-        for batch in batches(
-            job.train, recipe.batch_size, width=model.receptive_field, seed=job.seed, epoch=state.epoch, first=first,
-            mirror=recipe.flip,
-        ):  # fmt: skip
+        for batch in epoch_batches(job, state.epoch, first):
             model.train()
             state.step += 1
             rate = learning_rate(recipe, state.step, state.total_steps, state.steps_per_epoch)
-            pending.append(train_step(model, optimizer, batch, recipe, rate))
+            objective = partial(job.objective or supervised, step=state.step, steps=state.total_steps)
+            with momentum_of_step(job, state):
+                pending.append(train_step(network, optimizer, batch, recipe, rate, objective, workers))
             report = state.step % state.report_every == 0 or state.done
-            if report or state.step % LOOK_EVERY == 0:
-                _look(job, state, pending)
-                state.seconds = time.monotonic() - began
-                _show(state, bar)
+            if not report and state.step % LOOK_EVERY != 0:
+                continue
+
+            _look(job, state, pending)
+            workers.equalise(model)
+            state.seconds = time.monotonic() - began
+            _show(state, bar)
             if report:
-                error = None if job.validation is None else validation_error(model, job.validation)
+                error = None
+                if job.validation is not None:
+                    error = workers.first(lambda: validation_error(model, job.validation))
                 state.seconds = time.monotonic() - began
                 _write_history(job, state, rate, error)
                 _show(state, bar)
-            if report or (not pending and time.monotonic() - stored_at > store_every):
+            if report or workers.any(time.monotonic() - stored_at > store_every):
                 store()
                 stored_at = time.monotonic()
-            if report and callback is not None:
-                callback(state.history[-1])
+            if report and callback is not None and workers.rank == 0:
+                try:
+                    callback(state.history[-1])
+                except KeyboardInterrupt as stop:
+                    if workers.count == 1:
+                        raise
+                    asked.append(stop)
+            if workers.any(bool(asked)):
+                raise KeyboardInterrupt
             if state.done:
                 break
+
+
+def _write(out: Path, record: dict, checkpoint: dict | None = None) -> None:
+    """Files on the disk; a full one costs the checkpoint, not the run."""
+    try:
+        checkpoints.save(out, record, checkpoint)
+    except checkpoints.CheckpointError as error:
+        advice = "training goes on: make room there, and the next one will be"
+        warnings.warn(f"{error}; {advice}", RuntimeWarning, stacklevel=2)
 
 
 def _show(state: Progress, bar: tqdm) -> None:
@@ -232,6 +226,59 @@ def _recipe(recipe: Recipe | str) -> Recipe:
     if not isinstance(recipe, Recipe):
         raise RecipeError(f"recipe is {recipe!r}; give a Recipe, or one of {', '.join(RECIPES)}")
     return recipe
+
+
+def _check(job: Job, notes: Iterable[str]) -> None:
+    """Refuse what cannot be trained."""
+    model, recipe, data = job.model, job.recipe, job.train
+    if job.keep not in ("best", "last"):
+        raise ValueError(f"keep is {job.keep!r}; give 'best' or 'last'")
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise TrainingError(
+            f"{model.name} has no parameters to train by gradient; a baseline has its own .fit(train)"
+        )
+    if len(data) < 2:
+        raise TrainingError(f"data set {data.name!r} holds a single frame; training needs two or more")
+    if recipe.detector is not None:
+        source = pose2d_source(data.clips, notes)
+        if not source.startswith("ground truth"):
+            raise TrainingError(
+                f"recipe {recipe.name!r} lays {recipe.detector!r} detections over true 2D, but the 2D of {data.name!r} "
+                f"is {source}; give clips with true 2D, or set detector=None"
+            )
+    if job.objective is not None and (recipe.accumulate > 1 or job.workers.count > 1):
+        raise TrainingError(
+            f"accumulate is {recipe.accumulate}, and there are {job.workers.count} processes; an objective of its own "
+            "may not add up over parts of a batch: set accumulate=1, and train in one process"
+        )
+
+
+def _identity(job: Job) -> dict:
+    """What decides the run's numbers, the same in all processes."""
+    identities = job.workers.gather(checkpoints.fingerprint(job))
+    for rank, other in enumerate(identities):
+        if wrong := checkpoints.differences(identities[0], other):
+            raise TrainingError(f"process {rank} was not given what process 0 was: {'; '.join(wrong[:5])}")
+    return identities[0]
+
+
+def _begin(job: Job, say: Callable) -> tuple[optim.Optimizer, Progress]:
+    """A new run."""
+    if getattr(job.model, "normalisation", None) is None:
+        job.model.fit_normalisation(job.train.points2d, job.train.pose3d)
+    _check_targets(job)
+    return make_optimizer(job.model, job.recipe), _plan(job, say)
+
+
+def _go_on(job: Job, stored: dict) -> tuple[optim.Optimizer, Progress]:
+    """A run as it stood at a checkpoint."""
+    job.model.load_state_dict(stored["model"])
+    if stored["normalisation"] is not None:
+        job.model.normalisation = stored["normalisation"]
+    optimizer = make_optimizer(job.model, job.recipe)
+    optimizer.load_state_dict(stored["optimizer"])
+    checkpoints.set_random_states(stored["random"][job.workers.rank])
+    return optimizer, Progress(**stored["progress"])
 
 
 def _check_targets(job: Job) -> None:
@@ -262,30 +309,30 @@ def validation_error(model: nn.Module, data: DeviceDataset, most: int = VALIDATI
 def _plan(job: Job, say: Callable) -> Progress:
     """How many steps this run has. A recipe in minutes is measured here, on a copy of the model."""
     recipe, per_epoch = job.recipe, job.steps_per_epoch
-    if recipe.minutes is None:
-        if recipe.epochs is not None:
-            return Progress(recipe.epochs * per_epoch, per_epoch, report_every=per_epoch)
-        return _in_steps(recipe.steps, per_epoch)
-    step, validation = _measure(job)
-    budget = 60 * recipe.minutes
-    steps = int((budget - REPORTS * validation) / step)
-    if steps > REPORTS * per_epoch:  # then it is validated once an epoch
-        steps = int(budget / (step + validation / per_epoch))
-    steps = max(steps, 1)
-    say(
-        f"{recipe.minutes:g} minutes are about {steps:,} steps here ({1000 * step:.1f} ms each, validation "
-        f"{validation:.1f} s). For the same bits again, give steps={steps} in place of minutes"
-    )
-    return _in_steps(steps, per_epoch)
-
-
-def _in_steps(steps: int, per_epoch: int) -> Progress:
+    if recipe.epochs is not None:
+        return Progress(recipe.epochs * per_epoch, per_epoch, report_every=per_epoch)
+    steps = recipe.steps or int(job.workers.first(lambda: _affordable(job, say)))
     return Progress(steps, per_epoch, report_every=min(per_epoch, -(-steps // REPORTS)))
 
 
-def _measure(job: Job) -> tuple[float, float]:
-    """Seconds of a step and of a validation, on a copy of the model; leaves no trace in the random states."""
-    device, recipe = job.train.device, job.recipe
+def _affordable(job: Job, say: Callable) -> int:
+    """The steps that the recipe's minutes allow, as measured."""
+    step, epoch, validation = _measure(job)
+    budget, per_epoch = 60 * job.recipe.minutes, job.steps_per_epoch
+    steps = int((budget - REPORTS * validation) / (step + epoch / per_epoch))
+    if steps > REPORTS * per_epoch:  # then it is validated once an epoch
+        steps = int(budget / (step + (epoch + validation) / per_epoch))
+    steps = max(steps, 1)
+    say(
+        f"{job.recipe.minutes:g} minutes are about {steps:,} steps here ({1000 * step:.1f} ms each, validation "
+        f"{validation:.1f} s). For the same bits again, give steps={steps} in place of minutes"
+    )
+    return steps
+
+
+def _measure(job: Job) -> tuple[float, float, float]:
+    """Seconds of a step, of what an epoch begins with, and of a validation; leaves no trace in the random states."""
+    device, recipe, objective = job.train.device, job.recipe, job.objective or supervised
 
     def now() -> float:
         if device.type == "cuda":
@@ -294,23 +341,24 @@ def _measure(job: Job) -> tuple[float, float]:
 
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         trial = copy.deepcopy(job.model).train()
-        optimizer, times = make_optimizer(trial, recipe), []
-        for batch in batches(job.train, recipe.batch_size, width=trial.receptive_field, mirror=recipe.flip):
-            started = now()
-            train_step(trial, optimizer, batch, recipe, recipe.learning_rate)
-            times.append(now() - started)
-            if len(times) == 30 or sum(times) > 0.1 * 60 * recipe.minutes:
+        optimizer, times = make_optimizer(trial, recipe), [now()]
+        for step, batch in enumerate(epoch_batches(job, epoch=1), 1):
+            loss = partial(objective, step=step, steps=1)
+            train_step(trial, optimizer, batch, recipe, recipe.learning_rate, loss, job.workers)
+            times.append(now())
+            if len(times) > 30 or times[-1] - times[0] > 0.1 * 60 * recipe.minutes:
                 break
+        seconds = [later - sooner for sooner, later in zip(times, times[1:], strict=False)]
+        usual = statistics.median(seconds[len(seconds) // 4 :])  # the first steps warm up
         started = now()
         if job.validation is not None:
             validation_error(trial, job.validation)
-        validation = now() - started
-    return statistics.median(times[len(times) // 4 :]), validation  # the first steps warm up
+        return usual, max(seconds[0] - usual, 0), now() - started
 
 
 def _look(job: Job, state: Progress, pending: list[Tensor]) -> None:
     """Fetch the losses of the last steps; stop if one is not a number."""
-    values = torch.stack(pending).tolist() if pending else []
+    values = job.workers.mean(torch.stack(pending)).tolist() if pending else []
     pending.clear()
     for step, value in enumerate(values, state.step - len(values)):  # step counted from 0
         if not math.isfinite(value):

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 
 from torch import nn, optim
 
+from mocap3d.data.detector import DETECTORS
+
 OPTIMIZERS = ("adam", "adamw")
 SCHEDULES = ("constant", "step", "epoch", "cosine")
 LOSSES = ("mse", "mpjpe")
@@ -36,15 +38,24 @@ class Recipe:
             "cosine": a linear rise over the first `warmup` of the run, then half a cosine down to nothing.
         decay: factor of the schedules "step" and "epoch", in (0, 1].
         decay_steps: of the schedule "step".
+        decay_epochs: of the schedule "epoch": after so many epochs the rate stays; None for never.
         warmup: share of the run that rises, in [0, 1), for "cosine".
-        batch_size: windows per step, 2 or more (batch normalisation needs two).
+        batch_size: windows per step, 2 or more (batch normalisation needs two), over all processes.
+        accumulate: parts that a batch goes through the network in, one after another, to save memory; the step is taken
+            on all of it. Batch norm sees each part alone.
         epochs, steps, minutes: how long; give exactly one.
         loss: "mse" in the network's own units (z-scored for the single-frame models), or "mpjpe" in metres.
         weight_decay: of the optimizer.
         amsgrad: of the optimizer.
         gradient_clip: largest norm of the whole gradient, or None.
+        norm_momentum: (first, last) momentum of batch norm, falling exponentially over the run; None leaves it.
         flip: mirror half of every batch.
-        autocast: bfloat16 where torch allows it: faster on some devices, other numbers everywhere.
+        detector: "cpn" or "sh": train on simulated detections laid over the given 2D, drawn anew each epoch; None
+            trains on the given 2D.
+        autocast: bfloat16 where torch allows it: faster on some devices, other numbers everywhere. Loss, weights and
+            the last layer stay float32.
+        compile: train through torch.compile, where there is a compiler: a minute or more of it at the start. Meant for
+            GPUs; on the one CPU looked at, steps were slower.
         source: where the numbers come from, and what differs.
     Raises:
         RecipeError: naming the value, the rule and the fix.
@@ -56,8 +67,10 @@ class Recipe:
     schedule: str = "constant"
     decay: float = 1.0
     decay_steps: int = 100_000
+    decay_epochs: int | None = None
     warmup: float = 0.0
     batch_size: int = 64
+    accumulate: int = 1
     epochs: int | None = None
     steps: int | None = None
     minutes: float | None = None
@@ -65,8 +78,11 @@ class Recipe:
     weight_decay: float = 0.0
     amsgrad: bool = False
     gradient_clip: float | None = None
+    norm_momentum: tuple[float, float] | None = None
     flip: bool = False
+    detector: str | None = None
     autocast: bool = False
+    compile: bool = False
     source: str = "own"
 
     def __post_init__(self) -> None:
@@ -80,16 +96,17 @@ class Recipe:
         self._number(
             "gradient_clip", self.gradient_clip is None or self.gradient_clip > 0, "above 0, or None"
         )
+        for key, least in (("batch_size", 2), ("decay_steps", 1), ("accumulate", 1)):
+            value = getattr(self, key)
+            self._number(key, isinstance(value, int) and value >= least, f"a whole number, {least} or more")
+        rest = self.decay_epochs
         self._number(
-            "batch_size",
-            isinstance(self.batch_size, int) and self.batch_size >= 2,
-            "a whole number, 2 or more",
+            "decay_epochs", rest is None or isinstance(rest, int) and rest >= 1, "a whole number, or None"
         )
-        self._number(
-            "decay_steps",
-            isinstance(self.decay_steps, int) and self.decay_steps >= 1,
-            "a whole number, 1 or more",
-        )
+        room = self.batch_size >= 2 * self.accumulate
+        self._number("accumulate", room, f"at most {self.batch_size // 2}, half of batch_size")
+        if self.detector is not None:
+            self._one_of("detector", (*DETECTORS, None))
         given = {
             key: getattr(self, key)
             for key in ("epochs", "steps", "minutes")
@@ -100,6 +117,9 @@ class Recipe:
                 f"recipe {self.name!r} gives {given or 'no length'}; give exactly one of epochs, steps, minutes "
                 "(with dataclasses.replace, set the others to None)"
             )
+        if self.norm_momentum is not None:
+            fine = len(self.norm_momentum) == 2 and all(0 < value <= 1 for value in self.norm_momentum)
+            self._number("norm_momentum", fine, "two numbers in (0, 1], such as (0.1, 0.001)")
         ((key, value),) = given.items()
         whole = key == "minutes" or isinstance(value, int)
         self._number(
@@ -109,7 +129,7 @@ class Recipe:
     def _one_of(self, field: str, allowed: tuple[str, ...]) -> None:
         if getattr(self, field) not in allowed:
             raise RecipeError(
-                f"recipe {self.name!r}: {field} is {getattr(self, field)!r}; give one of {', '.join(allowed)}"
+                f"recipe {self.name!r}: {field} is {getattr(self, field)!r}; give one of {', '.join(map(str, allowed))}"
             )
 
     def _number(self, field: str, fine: bool, rule: str) -> None:
@@ -138,13 +158,26 @@ def learning_rate(recipe: Recipe, step: int, total_steps: int, steps_per_epoch: 
         looked_at = max(step // recipe.decay_steps * recipe.decay_steps, 1)
         return top * recipe.decay ** (looked_at / recipe.decay_steps)
     if recipe.schedule == "epoch":
-        return top * recipe.decay ** ((step - 1) // steps_per_epoch)
+        epochs = (step - 1) // steps_per_epoch  # completed
+        return top * recipe.decay ** min(epochs, recipe.decay_epochs or epochs)
     if recipe.schedule == "cosine":
         rise = recipe.warmup * total_steps
         if step < rise:
             return top * step / rise
         return top * 0.5 * (1 + math.cos(math.pi * (step - rise) / (total_steps - rise + 1)))
     return top
+
+
+def norm_momentum(recipe: Recipe, step: int, total_steps: int, steps_per_epoch: int) -> float:
+    """The momentum of batch norm at one step, of a recipe that sets it; arguments as in `learning_rate`.
+
+    Source: Pavllo et al. 2019, appendix A.5: exponential from the first value to the last over the run, looked at
+    after each epoch. A run of less than ten epochs is looked at ten times.
+    """
+    first, last = recipe.norm_momentum
+    every = min(steps_per_epoch, -(-total_steps // 10))
+    done = (step - 1) // every * every
+    return first * (last / first) ** (done / total_steps)
 
 
 RECIPES = {
@@ -159,9 +192,44 @@ RECIPES = {
         source="MMPose 1.3 configuration on its 8 GPUs x 64 as one batch of 512. Its step schedule ends after 80 "
         "iterations, so the learning rate never decays as configured; we train as configured",
     ),
+    "videopose3d": Recipe(
+        "videopose3d", "adam", 1e-3, "epoch", decay=0.95, batch_size=1024, epochs=80, loss="mpjpe", amsgrad=True,
+        norm_momentum=(0.1, 0.001), flip=True,
+        source="Pavllo et al. 2019: Adam with amsgrad 1e-3 x 0.95 per epoch, batch 1024, 80 epochs, MPJPE, momentum of "
+        "batch norm 0.1 to 0.001. There every window is present twice per epoch, plain and mirrored; here half of each "
+        "batch is mirrored, so 160 epochs here see as many windows",
+    ),
+    "videopose3d_semi": Recipe(
+        "videopose3d_semi", "adam", 1e-3, "epoch", decay=0.98, batch_size=64, epochs=200, loss="mpjpe", amsgrad=True,
+        norm_momentum=(0.1, 0.001), flip=True,
+        source="Pavllo et al. 2019, semi-supervised: one Adam with amsgrad over both networks, 1e-3 x 0.98 per epoch, "
+        "64 labelled and 64 unlabelled windows a step, 200 epochs of the labelled part, 5 of them warm-up (see "
+        "SemiSupervised); flips as for videopose3d",
+    ),
+    "videopose3d_mmpose": Recipe(
+        "videopose3d_mmpose", "adam", 1e-3, "epoch", decay=0.975, decay_epochs=80, batch_size=1024, epochs=160,
+        loss="mpjpe", flip=True,
+        source="MMPose 1.3 configurations for true 2D, 27 to 243 frames: Adam 1e-3 x 0.975 per epoch up to the 80th, "
+        "8 GPUs x 128 windows as one batch, 160 epochs. Its flip mirrors raw pixels about 0.5; ours is a true mirror",
+    ),
+    "videopose3d_1_cpn_mmpose": Recipe(
+        "videopose3d_1_cpn_mmpose", "adam", 1e-4, "epoch", decay=0.98, decay_epochs=80, batch_size=1024, epochs=160,
+        loss="mpjpe", flip=True,
+        source="MMPose 1.3 configuration for one frame of CPN detections; see videopose3d_mmpose",
+    ),
+    "videopose3d_243_cpn_mmpose": Recipe(
+        "videopose3d_243_cpn_mmpose", "adam", 1e-4, "epoch", decay=0.98, decay_epochs=200, batch_size=1024,
+        epochs=200, loss="mpjpe", flip=True,
+        source="MMPose 1.3 configuration for 243 frames of CPN detections; see videopose3d_mmpose",
+    ),
     "quick": Recipe(
         "quick", "adamw", 2e-3, "cosine", warmup=0.1, batch_size=512, minutes=4, weight_decay=0.01,
         gradient_clip=1.0, flip=True,
         source="ours: for minutes on two cores, not for the best number",
+    ),
+    "quick_temporal": Recipe(
+        "quick_temporal", "adamw", 8e-3, "cosine", warmup=0.1, batch_size=256, minutes=4, loss="mpjpe",
+        weight_decay=0.01, gradient_clip=1.0, norm_momentum=(0.1, 0.001), flip=True,
+        source="ours: VideoPose3D of about 256 channels, for minutes on two cores, not for the best number",
     ),
 }  # fmt: skip

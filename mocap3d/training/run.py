@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 
 from mocap3d.data.windows import DeviceDataset, steps_in_epoch
 from mocap3d.report import html_table, text_table
+from mocap3d.training.distributed import Workers
 from mocap3d.training.recipe import Recipe
 
 VALIDATION_FRAMES = 8192  # looked at after each epoch
@@ -17,7 +19,12 @@ VALIDATION_FRAMES = 8192  # looked at after each epoch
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """What is asked for: together these decide every number of a run."""
+    """What is asked for: together these decide every number of a run.
+
+    Args:
+        objective: what steps descend on instead of the recipe's loss; see `fit`.
+        workers: the processes that share the work.
+    """
 
     model: nn.Module
     train: DeviceDataset
@@ -25,6 +32,8 @@ class Job:
     recipe: Recipe
     seed: int
     keep: str
+    objective: Callable | None = None
+    workers: Workers = Workers()
 
     @property
     def steps_per_epoch(self) -> int:
@@ -126,7 +135,8 @@ def describe(job: Job, state: Progress) -> dict:
         "train": about(job.train, len(job.train)),
         "validation": None if job.validation is None else about(job.validation, VALIDATION_FRAMES),
         "planned_steps": state.total_steps, "steps_per_epoch": state.steps_per_epoch,
-    }  # fmt: skip
+        "processes": job.workers.count,
+    } | (job.objective.describe() if job.objective else {})  # fmt: skip
 
 
 def outcome(state: Progress, interrupted: bool) -> dict:

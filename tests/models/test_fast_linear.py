@@ -9,7 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mocap3d.models import create_model, fast_linear
-from mocap3d.models.fast_linear import amd_family, linear, linear_as_convolution
+from mocap3d.models.fast_linear import (
+    amd_family,
+    linear,
+    linear_as_convolution,
+    linear_by_onednn,
+    linear_gelu,
+)
 
 WINDOWS_ZEN5 = "AMD64 Family 26 Model 68 Stepping 0, AuthenticAMD"
 LINUX = "processor\t: 0\nvendor_id\t: {vendor}\ncpu family\t: {family}\nmodel\t\t: 1\n"
@@ -52,6 +58,7 @@ def test_choice(way: bool, device: torch.device, monkeypatch: pytest.MonkeyPatch
         calls.append(args)
         return linear_as_convolution(*args)
 
+    monkeypatch.setattr(fast_linear, "onednn_is_faster", lambda: False)
     monkeypatch.setattr(fast_linear, "convolution_is_faster", lambda: way)
     monkeypatch.setattr(fast_linear, "linear_as_convolution", spy)
     many, few = torch.randn(2, 400, 32, device=device), torch.randn(8, 32, device=device)
@@ -62,15 +69,108 @@ def test_choice(way: bool, device: torch.device, monkeypatch: pytest.MonkeyPatch
     assert len(calls) == (1 if way and device.type == "cpu" else 0)  # the many float32 rows alone
 
 
-def test_model_does_not_depend_on_the_way(device: torch.device, monkeypatch: pytest.MonkeyPatch) -> None:
+ONEDNN = hasattr(torch.ops.mkldnn, "_linear_pointwise") and torch.backends.mkldnn.is_available()
+needs_onednn = pytest.mark.skipif(
+    not ONEDNN, reason="this torch has no oneDNN linear layer, or another name for it"
+)
+
+
+@needs_onednn
+@settings(max_examples=30, deadline=None)
+@given(
+    leading=st.lists(st.integers(0, 5), min_size=1, max_size=3),
+    channels=st.tuples(st.integers(1, 40), st.integers(1, 40)),
+    bias=st.booleans(),
+    gelu=st.booleans(),
+    turned=st.booleans(),
+    seed=st.integers(0, 99),
+)
+def test_onednn_equals_linear(
+    leading: list[int], channels: tuple[int, int], bias: bool, gelu: bool, turned: bool, seed: int
+) -> None:
+    torch.manual_seed(seed)
+    x, weight = torch.randn(*leading, channels[0]), torch.randn(channels[1], channels[0])
+    if turned:  # rows that do not lie one behind the other
+        x = torch.randn(channels[0], *leading).movedim(0, -1)
+    offset = torch.randn(channels[1]) if bias else None
+    expected = F.linear(x, weight, offset)
+    out = linear_by_onednn(x, weight, offset, gelu)
+    assert out.is_contiguous()
+    torch.testing.assert_close(out, F.gelu(expected) if gelu else expected, rtol=1e-5, atol=2e-5)
+
+
+@needs_onednn
+def test_onednn_only_without_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+
+    def spy(*args, **options):
+        calls.append(args)
+        return linear_by_onednn(*args, **options)
+
+    monkeypatch.setattr(fast_linear, "onednn_is_faster", lambda: True)
+    monkeypatch.setattr(fast_linear, "convolution_is_faster", lambda: False)
+    monkeypatch.setattr(fast_linear, "linear_by_onednn", spy)
+    x, weight, bias = torch.randn(400, 32), torch.randn(48, 32), torch.randn(48)
+
+    def count(x: torch.Tensor = x, weight: torch.Tensor = weight) -> int:
+        calls.clear()
+        out = linear(x, weight, bias), linear_gelu(x, weight, bias)
+        expected = F.linear(x, weight, bias)
+        close = {"rtol": 1e-4, "atol": 1e-4} if out[0].dtype != torch.bfloat16 else {"rtol": 0.1, "atol": 0.1}
+        torch.testing.assert_close(out, (expected, F.gelu(expected)), **close)
+        assert out[0].requires_grad == expected.requires_grad
+        return len(calls)
+
+    assert count() == 2
+    assert count(x[:8]) == 0  # too few rows
+    for leaf in (x, weight):
+        leaf.requires_grad_()
+        assert count() == 0
+        with torch.no_grad():
+            assert count() == 2
+        leaf.requires_grad_(False)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert count() == 0
+
+
+def test_onednn_is_looked_at_before_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another version of torch may have lost it, or mean something else by it."""
+    monkeypatch.setattr(fast_linear, "_is_amd_with_avx512", lambda family: True)
+
+    def right(x, weight, bias=None, gelu=False):
+        return F.gelu(F.linear(x, weight, bias)) if gelu else F.linear(x, weight, bias)
+
+    def without_gelu(x, weight, bias=None, gelu=False):
+        return F.linear(x, weight, bias)
+
+    def gone(*_):
+        raise AttributeError("_linear_pointwise")
+
+    for way, verdict in ((right, True), (without_gelu, False), (gone, False)):
+        monkeypatch.setattr(fast_linear, "linear_by_onednn", way)
+        assert fast_linear.onednn_is_faster.__wrapped__() is verdict
+    monkeypatch.setattr(fast_linear, "_is_amd_with_avx512", lambda family: False)
+    monkeypatch.setattr(fast_linear, "linear_by_onednn", right)
+    assert not fast_linear.onednn_is_faster.__wrapped__()
+
+
+@pytest.mark.parametrize(
+    ("name", "options"), [("simple_baseline", {"channels": 64}), ("motionbert_tiny", {})]
+)
+def test_model_does_not_depend_on_the_way(
+    name: str, options: dict, device: torch.device, monkeypatch: pytest.MonkeyPatch
+) -> None:
     torch.manual_seed(0)
-    model = create_model("simple_baseline", channels=64).to(device).eval()
-    points = torch.randn(400, 32, device=device)
+    model = create_model(name, **options).to(device).eval()
+    points = torch.randn(*((400, 32) if name == "simple_baseline" else (1, 81, 17, 3)), device=device)
     out = []
-    for way in (False, True):
-        monkeypatch.setattr(fast_linear, "convolution_is_faster", lambda way=way: way)
-        out.append(model(points))
+    for onednn, convolution in ((False, False), (False, True), (ONEDNN, False)):
+        monkeypatch.setattr(fast_linear, "onednn_is_faster", lambda way=onednn: way)
+        monkeypatch.setattr(fast_linear, "convolution_is_faster", lambda way=convolution: way)
+        with torch.no_grad():
+            out.append(model(points))
     torch.testing.assert_close(out[0], out[1], rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(out[0], out[2], rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -90,14 +190,18 @@ def test_amd_family(description: str, family: int) -> None:
 
 
 def test_rule_wants_zen5_with_avx512(monkeypatch: pytest.MonkeyPatch) -> None:
-    def verdict(processor: str, capability: str) -> bool:
+    def verdict(processor: str, capability: str, family: int | None = None) -> bool:
         monkeypatch.setattr(fast_linear, "_describe_processor", lambda: processor)
         monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
         monkeypatch.setattr(torch.backends.mkl, "is_available", lambda: True)
         monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: True)
+        if family is not None:
+            return fast_linear._is_amd_with_avx512(family)
         return fast_linear.convolution_is_faster.__wrapped__()
 
     assert verdict(WINDOWS_ZEN5, "AVX512")
     assert not verdict(WINDOWS_ZEN5, "AVX2")
     assert not verdict(LINUX.format(vendor="AuthenticAMD", family=25), "AVX512")
     assert not verdict(LINUX.format(vendor="GenuineIntel", family=26), "AVX512")
+    assert verdict(LINUX.format(vendor="AuthenticAMD", family=25), "AVX512", fast_linear.ZEN_4)
+    assert not verdict(LINUX.format(vendor="AuthenticAMD", family=25), "AVX2", fast_linear.ZEN_4)  # Zen 3

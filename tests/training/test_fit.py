@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from dataclasses import FrozenInstanceError, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +18,13 @@ import pytest
 import torch
 
 from mocap3d.baselines import MeanPose
+from mocap3d.data.detector import detect_tensor
 from mocap3d.data.windows import Batch, batches, to_device
+from mocap3d.models.temporal_conv import VideoPose3D
 from mocap3d.training import RECIPES, CheckpointError, Recipe, RecipeError, TrainingError, fit, train_step
 from mocap3d.training.fit import validation_error
-from mocap3d.training.recipe import learning_rate, make_optimizer
+from mocap3d.training.recipe import learning_rate, make_optimizer, norm_momentum
+from mocap3d.training.step import as_seen
 from tests.toys import ToyLifter, sticks
 
 TOY = Recipe(
@@ -144,26 +148,39 @@ def test_resuming_gives_the_same_bits(train, test, device, tmp_path):
     assert same(whole.model, again.model) and len(again.history) == 4
 
 
-def test_resuming_within_an_epoch_gives_the_same_bits(train, tmp_path, monkeypatch):
-    """Checkpoints every 20 steps; stopped at step 33 of an epoch of 16 steps or so."""
-    recipe = replace(TOY, batch_size=8, epochs=3)
-    whole = quiet(lifter(), train, recipe)
+def temporal() -> VideoPose3D:
+    torch.manual_seed(0)
+    return VideoPose3D((3, 3), channels=16, causal=True)
+
+
+FRESH_NOISE = replace(
+    TOY, loss="mpjpe", detector="cpn", norm_momentum=(0.1, 0.001), schedule="epoch", decay=0.9
+)
+
+
+@pytest.mark.parametrize(
+    ("make", "recipe"), [(lifter, TOY), (temporal, FRESH_NOISE)], ids=["plain", "temporal"]
+)
+def test_resuming_within_an_epoch_gives_the_same_bits(train, tmp_path, monkeypatch, make, recipe):
+    """Checkpoints every 20 steps; stopped at step 93, in the second epoch of 64 steps or so."""
+    recipe = replace(recipe, batch_size=8, epochs=2)
+    whole = quiet(make(), train, recipe)
     fit_module = sys.modules["mocap3d.training.fit"]
     original, count = fit_module.train_step, [0]
 
     def fragile(*args):
         count[0] += 1
-        if count[0] == 33:
+        if count[0] == 93:
             raise Stop
         return original(*args)
 
     monkeypatch.setattr(fit_module, "train_step", fragile)
     with pytest.raises(Stop):
-        quiet(lifter(), train, recipe, out=tmp_path, checkpoint_minutes=0)
+        quiet(make(), train, recipe, out=tmp_path, checkpoint_minutes=0)
     monkeypatch.setattr(fit_module, "train_step", original)
     stored = torch.load(tmp_path / "checkpoint.pt", weights_only=True)["progress"]
-    assert stored["step"] == 20 and stored["step"] % stored["steps_per_epoch"] != 0 and stored["losses"]
-    rest = quiet(lifter(seed=3), train, recipe, out=tmp_path)
+    assert stored["step"] == 80 and stored["steps_per_epoch"] in range(60, 70) and stored["losses"]
+    rest = quiet(make(), train, recipe, out=tmp_path)
     assert same(whole.model, rest.model) and numbers(whole.history) == numbers(rest.history)
 
 
@@ -230,12 +247,37 @@ def test_a_folder_that_cannot_be_is_refused_before_training(train, tmp_path):
         quiet(lifter(), train, TOY, out=tmp_path / "file", callback=lambda entry: pytest.fail("it trained"))
 
 
+def test_a_recipe_field_newer_than_the_checkpoint_has_its_default(train, tmp_path):
+    quiet(lifter(), train, TOY, out=tmp_path)
+    path = tmp_path / "checkpoint.pt"
+    old = torch.load(path, weights_only=True)
+    del old["fingerprint"]["recipe"]["accumulate"]
+    torch.save(old, path)
+    assert len(quiet(lifter(), train, TOY, out=tmp_path).history) == 4
+    with pytest.raises(CheckpointError, match="recipe.accumulate was 1, is 2"):
+        quiet(lifter(), train, replace(TOY, accumulate=2), out=tmp_path)
+
+
 def test_a_damaged_checkpoint_is_refused(train, tmp_path):
     quiet(lifter(), train, replace(TOY, epochs=1), out=tmp_path)
     path = tmp_path / "checkpoint.pt"
     path.write_bytes(path.read_bytes()[:2000])
     with pytest.raises(CheckpointError, match=r"cannot be read.*resume=False"):
         quiet(lifter(), train, replace(TOY, epochs=1), out=tmp_path)
+
+
+def test_a_full_disk_costs_the_checkpoint_and_not_the_run(train, tmp_path):
+    resource = pytest.importorskip("resource", reason="limits on file sizes are POSIX")
+    torch.save({}, tmp_path / "small.pt")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        with pytest.warns(RuntimeWarning, match="no checkpoint could be written to .*; training goes on"):
+            resource.setrlimit(resource.RLIMIT_FSIZE, (3000, limits[1]))
+            run = quiet(lifter(), train, TOY, out=tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert same(run.model, quiet(lifter(), train, TOY).model) and not run.interrupted
+    assert sorted(path.name for path in tmp_path.glob("*")) == ["run.json", "small.pt"]
 
 
 def test_ctrl_c_keeps_the_best(train, test, tmp_path, capsys):
@@ -308,6 +350,127 @@ def test_a_wild_pose_is_the_first_suspect(train):
     torch.nn.init.constant_(model.layers[-1].bias, torch.inf)
     with pytest.raises(TrainingError, match=rf"largest coordinates in: {clip.take} .*frame 7"):
         quiet(model, spoilt, replace(TOY, batch_size=train.frames))
+
+
+def test_the_same_call_goes_on_after_ctrl_c(train, tmp_path):
+    """With the very same model, whose batch norm the run gave another momentum."""
+    model, recipe = lifter(), replace(TOY, norm_momentum=(0.1, 0.001))
+    assert quiet(model, train, recipe, out=tmp_path, callback=stop_after(2, KeyboardInterrupt)).interrupted
+    assert model.layers[1].momentum == 0.1
+    assert same(quiet(model, train, recipe, out=tmp_path).model, quiet(lifter(), train, recipe).model)
+
+
+def gappy(train):
+    """Joints unknown here and there, more in some clips than in others."""
+    rng = np.random.default_rng(0)
+    clips = []
+    for k, clip in enumerate(train):
+        points = clip.pose3d.points.copy()
+        points[rng.random(points.shape[:2]) < 0.06 * k] = np.nan
+        clips.append(replace(clip, pose3d=replace(clip.pose3d, points=points)))
+    return clips
+
+
+@pytest.mark.parametrize("loss", ["mse", "mpjpe"])
+def test_parts_of_a_batch_add_up_to_it(train, device, loss):
+    runs = []
+    for parts in (1, 4):
+        torch.manual_seed(0)
+        model = ToyLifter(dropout=0.0, norm=torch.nn.LayerNorm)
+        recipe = replace(TOY, loss=loss, batch_size=31, accumulate=parts)
+        runs.append(quiet(model, gappy(train), recipe, device=device))
+    whole, summed = runs
+    losses = [[entry["train_loss"] for entry in run.history] for run in runs]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-4) and not same(whole.model, summed.model)
+    for a, b in zip(whole.model.parameters(), summed.model.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-3, atol=2e-5)
+
+
+def test_without_a_compiler_training_goes_on(train, monkeypatch, capsys):
+    def missing(*args, **options):
+        raise RuntimeError("No working C++ compiler\nand more")
+
+    monkeypatch.setattr(torch, "compile", missing)
+    run = fit(lifter(), train, replace(TOY, compile=True), device="cpu")
+    said = capsys.readouterr().out
+    assert (
+        "torch.compile does not work here (RuntimeError: No working C++ compiler); training goes on" in said
+    )
+    assert same(run.model, quiet(lifter(), train, TOY).model)
+
+
+def test_compiled_training_gives_the_same_numbers_under_plain_names(train, monkeypatch, tmp_path):
+    """By the compiler's own eager backend, which needs no other compiler."""
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
+    recipe = replace(TOY, epochs=2, norm_momentum=(0.3, 0.01))
+    runs = []
+    for compiled in (False, True):
+        torch.manual_seed(0)
+        model = VideoPose3D((3,), channels=16, dropout=0.0)
+        runs.append(quiet(model, train, replace(recipe, compile=compiled), out=tmp_path / str(compiled)))
+    plain, compiled = (run.model.state_dict() for run in runs)
+    assert list(plain) == list(compiled) and runs[1].model.stem.norm.momentum == 0.1
+    for key in plain:
+        torch.testing.assert_close(plain[key], compiled[key], rtol=1e-3, atol=1e-5, msg=key)
+    assert list(torch.load(tmp_path / "True" / "checkpoint.pt", weights_only=True)["model"]) == list(plain)
+
+
+def test_detections_are_drawn_anew_each_epoch_and_alike_each_run(train):
+    data = to_device(train)
+    hidden = replace(data, confidence=data.confidence.clone())
+    hidden.confidence[:50, 3] = 0  # missing, and filled with a guess
+    first, again, second = (as_seen(hidden, FRESH_NOISE, 4, epoch) for epoch in (1, 1, 2))
+    assert torch.equal(first.points2d, again.points2d) and not torch.equal(first.points2d, second.points2d)
+    assert not first.confidence[:50, 3].any() and first.confidence[50:, 3].all()
+    assert as_seen(data, TOY, 4, 1) is data
+
+
+def test_screen_units_get_the_noise_of_pixels(train):
+    """What the detector is calibrated in; there is no constant in pixels left in what it does."""
+    pixels = torch.from_numpy(np.concatenate([clip.pose2d.points for clip in train]))
+    data, width = to_device(train), train[0].pose2d.image_size[0]
+    noisy, confidence = detect_tensor(
+        pixels, data.clip, 50, "cpn", torch.Generator().manual_seed(1_000_003 * 4 + 2)
+    )
+    seen = as_seen(data, FRESH_NOISE, 4, 2)
+    torch.testing.assert_close((seen.points2d - data.points2d) * width / 2, noisy - pixels, rtol=0, atol=0.01)
+    torch.testing.assert_close(seen.confidence, confidence, rtol=0, atol=1e-3)
+
+
+def test_noise_is_not_laid_over_noise(train):
+    noisy = train.with_detections("cpn")
+    for clips in (noisy, list(noisy)):
+        with pytest.raises(
+            TrainingError, match=r"is detections \(.*; give clips with true 2D, or set detector=None"
+        ):
+            quiet(lifter(), clips, FRESH_NOISE)
+    assert quiet(lifter(), noisy, TOY).history
+
+
+class Shrink:
+    """An objective of its own: all outputs towards nothing, and the step it was asked in."""
+
+    def __init__(self, weight: float = 1.0) -> None:
+        self.weight, self.steps = weight, []
+
+    def __call__(self, model, batch, recipe, step, steps):
+        self.steps.append((step, steps))
+        return self.weight * model(model.encode_2d(batch.points2d)).square().mean()
+
+    def describe(self) -> dict:
+        return {"weight": self.weight}
+
+
+def test_another_objective_is_descended_on_and_recorded(train, tmp_path):
+    objective = Shrink()
+    run = quiet(lifter(), train, TOY, objective=objective, out=tmp_path)
+    assert run.history[-1]["train_loss"] < 0.6 * run.history[0]["train_loss"]
+    steps = run.record["planned_steps"]
+    assert objective.steps == [(step, steps) for step in range(1, steps + 1)] and run.record["weight"] == 1.0
+    with pytest.raises(CheckpointError, match=r"weight was 1.0, is 2.0"):
+        quiet(lifter(), train, TOY, objective=Shrink(2.0), out=tmp_path)
+    with pytest.raises(TrainingError, match="set accumulate=1"):
+        quiet(lifter(), train, replace(TOY, accumulate=2), objective=objective)
 
 
 def test_statistics_that_are_nan_do_not_pass_for_unknown_poses(train):
@@ -384,6 +547,22 @@ def test_cosine_rises_and_falls():
     assert epochs == [3e-3, 3e-3, 1.5e-3, 0.75e-3]
 
 
+def test_rate_and_momentum_of_the_temporal_rows_are_the_published_ones():
+    recipe = RECIPES["videopose3d"]
+    rates = [learning_rate(recipe, step, 8000, 100) for step in (1, 100, 101, 201, 8000)]
+    assert rates == pytest.approx([1e-3 * 0.95**epochs for epochs in (0, 0, 1, 2, 79)], rel=1e-12)
+    momenta = [norm_momentum(recipe, step, 8000, 100) for step in (1, 100, 101, 4001, 7901, 8000)]
+    last = 0.1 * 0.01 ** (79 / 80)
+    assert momenta == pytest.approx([0.1, 0.1, 0.1 * 0.01 ** (1 / 80), 0.01, last, last], rel=1e-12)
+    assert (recipe.amsgrad, recipe.batch_size, recipe.epochs, recipe.loss) == (True, 1024, 80, "mpjpe")
+    mmpose = RECIPES["videopose3d_mmpose"]
+    rates = [learning_rate(mmpose, 100 * epoch, 16_000, 100) for epoch in (1, 80, 81, 82, 160)]
+    assert rates == pytest.approx([1e-3 * 0.975**epochs for epochs in (0, 79, 80, 80, 80)], rel=1e-12)
+    assert not mmpose.amsgrad and mmpose.norm_momentum is None
+    short = [norm_momentum(recipe, step, 20, 100) for step in range(1, 21)]  # within an epoch: ten steps down
+    assert len(set(short)) == 10 and short == sorted(short, reverse=True)
+
+
 @pytest.mark.parametrize(
     ("change", "named"),
     [
@@ -392,6 +571,9 @@ def test_cosine_rises_and_falls():
         ({"batch_size": 2.5}, "whole number"), ({"epochs": 0}, "above 0"), ({"epochs": None}, "exactly one"),
         ({"steps": 10}, "exactly one"), ({"decay": 1.5}, r"\(0, 1\]"), ({"warmup": 1.0}, r"\[0, 1\)"),
         ({"weight_decay": -1.0}, "0 or above"), ({"gradient_clip": 0.0}, "or None"),
+        ({"detector": "hrnet"}, "detector is 'hrnet'; give one of cpn, sh, None"), ({"decay_epochs": 0}, "or None"),
+        ({"accumulate": 0}, "1 or more"), ({"accumulate": 17}, "at most 16, half of batch_size"),
+        ({"norm_momentum": (0.1,)}, "two numbers"), ({"norm_momentum": (0.1, 0.0)}, "two numbers"),
     ],
 )  # fmt: skip
 def test_bad_recipes_are_refused(change, named):

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from mocap3d import metrics
-from mocap3d.training.losses import mpjpe, mse, pose_loss
+from mocap3d.camera import h36m_cameras, pixels_to_screen, rotation_matrix
+from mocap3d.metrics import bone_lengths
+from mocap3d.training.losses import bone_length, mpjpe, mse, pose_loss, reprojection, trajectory
 from tests.toys import ToyLifter
 
 
@@ -68,3 +74,88 @@ def test_pose_losses_speak_the_models_units(device):
     assert float(pose_loss("mse", model, off, pose)) == pytest.approx(expected, rel=1e-4)
     with pytest.raises(ValueError, match="mse, mpjpe"):
         pose_loss("huber", model, off, pose)
+
+
+def test_trajectory_by_hand(device):
+    prediction = torch.tensor(
+        [[3.0, 4.0, 5.0], [0.0, 0.0, 9.0], [1.0, 2.0, 3.0]], device=device, requires_grad=True
+    )
+    target = torch.tensor([[0.0, 0.0, 5.0], [0.0, 0.0, 10.0], [torch.nan] * 3], device=device)
+    loss = trajectory(prediction, target)  # 5 m at 5 m, 1 m at 10 m, and one nobody knows
+    loss.backward()
+    assert float(loss.detach()) == pytest.approx((1 + 0.1) / 2)
+    assert torch.isfinite(prediction.grad).all() and (prediction.grad[2] == 0).all()
+    assert float(trajectory(prediction, torch.full_like(target, torch.nan)).detach()) == 0
+
+
+def test_trajectory_is_the_published_weighted_error(golden, device):
+    case = golden("metrics")
+    depth = torch.from_numpy(case["w"]).double()[..., None].reciprocal().to(device)  # (3, 12, 1, 1)
+    a, b = (torch.from_numpy(case[name]).double().to(device) for name in ("pred", "gt"))
+    a, b = (
+        torch.cat([x[..., :2], x[..., 2:] - b[..., 2:] + depth], -1) for x in (a, b)
+    )  # truth at that depth
+    assert float(trajectory(a, b)) == pytest.approx(float(case["vp_weighted_mpjpe"]), rel=1e-5)
+
+
+def test_a_pose_that_projects_onto_its_2d_has_no_error(golden, formula, device):
+    case = golden("camera")
+    put = lambda x: torch.as_tensor(x, dtype=torch.float64, device=device)  # noqa: E731
+    points, intrinsics = put(case["X"]), put(case["cam"])
+    for name, linear in (("project_to_2d", False), ("project_to_2d_linear", True)):
+        image = put(case[name])
+        assert float(reprojection(points, image, intrinsics, linear=linear)) < 1e-6
+        assert float(reprojection(points, image, intrinsics, linear=not linear)) > 1e-4
+        off = image + torch.tensor([3.0, 4.0], device=device)
+        assert float(reprojection(points, off, intrinsics, linear=linear)) == pytest.approx(5, abs=1e-6)
+    near = formula.pose3d("cam/x", (3, 6, 17, 3)) + formula.root3d("cam/root", 3, 6)
+    near[0, 0, :, 2] = 0.1
+    assert float(reprojection(put(near), put(case["project_to_2d_clamped"]), intrinsics)) < 1e-6
+
+
+@pytest.mark.parametrize("lens", ["none", "videopose3d", "opencv"])
+def test_behind_the_camera_is_no_nan_and_unseen_joints_count_for_nothing(lens, device):
+    torch.manual_seed(0)
+    points = torch.randn(4, 1, 17, 3, device=device, requires_grad=True)  # half of them behind
+    points2d = torch.randn(4, 1, 17, 2, device=device)
+    points2d[1, :, 3] = torch.nan
+    intrinsics = torch.tensor([2.3, 2.3, 0.02, 0.03, -0.2, 0.2, 0.0, 0.001, -0.001], device=device).expand(
+        4, 9
+    )
+    intrinsics = intrinsics if lens != "none" else intrinsics * (torch.arange(9, device=device) < 4)
+    loss = reprojection(points, points2d, intrinsics, lens)
+    loss.backward()
+    assert torch.isfinite(loss) and torch.isfinite(points.grad).all() and (points.grad[1, :, 3] == 0).all()
+
+
+def test_reprojection_is_what_the_camera_sees(device):
+    camera = replace(h36m_cameras("S1")[0], distortion_model="opencv")
+    points = np.random.default_rng(0).uniform([-1, -1, 3], [1, 1, 6], (5, 1, 17, 3))
+    image = pixels_to_screen(camera.project(points), camera.width, camera.height)
+    put = lambda x: torch.as_tensor(x, dtype=torch.float64, device=device)  # noqa: E731
+    intrinsics = put(camera.screen_intrinsics()).expand(5, 9)
+    assert float(reprojection(put(points), put(image), intrinsics, "opencv")) < 1e-6
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 2**31), st.floats(0.5, 2.0))
+def test_bone_length_sees_lengths_and_nothing_else(seed, scale):
+    rng = np.random.default_rng(seed)
+    pose = torch.from_numpy(rng.normal(size=(6, 1, 17, 3)))
+    turn = torch.from_numpy(rotation_matrix(quaternion(rng)))
+    moved = pose.flip(0) @ turn.T + torch.from_numpy(rng.normal(size=(6, 1, 1, 3)))
+    assert float(bone_length(pose, torch.cat([moved, moved]))) < 1e-12
+    mean = float(bone_lengths(pose).mean())
+    assert float(bone_length(pose, scale * moved)) == pytest.approx(abs(scale - 1) * mean, abs=1e-9)
+
+
+def quaternion(rng: np.random.Generator) -> np.ndarray:
+    q = rng.normal(size=4)
+    return q / np.linalg.norm(q)
+
+
+def test_bone_length_pulls_at_both_halves(device):
+    torch.manual_seed(0)
+    a, b = (torch.randn(n, 1, 17, 3, device=device, requires_grad=True) for n in (3, 5))
+    bone_length(a, b).backward()
+    assert a.grad.abs().sum() > 0 and b.grad.abs().sum() > 0

@@ -1,0 +1,214 @@
+"""How much of this machine's float32 multiplication speed MotionBERT reaches, and how a plain copy does.
+
+    OMP_NUM_THREADS=2 python benchmarks/motionbert.py
+    python benchmarks/motionbert.py --busy            # when other programs run: one thread, by its processor time
+
+"Limit" is the fastest matrix product found on this machine (benchmarks/machine.py), measured again beside every
+figure. Counted are the multiplications and additions of the published network for one clip of 243 frames: linear layers
+and both products of each attention. Softmax, GELU, norms and AdamW take time but count nothing. "Plain" is the same
+network as one writes it down from the paper: nn.Linear, nn.LayerNorm, nn.GELU, attention as product, softmax, product
+on heads brought to the front, torch.optim.AdamW as it comes. A training step is forward, mean squared error, backward
+and AdamW; ours has AdamW(fused=True).
+
+bfloat16 is measured where the processor multiplies it natively, beside float32; the head stays float32. There also what
+it does to the output, of the random weights or of those that --weights names.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+
+import torch
+from machine import best_product, describe_machine, time_interleaved
+from torch import nn
+
+from mocap3d.models import create_model
+from mocap3d.skeleton import H36M17
+from mocap3d.weights import load_weights
+
+JOINTS, FRAMES, DEPTH, HEADS = len(H36M17), 243, 5, 8
+SIZES = {"motionbert": (512, 2), "motionbert_lite": (256, 4)}  # D, width of the perceptron in D
+REPRESENTATION = 512
+
+
+class PlainAttention(nn.Module):
+    def __init__(self, channels: int, over_frames: bool) -> None:
+        super().__init__()
+        self.qkv, self.proj = nn.Linear(channels, 3 * channels), nn.Linear(channels, channels)
+        self.over_frames = over_frames
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:  # (B, T, J, D)
+        width = x.shape[-1] // HEADS
+        q, k, v = (
+            self.qkv(x).unflatten(-1, (3, HEADS, width)).permute(3, 0, 4, 1, 2, 5)
+        )  # each (B, H, T, J, c)
+        if self.over_frames:
+            q, k, v = q.transpose(2, 3), k.transpose(2, 3), v.transpose(2, 3)  # (B, H, J, T, c)
+        weights = ((q @ k.transpose(-1, -2)) * width**-0.5).softmax(-1)
+        out = weights @ v
+        if self.over_frames:
+            out = out.transpose(2, 3)
+        return self.proj(out.permute(0, 2, 3, 1, 4).flatten(-2))  # (B, T, J, D)
+
+
+class PlainLayer(nn.Module):
+    def __init__(self, channels: int, ratio: int, over_frames: bool) -> None:
+        super().__init__()
+        self.attention = nn.Sequential(
+            nn.LayerNorm(channels, eps=1e-6), PlainAttention(channels, over_frames)
+        )
+        self.perceptron = nn.Sequential(
+            nn.LayerNorm(channels, eps=1e-6),
+            nn.Linear(channels, ratio * channels),
+            nn.GELU(),
+            nn.Linear(ratio * channels, channels),
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = x + self.attention(x)
+        return x + self.perceptron(x)
+
+
+class PlainModel(nn.Module):
+    """The reference: the published network from torch's own modules, (B, T, J, 3) in and out."""
+
+    def __init__(self, channels: int, ratio: int) -> None:
+        super().__init__()
+        self.embed = nn.Linear(3, channels)
+        self.joint = nn.Parameter(0.02 * torch.randn(JOINTS, channels))
+        self.frame = nn.Parameter(0.02 * torch.randn(FRAMES, 1, channels))
+        self.streams = nn.ModuleList(
+            nn.ModuleList(
+                nn.Sequential(*(PlainLayer(channels, ratio, over_frames) for over_frames in order))
+                for order in ((False, True), (True, False))
+            )
+            for _ in range(DEPTH)
+        )
+        self.gates = nn.ModuleList(nn.Linear(2 * channels, 2) for _ in range(DEPTH))
+        self.norm = nn.LayerNorm(channels, eps=1e-6)
+        self.representation, self.head = nn.Linear(channels, REPRESENTATION), nn.Linear(REPRESENTATION, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.embed(x) + self.joint + self.frame[: x.shape[1]]
+        for streams, gate in zip(self.streams, self.gates, strict=True):
+            a, b = (stream(x) for stream in streams)
+            share = gate(torch.cat([a, b], -1)).softmax(-1)
+            x = share[..., :1] * a + share[..., 1:] * b
+        return self.head(torch.tanh(self.representation(self.norm(x))))
+
+
+def forward_operations(channels: int, ratio: int, frames: int = FRAMES) -> float:
+    """Multiplications and additions for one clip."""
+    layer = channels * channels * (4 + 2 * ratio)
+    attention = 2 * channels * (JOINTS + frames)  # of a layer over joints and one over frames
+    token = 3 * channels + DEPTH * (2 * (2 * layer + attention) + 4 * channels)
+    return 2.0 * frames * JOINTS * (token + REPRESENTATION * (channels + 3))
+
+
+def forward_of(model: nn.Module, clip: torch.Tensor, autocast: bool = False) -> Callable[[], torch.Tensor]:
+    model.eval()
+
+    @torch.no_grad()
+    def forward() -> torch.Tensor:
+        with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+            return model(clip)
+
+    return forward
+
+
+def training_step_of(
+    model: nn.Module, clip: torch.Tensor, fused: bool, autocast: bool = False
+) -> Callable[[], object]:
+    model.train()
+    target = torch.randn(clip.shape)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=2e-4, weight_decay=0.01, fused=fused)
+
+    def step() -> None:
+        optimizer.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+            pose = model(clip)
+        nn.functional.mse_loss(pose.float(), target).backward()
+        optimizer.step()
+
+    return step
+
+
+def bfloat16_is_native() -> bool:
+    """Whether this processor has instructions for it; torch emulates it elsewhere."""
+    asks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(getattr(torch.cpu, ask, bool)() for ask in asks)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--turns", type=int, default=7, help="times each function is timed, at least")
+    parser.add_argument(
+        "--wait", type=float, default=60.0, help="seconds to wait for undisturbed turns, per row"
+    )
+    parser.add_argument(
+        "--busy", action="store_true", help="measure one thread by processor time, not by the clock"
+    )
+    parser.add_argument("--models", nargs="+", default=list(SIZES), choices=SIZES)
+    parser.add_argument("--weights", help="a trained model for the accuracy of bfloat16")
+    options = parser.parse_args()
+    clock = time.process_time if options.busy else time.perf_counter
+    if options.busy:
+        torch.set_num_threads(1)
+    torch.manual_seed(0)
+    print(describe_machine())
+    name, product, operations = best_product(sizes=(1024, 2048), clock=clock)
+    print(f"limit: {name}")
+    clip = torch.rand(1, FRAMES, JOINTS, 3) * 2 - 1
+
+    def report(label: str, count: float, functions: dict[str, Callable[[], object]]) -> None:
+        """Print each function's share of the limit and the first one's lead over the second."""
+        timed = {"limit": product, **functions}
+        times = time_interleaved(timed, options.turns, limit_seconds=options.wait, clock=clock)
+        rate = operations / times["limit"].seconds
+        shares = [count / times[name].seconds / rate for name in functions]
+        print(
+            f"{label:32}{shares[0]:7.0%}{shares[1]:9.0%}{shares[0] / shares[1]:9.2f}x{rate / 1e9:9.0f} GFLOP/s"
+            f"  ({min(timing.kept for timing in times.values())}/{times['limit'].turns})",
+            flush=True,
+        )
+
+    native = bfloat16_is_native()
+    print("percent of the limit (turns undisturbed by other programs / turns)")
+    print(f"{'clip of 243 frames':32}{'ours':>7}{'plain':>9}{'ratio':>10}{'limit':>17}")
+    for name in options.models:
+        count = forward_operations(*SIZES[name])
+        ours, plain = create_model(name), PlainModel(*SIZES[name])
+        functions = {"ours": forward_of(ours, clip), "plain": forward_of(plain, clip)}
+        report(f"{name}, forward", count, functions)
+        if native:
+            functions = {"bfloat16": forward_of(ours, clip, autocast=True), "float32": forward_of(ours, clip)}
+            report(f"{name}, forward, bf16/float32", count, functions)
+    name = "motionbert_lite"
+    count = 3 * forward_operations(*SIZES[name])  # backward multiplies twice as much as forward
+    functions = {
+        "ours": training_step_of(create_model(name), clip, fused=True),
+        "plain": training_step_of(PlainModel(*SIZES[name]), clip, fused=False),
+    }
+    report(f"{name}, training step", count, functions)
+    if not native:
+        print("bfloat16: not on this CPU")
+        return
+    functions = {
+        way: training_step_of(create_model(name), clip, True, way == "bfloat16")
+        for way in ("bfloat16", "float32")
+    }
+    report(f"{name}, training, bf16/float32", count, functions)
+    model = load_weights(options.weights) if options.weights else create_model(name)
+    single, half = (forward_of(model, clip, way)() for way in (False, True))
+    moved, size = (half - single).norm(dim=-1).mean().item(), single.norm(dim=-1).mean().item()
+    print(
+        f"bfloat16 moves the joints of {model.name} by {moved / size:.2%} of their mean distance from the origin"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,342 @@
+"""MotionBERT: lift a whole clip, up to 243 frames at once, with attention between joints and between frames.
+
+Source: Zhu, Ma, Liu, Liu, Wu, Wang, "MotionBERT: A Unified Perspective on Learning Human Motion Representations",
+ICCV 2023. The network is its DSTFormer, a "dual-stream spatio-temporal transformer".
+
+    2D joints and confidence of T frames: each joint in each frame is one token of 3 numbers
+      -> linear to D channels, plus what says which joint it is, plus what says which frame
+      -> `depth` times two streams from the same tokens, mixed for each token by a learned gate:
+           st: a layer in which the joints of a frame attend to each other, then one in which the frames of a joint do
+           ts: frames first, then joints
+      -> layer norm, linear, tanh            = representation, for tasks beside lifting
+      -> linear to 3 channels                = 3D joints of every frame, image space
+
+Image space, or 2.5D, is what the network was trained to say: x and y on the screen, z the depth behind the root in the
+same unit. Metres need the camera and the root's depth besides, which a picture does not tell.
+
+Tokens stay (B, T, J, D) in memory throughout: queries, keys and values are views of what their linear layers write.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from mocap3d.models.fast_linear import linear, linear_gelu
+from mocap3d.skeleton import H36M17
+
+# Base and Lite are the paper's; tiny is ours, for CPUs: 417,801 parameters, 8.1 M multiplications a frame.
+SIZES = {
+    "motionbert": {
+        "channels": 512,
+        "mlp_ratio": 2,
+        "representation": 512,
+        "depth": 5,
+        "heads": 8,
+        "frames": 243,
+    },
+    "motionbert_lite": {
+        "channels": 256,
+        "mlp_ratio": 4,
+        "representation": 512,
+        "depth": 5,
+        "heads": 8,
+        "frames": 243,
+    },
+    "motionbert_tiny": {
+        "channels": 64,
+        "mlp_ratio": 2,
+        "representation": 128,
+        "depth": 3,
+        "heads": 4,
+        "frames": 81,
+    },
+}
+EPS = 1e-6  # of the layer norms; torch's default is 1e-5
+FEW = 32  # tokens and channels up to which a CPU is faster with attention written out
+
+
+def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+    """Scaled dot-product attention in the faster way for this device and size.
+
+    Args:
+        q, k, v: (N, H, L, c): in each of N sequences and H heads, L tokens of c channels.
+    Returns:
+        (N, H, L, c): for each query the mean of the values, weighted by `attention_weights`.
+    Source: Vaswani et al. 2017, section 3.2.1.
+    """
+    if q.device.type == "cpu" and max(q.shape[2:]) <= FEW:
+        return attention_weights(q, k) @ v
+    return F.scaled_dot_product_attention(q, k, v)
+
+
+def attention_weights(q: torch.Tensor, k: torch.Tensor) -> torch.Tensor:
+    """How much each query looks at each key: (N, H, L, c) twice -> (N, H, L, L), rows sum to 1."""
+    return (q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5).softmax(-1)
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention: `over` the "joints" of each frame, or the "frames" of each joint."""
+
+    def __init__(self, channels: int, heads: int, over: str) -> None:
+        super().__init__()
+        self.qkv = nn.Linear(channels, 3 * channels)  # queries, keys, values; in each, head by head
+        self.proj = nn.Linear(channels, channels)
+        self.heads, self.over = heads, over
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:  # (B, T, J, D) -> the same
+        x = attend(*self.project(x, 3)).transpose(1, 2).reshape(x.shape)  # (N, H, L, c) -> (B, T, J, D)
+        return linear(x, self.proj.weight, self.proj.bias)
+
+    def project(self, x: torch.Tensor, count: int) -> list[torch.Tensor]:
+        """The first `count` of queries, keys and values: (B, T, J, D) -> (B T, H, J, c) or (B, J H, T, c)."""
+        found = []
+        for weight, bias in zip(self.qkv.weight.chunk(3)[:count], self.qkv.bias.chunk(3), strict=False):
+            part = linear(x, weight, bias).unflatten(-1, (self.heads, -1))  # (B, T, J, H, c)
+            found.append(part.flatten(*(0, 1) if self.over == "joints" else (2, 3)).transpose(1, 2))
+        return found
+
+    def weights(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, T, J, D) -> (B, T, H, J, J) over joints, (B, J, H, T, T) over frames; the last axis sums to 1."""
+        weights = attention_weights(*self.project(x, 2))
+        if self.over == "joints":
+            return weights.unflatten(0, x.shape[:2])
+        return weights.unflatten(1, (x.shape[2], self.heads))
+
+
+class Layer(nn.Module):
+    """A transformer layer: attention, then a perceptron of two linear layers for each token, each added to its input.
+
+    In training, `drop_path` is the probability that a frame leaves an addition out.
+    """
+
+    def __init__(self, channels: int, heads: int, mlp_ratio: int, drop_path: float, over: str) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(channels, eps=EPS)
+        self.attention = Attention(channels, heads, over)
+        self.norm2 = nn.LayerNorm(channels, eps=EPS)
+        self.fc1 = nn.Linear(channels, mlp_ratio * channels)
+        self.fc2 = nn.Linear(mlp_ratio * channels, channels)
+        self.drop_path = drop_path
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:  # (B, T, J, D) -> the same
+        x = x + self.drop(self.attention(self.norm1(x)))
+        hidden = linear_gelu(self.norm2(x), self.fc1.weight, self.fc1.bias)  # (B, T, J, r D)
+        return x + self.drop(linear(hidden, self.fc2.weight, self.fc2.bias))
+
+    def drop(self, x: torch.Tensor) -> torch.Tensor:
+        """Zero whole frames at random, and scale the others so that the mean stays."""
+        if not self.training or self.drop_path == 0:
+            return x
+        keep = torch.rand(*x.shape[:2], 1, 1, device=x.device) >= self.drop_path
+        return x * keep / (1 - self.drop_path)
+
+
+class Gate(nn.Linear):
+    """How much of each stream goes on, for each token."""
+
+    def forward(
+        self, st: torch.Tensor, ts: torch.Tensor
+    ) -> torch.Tensor:  # (B, T, J, D) twice -> (B, T, J, 2)
+        of_st, of_ts = self.weight.chunk(2, 1)  # the same as joining both streams, without a copy of them
+        return (F.linear(st, of_st) + F.linear(ts, of_ts, self.bias)).softmax(-1).to(st.dtype)
+
+
+class MotionBERT(nn.Module):
+    """The network, for clips of 1 to `frames` frames.
+
+    Args:
+        channels: D, of every token; a multiple of `heads`.
+        mlp_ratio: hidden channels of a layer's perceptron, in D.
+        representation: channels of `represent`.
+        depth: how many times both streams follow each other.
+        heads: of every attention. Weights do not tell it.
+        joints: tokens per frame. `encode_2d` knows 17, h36m17.
+        frames: of the longest clip; there is an embedding for each.
+        fuse: whether gates are learned; else the streams are averaged.
+        drop_path: probability of leaving out an addition in the last depth; it grows evenly from 0 in the first.
+    Raises:
+        ValueError: for an argument outside its range.
+    Source: Zhu et al. 2023, section 3.2; MotionBERT's code for what the paper leaves open.
+    """
+
+    input_skeleton = "h36m17"
+    image_space = True  # what it says is no metres: see the top of this file
+
+    def __init__(
+        self,
+        channels: int = 512,
+        mlp_ratio: int = 2,
+        representation: int = 512,
+        depth: int = 5,
+        heads: int = 8,
+        joints: int = len(H36M17),
+        frames: int = 243,
+        fuse: bool = True,
+        drop_path: float = 0.0,
+    ) -> None:
+        super().__init__()
+        sizes = {"channels": channels, "mlp_ratio": mlp_ratio, "representation": representation, "depth": depth,
+                 "heads": heads, "frames": frames}  # fmt: skip
+        for name, size in [*sizes.items(), ("joints", joints)]:
+            if size < 1:
+                raise ValueError(f"{name}={size}: need at least 1")
+        if channels % heads:
+            raise ValueError(
+                f"channels={channels}, heads={heads}: each head needs equally many; say other heads"
+            )
+        if not 0.0 <= drop_path < 1.0:
+            raise ValueError(f"drop_path={drop_path}: a probability must be at least 0 and below 1")
+        self.name = next(
+            (name for name, known in SIZES.items() if known == sizes), f"motionbert_{depth}x{channels}"
+        )
+        self.channels, self.mlp_ratio, self.depth, self.heads = channels, mlp_ratio, depth, heads
+        self.joints, self.fuse, self.drop_path = joints, bool(fuse), drop_path
+        self.receptive_field = frames  # at most
+        self.embed = nn.Linear(3, channels)
+        self.joint_embedding = nn.Parameter(torch.empty(1, joints, channels))
+        self.frame_embedding = nn.Parameter(torch.empty(1, frames, 1, channels))
+
+        def layers(depth: int, *order: str) -> nn.Sequential:
+            options = channels, heads, mlp_ratio, rates[depth]
+            return nn.Sequential(OrderedDict((over, Layer(*options, over)) for over in order))
+
+        rates = torch.linspace(0, drop_path, depth, device="cpu").tolist()
+        self.st = nn.ModuleList(layers(i, "joints", "frames") for i in range(depth))
+        self.ts = nn.ModuleList(layers(i, "frames", "joints") for i in range(depth))
+        self.gates = nn.ModuleList(Gate(2 * channels, 2) for _ in range(depth if fuse else 0))
+        self.norm = nn.LayerNorm(channels, eps=EPS)
+        self.representation = nn.Linear(channels, representation)
+        self.head = nn.Linear(representation, 3)
+        self.initialise()
+
+    def initialise(self) -> None:
+        """Draw new weights as MotionBERT does: small ones, and gates that start at one half.
+
+        MMPose means to, but draws the gates too and leaves the biases of linear layers as torch draws them.
+        """
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.trunc_normal_(module.weight, std=0.02)
+                nn.init.zeros_(module.bias)
+        for embedding in (self.joint_embedding, self.frame_embedding):
+            nn.init.trunc_normal_(embedding, std=0.02)
+        for gate in self.gates:
+            nn.init.zeros_(gate.weight)
+            nn.init.constant_(gate.bias, 0.5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """The published network: (B, T, J, 3) screen x, y and confidence -> (B, T, J, 3) image space; any T to R."""
+        x = self.represent(x)
+        with torch.autocast(x.device.type, enabled=False):  # bfloat16 would round the pose
+            return linear(x, self.head.weight, self.head.bias)
+
+    def represent(self, x: torch.Tensor) -> torch.Tensor:
+        """What the network knows of each joint in each frame: (B, T, J, 3) -> (B, T, J, representation), in [-1, 1]."""
+        x = self.tokens(x)
+        for depth in range(self.depth):
+            st, ts = self.st[depth](x), self.ts[depth](x)
+            share = self.gates[depth](st, ts)[..., :1] if self.fuse else 0.5
+            x = torch.lerp(ts, st, share)  # share * st + (1 - share) * ts
+        with torch.autocast(x.device.type, enabled=False):
+            return torch.tanh(linear(self.norm(x), self.representation.weight, self.representation.bias))
+
+    def tokens(self, x: torch.Tensor) -> torch.Tensor:
+        """What the first layers get: (B, T, J, 3) -> (B, T, J, D)."""
+        if x.ndim != 4 or x.shape[2:] != (self.joints, 3) or not 1 <= x.shape[1] <= self.receptive_field:
+            raise ValueError(
+                f"got shape {tuple(x.shape)}; {self.name} needs (B, T, {self.joints}, 3), x, y and confidence, with T "
+                f"from 1 to {self.receptive_field}: cut longer videos into clips"
+            )
+        x = F.linear(x, self.embed.weight, self.embed.bias) + self.joint_embedding
+        return x + self.frame_embedding[:, : x.shape[1]]
+
+    @torch.no_grad()
+    def attention(
+        self, x: torch.Tensor, depth: int, stream: str = "st", over: str = "joints"
+    ) -> torch.Tensor:
+        """Who attends to whom in one of the layers; nothing keeps these weights unless asked here.
+
+        Args:
+            x: (B, T, J, 3), as `forward` takes.
+            depth: 0 is the first.
+            stream: "st" or "ts".
+            over: "joints" or "frames".
+        Returns:
+            (B, T, H, J, J) over joints, (B, J, H, T, T) over frames: query, then key; rows sum to 1.
+        """
+        if not 0 <= depth < self.depth or stream not in ("st", "ts") or over not in ("joints", "frames"):
+            raise ValueError(
+                f"depth={depth}, stream={stream!r}, over={over!r}: give 0 to {self.depth - 1}, 'st' or 'ts', "
+                "'joints' or 'frames'"
+            )
+        layer = getattr(getattr(self, stream)[depth], over)
+        return self._listen(x, [layer.attention], lambda attention, inputs, _: attention.weights(*inputs))[0]
+
+    @torch.no_grad()
+    def shares(self, x: torch.Tensor) -> torch.Tensor:
+        """What the gates give each stream: (B, T, J, 3) -> (depth, B, T, J, 2), st then ts, sums to 1."""
+        if not self.fuse:
+            raise ValueError(f"this {self.name} averages its streams: it was made without gates (fuse=False)")
+        return torch.stack(self._listen(x, self.gates, lambda gate, inputs, share: share))
+
+    def _listen(self, x: torch.Tensor, modules: Iterable[nn.Module], ask: Callable) -> list[torch.Tensor]:
+        """Run the network; of each module, ask(module, inputs, output)."""
+        heard: list[torch.Tensor] = []
+        hooks = [module.register_forward_hook(lambda *call: heard.append(ask(*call))) for module in modules]
+        try:
+            self.represent(x)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return heard
+
+    def encode_2d(self, points: torch.Tensor, confidence: torch.Tensor | None = None) -> torch.Tensor:
+        """Turn 2D joints into the network's input.
+
+        Args:
+            points: (B, T, 17, 2), screen coordinates, h36m17. A missing joint (NaN) is given as three zeros: that is
+                how pretraining hides one.
+            confidence: (B, T, 17) in [0, 1], how sure the detector is. By default every joint that is there gets 1.
+        Returns:
+            (B, T, 17, 3).
+        """
+        if points.ndim != 4 or points.shape[-2:] != (self.joints, 2):
+            raise ValueError(
+                f"got shape {tuple(points.shape)}; needs (B, T, {self.joints}, 2) in {self.input_skeleton}: "
+                "convert with mocap3d.skeleton.convert"
+            )
+        if confidence is None:
+            confidence = torch.ones_like(points[..., 0])
+        elif confidence.shape != points.shape[:-1]:
+            raise ValueError(
+                f"confidence has shape {tuple(confidence.shape)}; points of shape {tuple(points.shape)} need "
+                f"{tuple(points.shape[:-1])}"
+            )
+        x = torch.cat([points, confidence[..., None].to(points.dtype)], -1)  # (B, T, J, 3)
+        return torch.where(torch.isnan(x).any(-1, keepdim=True), 0.0, x)
+
+    def encode_3d(self, pose: torch.Tensor) -> torch.Tensor:
+        """Refuses: a metric pose has an image space only together with its camera."""
+        raise ValueError(
+            f"{self.name} learns poses in image space, which are made of metric ones with their camera"
+        )
+
+    def decode_3d(self, output: torch.Tensor) -> torch.Tensor:
+        """Refuses: image space becomes metres only with the camera and the root's depth."""
+        raise ValueError(
+            f"{self.name} says poses in image space; metres need the camera and the root's depth besides "
+            "(mocap3d.data.image_space.from_image_space)"
+        )
+
+    def fit_normalisation(self, points2d_screen: torch.Tensor, pose3d: torch.Tensor) -> None:
+        """Nothing to measure: this network works in screen units."""
+
+    @property
+    def normalisation(self) -> None:
+        """None: this network has none."""
+        return None

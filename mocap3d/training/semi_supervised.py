@@ -1,0 +1,388 @@
+"""Learning from video nobody labelled: a pose that is right lands on the 2D joints it was lifted from.
+
+Source: Pavllo et al. 2019, section 4 and figure 3. A step sees two half batches at once. The labelled half teaches the
+pose network (MPJPE) and the trajectory network (distance over depth). For the unlabelled half both are added up to
+an absolute pose, and projected with the camera's intrinsics: it must meet the 2D input. That alone would allow any
+body that projects well, so the bones of the two halves must have the same mean lengths. In the first part of a run
+the labelled half is alone: before the networks know what a pose is, the rest only misleads.
+
+    labelled, unlabelled = label_subset(dataset.train, 0.1, subject="S1")
+    model = PoseAndTrajectory(create_model("videopose3d_27"))
+    run = fit_semi_supervised(model, labelled, unlabelled, "videopose3d_semi", dataset.test)
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, replace
+from itertools import count
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mocap3d.camera import Camera
+from mocap3d.data.dataset import DatasetError, PoseDataset
+from mocap3d.data.windows import Batch, DeviceDataset, batches, steps_in_epoch, to_device
+from mocap3d.models.pose_and_trajectory import PoseAndTrajectory
+from mocap3d.poses import Clip, Pose2D, Pose3D
+from mocap3d.profile import choose_device
+from mocap3d.skeleton import H36M17, ROOT
+from mocap3d.training.fit import TrainingError, fit
+from mocap3d.training.losses import bone_length, mpjpe, reprojection, trajectory
+from mocap3d.training.recipe import RECIPES, Recipe, RecipeError
+from mocap3d.training.run import Run
+
+UNLABELLED_SEED = 2**32  # added to the run's seed: the order of the unlabelled frames is its own
+FIELD_OF_VIEW = 60.0  # degrees, horizontal: assumed of video whose camera is unknown
+
+
+@dataclass(frozen=True)
+class SemiSupervised:
+    """What a semi-supervised run weighs, beside its recipe.
+
+    Args:
+        trajectory, projection, bones: weight of each loss; the weight of the labelled poses is 1.
+        warmup: share of the run, in [0, 1), that sees labelled poses alone; published are 5 of 200 epochs.
+        linear: project without lens distortion.
+        batch_size: unlabelled windows per step; None takes as many as labelled ones.
+    Raises:
+        RecipeError: naming the value and the rule.
+    Source: Pavllo et al. 2019, section 4; all weights 1.
+    """
+
+    trajectory: float = 1.0
+    projection: float = 1.0
+    bones: float = 1.0
+    warmup: float = 0.025
+    linear: bool = False
+    batch_size: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("trajectory", "projection", "bones"):
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise RecipeError(
+                    f"SemiSupervised.{name} is {getattr(self, name)!r}; give a weight of 0 or above"
+                )
+        if not 0 <= self.warmup < 1:
+            raise RecipeError(f"SemiSupervised.warmup is {self.warmup!r}; give a share of the run, in [0, 1)")
+        if self.batch_size is not None and self.batch_size < 1:
+            raise RecipeError(f"SemiSupervised.batch_size is {self.batch_size!r}; give 1 or more, or None")
+
+
+@dataclass(frozen=True, eq=False)
+class VideoBatch:
+    """B windows of video: what the networks read, and what their poses must project to.
+
+    Args:
+        points2d: (B, R, 17, 2) screen units.
+        target2d: (B, 1, 17, 2) screen units, the frame that is lifted; NaN where nobody saw the joint.
+        intrinsics: (B, 9) screen units, of the cameras.
+    """
+
+    points2d: Tensor
+    target2d: Tensor
+    intrinsics: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Video:
+    """Unlabelled clips on a device.
+
+    Args:
+        data: the frames; their pose3d is never looked at.
+        intrinsics: (K, 9) screen units, one row a clip, `Camera.screen_intrinsics()`.
+        lens: the distortion model of all of them.
+        assumed: how many clips came without a camera.
+        fov_degrees: what was assumed of those.
+    """
+
+    data: DeviceDataset
+    intrinsics: Tensor
+    lens: str
+    assumed: int = 0
+    fov_degrees: float = FIELD_OF_VIEW
+
+    def batches(
+        self,
+        first: int,
+        batch_size: int,
+        width: int,
+        *,
+        causal: bool = False,
+        seed: int = 0,
+        mirror: bool = False,
+    ) -> Iterator[VideoBatch]:
+        """What the steps `first` (from 0), first + 1, ... see, without end; it hangs on seed and step alone.
+
+        Args:
+            first: as if the earlier ones had been drawn.
+            batch_size, width, causal, seed, mirror: as of `windows.batches`.
+        """
+        per_pass = steps_in_epoch(len(self.data), batch_size)
+        for number in count(first // per_pass):
+            for batch in batches(
+                self.data, batch_size, width=width, causal=causal, seed=seed, epoch=number + 1, mirror=mirror,
+                first=max(first - number * per_pass, 0),
+            ):  # fmt: skip
+                seen = self.data.confidence[batch.frames] > 0  # (B, 17)
+                intrinsics = self.intrinsics[self.data.clip[batch.frames]]  # (B, 9)
+                if mirror:
+                    half = len(batch) // 2
+                    seen = torch.cat([seen[:half, list(H36M17.mirror)], seen[half:]])
+                    intrinsics = torch.cat([intrinsics[:half] * self._mirror, intrinsics[half:]])
+                middle = batch.points2d[:, -1 if causal else width // 2]
+                target = torch.where(seen[..., None], middle, torch.nan)
+                yield VideoBatch(batch.points2d, target[:, None], intrinsics)
+
+    @property
+    def _mirror(self) -> Tensor:
+        """(9,) factors that make intrinsics those of the camera seen in a mirror."""
+        sign = torch.ones_like(self.intrinsics[0])
+        sign[2] = -1  # centre x, and of the tangential pair the one that goes with x
+        sign[8 if self.lens == "opencv" else 7] = -1
+        return sign
+
+
+def losses(
+    model: PoseAndTrajectory,
+    labelled: Batch,
+    video: VideoBatch | None = None,
+    lens: str = "videopose3d",
+    linear: bool = False,
+    autocast: bool = False,
+) -> dict[str, Tensor]:
+    """The terms of one step, unweighted. The two halves are one batch to both networks, and to their batch norms.
+
+    Args:
+        model: in training mode.
+        labelled: B windows with absolute poses.
+        video: B' windows, or None in the warm-up.
+        lens, linear: see `losses.reprojection`.
+        autocast: run the networks in bfloat16.
+    Returns:
+        "pose" (m) and "trajectory" (m per m); with video "projection" (screen units) and "bones" (m).
+    """
+    points2d = labelled.points2d if video is None else torch.cat([labelled.points2d, video.points2d])
+    with torch.autocast(points2d.device.type, torch.bfloat16, enabled=autocast):
+        output = model(model.encode_2d(points2d))
+    output = output.float() if autocast else output
+    pose, root = model.decode_3d(output), model.decode_root(output)  # (B + B', 1, 17, 3), (B + B', 1, 1, 3)
+    known, target = len(labelled), labelled.pose3d
+    terms = {
+        "pose": mpjpe(pose[:known], target - target[..., ROOT : ROOT + 1, :]),
+        "trajectory": trajectory(root[:known], target[..., ROOT : ROOT + 1, :]),
+    }
+    if video is not None:
+        points = pose[known:] + root[known:]
+        terms["projection"] = reprojection(points, video.target2d, video.intrinsics, lens, linear)
+        terms["bones"] = bone_length(pose[:known], pose[known:])
+    return terms
+
+
+class Objective:
+    """What a step of a semi-supervised run descends on; `fit` calls it with every labelled batch.
+
+    Args:
+        video: the unlabelled part.
+        semi: the weights.
+        seed: of the run.
+    """
+
+    def __init__(self, video: Video, semi: SemiSupervised, seed: int) -> None:
+        self.video, self.semi, self.seed = video, semi, seed
+        self._batches, self._next = iter(()), 0  # running through the video, and the step they will come to
+
+    def __call__(
+        self, model: nn.Module, batch: Batch, recipe: Recipe, step: int = 1, steps: int = 1
+    ) -> Tensor:
+        """The loss of step `step` of `steps`, counted from 1."""
+        video = None
+        if step > self.semi.warmup * steps:
+            if step != self._next:
+                self._batches = self.video.batches(
+                    step - 1, self.semi.batch_size or recipe.batch_size, model.receptive_field, causal=model.causal,
+                    seed=self.seed + UNLABELLED_SEED, mirror=recipe.flip,
+                )  # fmt: skip
+            video, self._next = next(self._batches), step + 1
+        terms = losses(model, batch, video, self.video.lens, self.semi.linear, recipe.autocast)
+        return sum(self._weight(name) * term for name, term in terms.items())
+
+    def _weight(self, term: str) -> float:
+        return 1.0 if term == "pose" else getattr(self.semi, term)
+
+    def describe(self) -> dict:
+        """All that this adds to what decides a run's numbers, for checkpoint and record."""
+        video = self.video
+        return {
+            "semi_supervised": asdict(self.semi),
+            "unlabelled": {
+                "name": video.data.name, "clips": len(video.data.clips), "frames": len(video.data),
+                "digest": video.data.digest(), "lens": video.lens,
+                "intrinsics": video.intrinsics.cpu().double().sum(0).tolist(),
+                "camera_assumed": f"{video.fov_degrees:g} degrees horizontal field of view for {video.assumed} clips"
+                if video.assumed else "none",
+            },
+        }  # fmt: skip
+
+
+def unlabelled_video(
+    clips: Iterable[Clip | Pose2D],
+    device: torch.device | str = "cpu",
+    fov_degrees: float = FIELD_OF_VIEW,
+) -> Video:
+    """Put video without labels on a device.
+
+    Args:
+        clips: of a Clip the 2D and the camera's intrinsics are taken, never the 3D; of a Pose2D (h36m17 or convertible)
+            no camera is known, and one of `fov_degrees` is assumed, with the centre in the middle and no distortion.
+        device: where the tensors go.
+        fov_degrees: horizontal.
+    Raises:
+        TrainingError: for less than two frames, or cameras whose lens models do not go together.
+    """
+    name, clips = str(getattr(clips, "name", "unlabelled")), list(clips)
+    assumed = sum(isinstance(clip, Pose2D) for clip in clips)
+    clips = [
+        _film_of(clip, i, fov_degrees) if isinstance(clip, Pose2D) else without_labels(clip)
+        for i, clip in enumerate(clips)
+    ]
+    if sum(map(len, clips)) < 2:
+        raise TrainingError(
+            f"the unlabelled part {name!r} holds {sum(map(len, clips))} frames; give video of two frames or more, "
+            "or train with `fit`, which needs none"
+        )
+    lenses = {clip.camera.distortion_model for clip in clips} - {
+        "none"
+    }  # a lens without distortion is any lens
+    if len(lenses) > 1:
+        raise TrainingError(
+            f"the unlabelled cameras mix the lens models {', '.join(sorted(lenses))}; undistort one kind first "
+            "(Camera.undistort), or train on one kind"
+        )
+    data = replace(to_device(clips, device), name=name)
+    intrinsics = np.stack([clip.camera.screen_intrinsics() for clip in clips])
+    lens = lenses.pop() if lenses else "none"
+    return Video(data, torch.from_numpy(intrinsics).to(device), lens, assumed, fov_degrees)
+
+
+def without_labels(clip: Clip) -> Clip:
+    """The clip with its 3D forgotten (NaN)."""
+    return replace(clip, pose3d=replace(clip.pose3d, points=np.full_like(clip.pose3d.points, np.nan)))
+
+
+def _film_of(pose2d: Pose2D, number: int, fov_degrees: float) -> Clip:
+    """A clip around 2D whose camera nobody knows."""
+    pose2d = pose2d.convert("h36m17")
+    camera = Camera.phone(fov_degrees, *pose2d.image_size, name=f"assumed {fov_degrees:g} degrees")
+    nothing = Pose3D(np.full((*pose2d.points.shape[:2], 3), np.nan), fps=pose2d.fps, frame="camera")
+    return Clip("unknown", "unknown", camera, pose2d, nothing, take=f"video-{number}", source="video")
+
+
+def fit_semi_supervised(
+    model: PoseAndTrajectory,
+    labelled: Iterable[Clip],
+    unlabelled: Iterable[Clip | Pose2D],
+    recipe: Recipe | str = "videopose3d_semi",
+    validation: Iterable[Clip] | None = None,
+    semi: SemiSupervised = SemiSupervised(),  # noqa: B008  frozen
+    *,
+    device: torch.device | str | None = None,
+    seed: int = 0,
+    fov_degrees: float = FIELD_OF_VIEW,
+    **options: object,
+) -> Run:
+    """Train pose and trajectory networks together, on clips with labels and on video without.
+
+    Args:
+        model: both networks; trained in place.
+        labelled: clips to learn from, absolute in their camera's frame. Their number decides how long an epoch is.
+        unlabelled: video; see `unlabelled_video`. The 3D of these clips is not used.
+        recipe: as of `fit`, with the loss "mpjpe". Every step sees `batch_size` labelled windows, and as many others.
+        validation: as of `fit`.
+        semi: weights of the losses, and the warm-up.
+        device, seed: as of `fit`.
+        fov_degrees: of cameras that are not known; the run's record says of how many.
+        options: out, resume, progress, keep, callback, ... as of `fit`.
+    Returns:
+        Run, as of `fit`; `run.record["unlabelled"]` says what was seen.
+    Raises:
+        TrainingError, CheckpointError, RecipeError: as `fit`, and for unlabelled video that cannot be used.
+    Source: Pavllo et al. 2019, section 4.
+    """
+    if not isinstance(model, PoseAndTrajectory) or model.root != "relative":
+        raise TrainingError(
+            f"semi-supervised training needs both networks in one model: give PoseAndTrajectory(pose_model), "
+            f"not {getattr(model, 'name', type(model).__name__)} or the view .absolute() of one"
+        )
+    recipe = RECIPES.get(recipe, recipe) if isinstance(recipe, str) else recipe
+    if isinstance(recipe, Recipe) and (recipe.loss != "mpjpe" or recipe.detector is not None):
+        raise RecipeError(
+            f"recipe {recipe.name!r}: loss {recipe.loss!r}, detector {recipe.detector!r}; semi-supervised training "
+            "takes loss='mpjpe', and the 2D as given (dataset.with_detections simulates detections beforehand)"
+        )
+    device = choose_device(device)
+    video = unlabelled_video(unlabelled, device, fov_degrees)
+    return fit(
+        model,
+        labelled,
+        recipe,
+        validation,
+        device,
+        seed=seed,
+        objective=Objective(video, semi, seed),
+        **options,
+    )
+
+
+def label_subset(
+    dataset: PoseDataset, fraction: float, seed: int = 0, **labels: str
+) -> tuple[PoseDataset, PoseDataset]:
+    """Keep the labels of a part of a data set, and forget those of the rest.
+
+    Args:
+        dataset: e.g. `load_dataset("open-mocap").train`.
+        fraction: of each take, in (0, 1], rounded to whole frames: one stretch of it, at a seeded place, the same for
+            all cameras that filmed it.
+        seed: of the places; a take's place hangs on the seed and its name, not on its neighbours.
+        labels: what may be labelled, as of `PoseDataset.select`: subject="S1", source=("a", "b"), ...; default all.
+    Returns:
+        the labelled clips, and everything else without 3D: other clips whole, and what stands before and behind the
+        labelled stretches.
+    Raises:
+        DatasetError: if nothing is selected.
+    Source: Pavllo et al. 2019, section 6.3, there with the rest of the labelled takes left out.
+    """
+    if not 0 < fraction <= 1:
+        raise DatasetError(f"fraction={fraction!r}: give a share of the frames, above 0 and up to 1")
+    chosen = {id(clip) for clip in dataset.select(**labels)}
+    known, unknown = [], []
+    for clip in dataset:
+        length = round(fraction * len(clip)) if id(clip) in chosen else 0
+        generator = np.random.default_rng([seed, zlib.crc32(clip.take.encode())])
+        start = int(generator.integers(len(clip) - length + 1))
+        known += [_piece(clip, start, start + length)] if length else []
+        rest = [(0, start), (start + length, len(clip))] if length else [(0, len(clip))]
+        unknown += [without_labels(_piece(clip, *ends)) for ends in rest if ends[0] < ends[1]]
+    if not known:
+        longest = max((len(clip) for clip in dataset if id(clip) in chosen), default=0)
+        raise DatasetError(
+            f"fraction={fraction:g} of {dataset.name} labels no frame: its longest take has {longest} frames "
+            f"{labels or ''}; give {0.5 / max(longest, 1):.2g} or more".replace(" ;", ";")
+        )
+    share = f"{100 * fraction:g} % of the frames of {labels or 'all takes'} (seed {seed})"
+    return (
+        replace(dataset, clips=tuple(known), notes=(*dataset.notes, f"labelled: {share}")),
+        replace(dataset, clips=tuple(unknown), notes=(*dataset.notes, f"3D forgotten: all but {share}")),
+    )
+
+
+def _piece(clip: Clip, start: int, stop: int) -> Clip:
+    """Frames start .. stop - 1 of a clip, named so."""
+    if (start, stop) == (0, len(clip)):
+        return clip
+    take = f"{clip.take}{'/' if ':' in clip.take else ':'}{start}-{stop}"
+    return replace(
+        clip, pose2d=clip.pose2d.slice(start, stop), pose3d=clip.pose3d.slice(start, stop), take=take
+    )
