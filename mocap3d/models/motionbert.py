@@ -31,30 +31,9 @@ from mocap3d.skeleton import H36M17
 
 # Base and Lite are the paper's; tiny is ours, for CPUs: 417,801 parameters, 8.1 M multiplications a frame.
 SIZES = {
-    "motionbert": {
-        "channels": 512,
-        "mlp_ratio": 2,
-        "representation": 512,
-        "depth": 5,
-        "heads": 8,
-        "frames": 243,
-    },
-    "motionbert_lite": {
-        "channels": 256,
-        "mlp_ratio": 4,
-        "representation": 512,
-        "depth": 5,
-        "heads": 8,
-        "frames": 243,
-    },
-    "motionbert_tiny": {
-        "channels": 64,
-        "mlp_ratio": 2,
-        "representation": 128,
-        "depth": 3,
-        "heads": 4,
-        "frames": 81,
-    },
+    "motionbert": dict(channels=512, mlp_ratio=2, representation=512, depth=5, heads=8, frames=243),
+    "motionbert_lite": dict(channels=256, mlp_ratio=4, representation=512, depth=5, heads=8, frames=243),
+    "motionbert_tiny": dict(channels=64, mlp_ratio=2, representation=128, depth=3, heads=4, frames=81),
 }
 EPS = 1e-6  # of the layer norms; torch's default is 1e-5
 FEW = 32  # tokens and channels up to which a CPU is faster with attention written out
@@ -137,11 +116,9 @@ class Layer(nn.Module):
 
 
 class Gate(nn.Linear):
-    """How much of each stream goes on, for each token."""
+    """How much of each stream goes on, for each token: (B, T, J, D) twice -> (B, T, J, 2)."""
 
-    def forward(
-        self, st: torch.Tensor, ts: torch.Tensor
-    ) -> torch.Tensor:  # (B, T, J, D) twice -> (B, T, J, 2)
+    def forward(self, st: torch.Tensor, ts: torch.Tensor) -> torch.Tensor:
         of_st, of_ts = self.weight.chunk(2, 1)  # the same as joining both streams, without a copy of them
         return (F.linear(st, of_st) + F.linear(ts, of_ts, self.bias)).softmax(-1).to(st.dtype)
 
@@ -180,8 +157,10 @@ class MotionBERT(nn.Module):
         drop_path: float = 0.0,
     ) -> None:
         super().__init__()
-        sizes = {"channels": channels, "mlp_ratio": mlp_ratio, "representation": representation, "depth": depth,
-                 "heads": heads, "frames": frames}  # fmt: skip
+        sizes = dict(
+            channels=channels, mlp_ratio=mlp_ratio, representation=representation, depth=depth, heads=heads,
+            frames=frames,
+        )  # fmt: skip
         for name, size in [*sizes.items(), ("joints", joints)]:
             if size < 1:
                 raise ValueError(f"{name}={size}: need at least 1")

@@ -11,7 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mocap3d.camera import pixels_to_screen
+from mocap3d.models.motionbert import MotionBERT
 from mocap3d.models.published import (
+    motionbert_from_published,
+    motionbert_options,
+    motionbert_to_published,
     simple_baseline_from_published,
     simple_baseline_normalisation,
     simple_baseline_to_published,
@@ -106,6 +110,34 @@ def test_videopose3d_round_trip(widths: list[int], dense: bool, joints: int, sty
     assert all(torch.equal(back[key], value) for key, value in model.state_dict().items())
     with pytest.raises(ValueError, match="'w1.weight'.*another model"):
         videopose3d_from_published({"w1.weight": torch.zeros(1)}, style)
+
+
+def test_motionbert_keys_are_the_published_ones(golden) -> None:
+    names = json.loads(str(golden("train_motionbert")["meta"]))["tensor_names"]
+    size = {"channels": 64, "mlp_ratio": 2, "representation": 96, "depth": 2, "heads": 4, "frames": 27}
+    model = MotionBERT(**size)
+    published = motionbert_to_published(model.state_dict(), "motionbert")
+    assert published.keys() == set(names)
+    first = model.ts[1].frames  # the ts stream attends over frames first
+    assert torch.equal(published["blocks_ts.1.attn_t.qkv.weight"], first.attention.qkv.weight)
+    assert published["pos_embed"].shape == (1, 17, 64) and published["temp_embed"].shape == (1, 27, 1, 64)
+    mmpose = motionbert_to_published(model.state_dict(), "mmpose")
+    assert len(mmpose) == len(published)
+    for key in (
+        "backbone.spat_embed", "backbone.blocks_st.0.mlp_s.0.weight", "backbone.blocks_ts.1.mlp_t.2.bias",
+        "backbone.attn_regress.1.weight", "backbone.norm.bias", "head.pre_logits.fc.weight", "head.fc.bias",
+    ):  # fmt: skip
+        assert key in mmpose
+    told = {key: value for key, value in size.items() if key != "heads"} | {"joints": 17, "fuse": True}
+    for state, style in ((published, "motionbert"), (mmpose, "mmpose"), (model.state_dict(), "mocap3d")):
+        assert motionbert_options({key: tuple(t.shape) for key, t in state.items()}, style) == told
+        if style == "mocap3d":
+            continue
+        back = motionbert_from_published(state, style)
+        assert back.keys() == model.state_dict().keys()
+        assert all(torch.equal(back[key], value) for key, value in model.state_dict().items())
+        with pytest.raises(ValueError, match="'w1.weight'.*another model"):
+            motionbert_from_published({"w1.weight": torch.zeros(1)}, style)
 
 
 @pytest.mark.parametrize(("form", "metres_per_unit"), [("weigq", 0.001), ("mmpose", 1.0)])

@@ -298,7 +298,13 @@ def test_a_real_ctrl_c_returns_the_run(train):
         os.kill(os.getpid(), signal.SIGINT)
         time.sleep(5)
 
-    assert quiet(lifter(), train, TOY, callback=interrupt).interrupted
+    before = signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # ignored where a shell runs us with `&`
+    try:
+        assert quiet(lifter(), train, TOY, callback=interrupt).interrupted
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_keep_last_keeps_the_last(train, test):
