@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from mocap3d import metrics
 from mocap3d.comparison import Comparison, ReportTable, compare, table
-from mocap3d.data.image_space import from_image_space, mm_factor, split_clips, to_image_space
+from mocap3d.data.image_space import mm_factor, screen_to_metres, split_clips, to_image_space
 from mocap3d.data.windows import DeviceDataset, padded_rows, to_device, window
 from mocap3d.poses import Clip
 from mocap3d.protocol import (
@@ -23,6 +23,7 @@ from mocap3d.protocol import (
     METRIC,
     PROTOCOLS,
     ROOT_COPIED,
+    ROOT_DEPTH,
     TARGET_ADDED,
     EvalProtocol,
     ReportError,
@@ -32,7 +33,7 @@ from mocap3d.skeleton import H36M17, ROOT, flip
 
 __all__ = [
     "PROTOCOLS", "ClipErrors", "Comparison", "EvalProtocol", "Report", "ReportError", "ReportTable",
-    "compare", "evaluate", "measure", "predict", "predict_clips", "table",
+    "compare", "evaluate", "measure", "predict", "predict_clips", "predict_pieces", "say_metres", "table",
 ]  # fmt: skip
 
 FRAMES_AT_ONCE = 4096
@@ -64,12 +65,15 @@ def predict(
         flip_test: average with the un-mirrored prediction of the mirrored input.
         batch_size: frames at once; changes memory and speed, and results by rounding at most.
     Returns:
-        (M, J, 3) metres, camera frame, root-relative (the root is where the model puts it).
+        (M, J, 3) metres, camera frame, root-relative (the root is where the model puts it); of a model that says image
+        space, that (see `say_metres`).
     """
-    if frames is None:
-        return predict_clips(
-            model, data.points2d, data.stop - data.start, flip_test=flip_test, batch_size=batch_size
-        )
+    if frames is None or getattr(model, "clipwise", False):
+        every = predict_clips(
+            model, data.points2d, data.stop - data.start, confidence=data.confidence, flip_test=flip_test,
+            batch_size=batch_size,
+        )  # fmt: skip
+        return every if frames is None else every[frames]
     width, causal = model.receptive_field, getattr(model, "causal", False)
     with _in_evaluation_mode(model):
         parts = [
@@ -85,26 +89,30 @@ def predict_clips(
     points2d: Tensor,
     lengths: Tensor,
     *,
+    confidence: Tensor | None = None,
     flip_test: bool = False,
     batch_size: int = FRAMES_AT_ONCE,
 ) -> Tensor:
     """What a model says of every frame of some clips, of any length, in memory that does not grow with it.
 
     A model of R frames is given long stretches, T frames for T - R + 1 poses, because neighbouring windows share most
-    of their work. Padded clips lie behind one another; the poses made of frames of two clips are dropped.
+    of their work. Padded clips lie behind one another; the poses made of frames of two clips are dropped. A model that
+    lifts whole clips is given overlapping pieces of them, which are blended (`overlapping_pieces`).
 
     Args:
         model: satisfies the model contract; must be on the device of the tensors.
         points2d: (N, J, 2) screen units, no NaN: the clips one behind the other.
         lengths: (K,) int64, of the clips, in frames.
+        confidence: (N, J), for models that ask for it; None: sure of all.
         flip_test, batch_size: see `predict`.
     Returns:
-        (N, J, 3) metres, camera frame, root-relative.
+        (N, J, 3) metres, camera frame, root-relative; or image space, see `predict`.
     Source: Pavllo et al. 2019 (padding by repetition, flip test); stretches of several clips are ours.
     """
     width, parts = model.receptive_field, []
+    if getattr(model, "clipwise", False):
+        return _blended(model, points2d, lengths, confidence, flip_test, batch_size)
     with _in_evaluation_mode(model):
-        # a network over clips of one length will be a third way
         if width == 1:
             for part in points2d.split(batch_size):
                 parts.append(_lift(model, part[:, None], flip_test)[:, 0])  # (B, 1, J, 3) -> (B, J, 3)
@@ -119,6 +127,104 @@ def predict_clips(
     return torch.cat(parts)
 
 
+OVERLAP = 27  # frames that neighbouring pieces share, at least
+
+
+def overlapping_pieces(length: int, frames: int, overlap: int = OVERLAP) -> list[range]:
+    """The fewest pieces of a clip that share `overlap` frames with their neighbours, evenly spread.
+
+    Args:
+        length: of the clip, in frames.
+        frames: of a piece; a shorter clip is one piece.
+        overlap: at least so many, and at most half a piece.
+    Source: own.
+    """
+    if length <= frames:
+        return [range(length)]
+    overlap = min(overlap, frames // 2)
+    last = -(-(length - frames) // (frames - overlap))  # pieces beside the first
+    starts = [(length - frames) * number // last for number in range(last + 1)]
+    return [range(start, start + frames) for start in starts]
+
+
+def _blended(
+    model: nn.Module, points2d: Tensor, lengths: Tensor, confidence: Tensor | None, flip_test: bool, batch_size: int
+) -> Tensor:  # fmt: skip
+    """Every frame of every clip, by a model that lifts whole clips: (N, J, 3).
+
+    Where pieces overlap, each counts by how far the frame is from the piece's end, up to the least overlap: there
+    is no seam, and a frame far from both ends is not touched by the neighbour.
+    """
+    frames, device = model.receptive_field, points2d.device
+    by_length: dict[int, list[int]] = {}  # pieces of one length can go through the network together
+    for start, length in zip((lengths.cumsum(0) - lengths).tolist(), lengths.tolist(), strict=True):
+        for piece in overlapping_pieces(length, frames):
+            by_length.setdefault(len(piece), []).append(start + piece.start)
+    total = points2d.new_zeros(len(points2d), points2d.shape[1], 3)
+    weights = points2d.new_zeros(len(points2d), 1, 1)
+    with _in_evaluation_mode(model):
+        for length, firsts in by_length.items():
+            at = torch.arange(length, device=device)
+            ramp = (
+                torch.minimum(at + 1, length - at).clamp_max(OVERLAP).to(total.dtype)[:, None, None]
+            )  # (T, 1, 1)
+            rows = torch.tensor(firsts, device=device)[:, None] + at  # (P, T)
+            for some in rows.split(max(batch_size // length, 1)):
+                seen = None if confidence is None else confidence[some]
+                said = _lift(model, points2d[some], flip_test, seen)  # (B, T, J, 3)
+                total.index_add_(0, some.flatten(), (said * ramp).flatten(0, 1))
+                weights.index_add_(0, some.flatten(), ramp.expand(len(some), -1, -1, -1).flatten(0, 1))
+    return total / weights
+
+
+@torch.no_grad()
+def predict_pieces(
+    model: nn.Module,
+    data: DeviceDataset,
+    pieces: Tensor,
+    *,
+    flip_test: bool = False,
+    batch_size: int = FRAMES_AT_ONCE,
+) -> Tensor:
+    """What a model that lifts whole clips says of some pieces, each by itself.
+
+    Args:
+        model: clipwise; must be on the device of `data`.
+        data: the clips.
+        pieces: (P, C) rows of `data`, as `cut_pieces` or the published slicing makes them.
+        flip_test, batch_size: see `predict`.
+    Returns:
+        (P, C, J, 3), as of `predict`.
+    """
+    with _in_evaluation_mode(model):
+        return torch.cat([
+            _lift(model, data.points2d[rows], flip_test, data.confidence[rows])
+            for rows in pieces.split(max(batch_size // pieces.shape[1], 1))
+        ])  # fmt: skip
+
+
+def say_metres(model: nn.Module, said: Tensor, data: DeviceDataset, frames: Tensor) -> Tensor:
+    """Predictions in metres: those in image space need the camera and the true place of the root.
+
+    Args:
+        model: that said them.
+        said: (..., J, 3) of `predict` or `predict_pieces`.
+        data: the clips, in metres.
+        frames: (...) rows of `data`.
+    Returns:
+        (..., J, 3) metres, camera frame, root-relative.
+    """
+    if not getattr(model, "image_space", False):
+        return said
+    found = np.empty(said.shape, dtype=np.float32)
+    clips, roots = data.clip[frames].cpu().numpy(), data.pose3d[frames][..., ROOT, :].cpu().numpy()
+    values = said.cpu().numpy()
+    for clip in np.unique(clips):
+        rows = clips == clip
+        found[rows] = screen_to_metres(values[rows], data.clips[clip].camera, roots[rows])
+    return torch.from_numpy(found).to(said.device)
+
+
 @contextmanager
 def _in_evaluation_mode(model: nn.Module) -> Iterator[None]:
     was_training = model.training
@@ -129,22 +235,24 @@ def _in_evaluation_mode(model: nn.Module) -> Iterator[None]:
         model.train(was_training)
 
 
-def _lift(model: nn.Module, points2d: Tensor, flip_test: bool) -> Tensor:
-    """(B, T, J, 2) screen -> (B, T - R + 1, J, 3) metres."""
-    if getattr(model, "image_space", False):
-        raise ReportError(
-            f"{model.name} says poses in image space, of whole clips; run it by itself, model(model.encode_2d(points, "
-            "confidence)), and measure(..., in_image_space=True)"
-        )
-    pose = model.decode_3d(model(model.encode_2d(points2d)))
-    expected = (len(points2d), points2d.shape[1] - model.receptive_field + 1, len(H36M17), 3)
+def _lift(model: nn.Module, points2d: Tensor, flip_test: bool, confidence: Tensor | None = None) -> Tensor:
+    """(B, T, J, 2) screen -> (B, T - R + 1, J, 3) metres; a clipwise model's (B, T, J, 3), perhaps in image space."""
+    if getattr(model, "clipwise", False):
+        said = model(model.encode_2d(points2d, confidence))
+        pose, frames = said if model.image_space else model.decode_3d(said), points2d.shape[1]
+    else:
+        pose = model.decode_3d(model(model.encode_2d(points2d)))
+        frames = points2d.shape[1] - model.receptive_field + 1
+    expected = (len(points2d), frames, len(H36M17), 3)
     if pose.shape != expected:
         raise ReportError(
             f"model {model.name!r} decodes {tuple(points2d.shape)} to {tuple(pose.shape)}; with a receptive field of "
             f"{model.receptive_field} it must be {expected}: a pose for every frame that has a whole window"
         )
     if flip_test:
-        pose = (pose + flip(_lift(model, flip(points2d, H36M17), False), H36M17)) / 2
+        if confidence is not None:
+            confidence = confidence[..., list(H36M17.mirror)]
+        pose = (pose + flip(_lift(model, flip(points2d, H36M17), False, confidence), H36M17)) / 2
     return pose
 
 
@@ -156,7 +264,10 @@ def evaluate(
     batch_size: int = FRAMES_AT_ONCE,
     factors: Mapping[tuple[str, str], np.ndarray] | None = None,
 ) -> Report:
-    """Measure a model on every frame of a data set.
+    """Measure a model on every frame of a data set that the protocol counts.
+
+    A model that lifts whole clips sees those that the protocol cuts, if it can hold them (MotionBERT's 243 frames);
+    under the other protocols, overlapping ones that cover every frame.
 
     Args:
         model: satisfies the model contract.
@@ -186,8 +297,21 @@ def evaluate(
         )
         raise ReportError(f"{name} has no clip{wanted}; select others, or load a data set that has some")
     data = replace(to_device(clips, model_device(model)), name=name)
-    predictions = predict(model, data, flip_test=protocol.flip_test, batch_size=batch_size)
-    return measure(predictions.cpu().numpy(), data, protocol, model.name, notes, factors=factors)
+    options = {"flip_test": protocol.flip_test, "batch_size": batch_size}
+    as_cut = (
+        getattr(model, "clipwise", False)
+        and protocol.frames != EVERY_FRAME
+        and model.receptive_field >= protocol.piece
+    )
+    if as_cut:
+        predictions = np.zeros((len(data), len(H36M17), 3), dtype=np.float32)
+        if pieces := _published_pieces(data, protocol):
+            said = predict_pieces(model, data, torch.from_numpy(np.stack(pieces)).to(data.device), **options)
+            predictions[np.stack(pieces)] = said.cpu().numpy()  # of a frame shown twice, the last counts
+    else:
+        predictions = predict(model, data, **options).cpu().numpy()
+    in_image_space = getattr(model, "image_space", False)
+    return measure(predictions, data, protocol, model.name, notes, in_image_space, factors)
 
 
 def measure(
@@ -208,7 +332,8 @@ def measure(
         protocol: the rules; whether the predictions were made with its flip test is the caller's word.
         model: name to print.
         notes: of the data set; those about its 2D are put in the report.
-        in_image_space: the predictions are what MotionBERT says: image space in screen units.
+        in_image_space: the predictions are what MotionBERT says: image space in screen units. Under a metric protocol
+            they are carried to metres with the camera and the true place of the root, and the report says so.
         factors: for protocols that judge in image space, the data's own mm per pixel in place of the camera's:
             (take, camera name) -> (T,), as `read_factors` of the layouts gives them.
         targets: likewise the data's own truth: (take, camera name) -> (T, J, 3) metres, image space times factor.
@@ -246,6 +371,8 @@ def measure(
         subjects=tuple(dict.fromkeys(clip.subject for clip in clips)),
         factor=_factor_source(factors, data.clips) if factors else protocol.factor,
     )
+    if in_image_space and protocol.space == METRIC:
+        protocol = replace(protocol, factor=ROOT_DEPTH)
     return Report(model, data.name, protocol, tuple(clips), H36M17.joints, data.digest())
 
 
@@ -263,14 +390,18 @@ def _counted_frames(data: DeviceDataset, protocol: EvalProtocol) -> np.ndarray:
     start, stop = data.start.tolist(), data.stop.tolist()
     counted = np.full(len(data), protocol.frames == EVERY_FRAME)
     if protocol.frames != EVERY_FRAME:
-        short = "resample" if protocol.frames == CLIPS_RESAMPLED else "drop"
-        lengths = [len(clip) for clip in data.clips]
-        for piece in split_clips(lengths, protocol.piece, protocol.piece, short):
+        for piece in _published_pieces(data, protocol):
             counted[piece] = True
     for first, last, clip in zip(start, stop, data.clips, strict=True):
         counted[first:last] &= np.arange(last - first) % protocol.stride == 0
         counted[first:last] &= clip.recording not in protocol.exclusions
     return counted
+
+
+def _published_pieces(data: DeviceDataset, protocol: EvalProtocol) -> list[np.ndarray]:
+    """The pieces a protocol cuts, (piece,) rows each."""
+    short = "resample" if protocol.frames == CLIPS_RESAMPLED else "drop"
+    return split_clips([len(clip) for clip in data.clips], protocol.piece, protocol.piece, short)
 
 
 def _in_space(
@@ -286,14 +417,14 @@ def _in_space(
     if protocol.space == METRIC and not in_image_space:
         return prediction, truth
     camera, root = clip.camera, truth[:, ROOT]  # (T, 3)
+    if protocol.space == METRIC:
+        return screen_to_metres(prediction, camera, root), truth
     image = to_image_space(truth, camera)  # (T, J, 3) pixels
     at = image[:, ROOT : ROOT + 1]
     if in_image_space:
         pixels = prediction * (camera.width / 2) + at
     else:
         pixels = to_image_space(prediction + root[:, None], camera, root)
-    if protocol.space == METRIC:
-        return from_image_space(pixels, camera, root) - root[:, None], truth
     factor = mm_factor(root, camera) if factor is None else factor  # (T,) mm per pixel
     scale = factor[:, None, None] / 1000
     return (pixels - at) * scale, image * scale if target is None else target

@@ -39,6 +39,7 @@ SPACES = (METRIC, IMAGE_SPACE)
 NO_FACTOR = "none"
 CAMERA_FACTOR = "from the camera and the true depth of the root"
 FILE_FACTOR = "given with the data"
+ROOT_DEPTH = "predictions in image space, carried to metres with the camera and the true place of the root"
 
 WHY = {
     TARGET_ZEROED: "VideoPose3D trains its root output towards 0 and judges it like any joint",
@@ -57,6 +58,8 @@ WHY = {
     IMAGE_SPACE: "MotionBERT answers in pixels; both sides times mm per pixel at the root's depth are mm, but a "
     "perspective picture of the pose, not the pose",
     CAMERA_FACTOR: "one camera cannot know its distance, so size comes from the ground truth",
+    ROOT_DEPTH: "image space has no metres; so this model is told how far away and how large the person is, which "
+    "models that say metres have to guess. P-MPJPE and N-MPJPE forgive them that",
     FILE_FACTOR: "MotionBERT's data file brings its own factor and targets",
 }
 
@@ -85,7 +88,8 @@ class EvalProtocol:
         stride: every stride-th frame of a clip counts.
         piece: length of the pieces of the rules `CLIPS_RESAMPLED` and `CLIPS_WHOLE`, frames.
         space: in which errors are taken; one of `SPACES`.
-        factor: mm per pixel of `IMAGE_SPACE`; `evaluate` writes here where it came from.
+        factor: mm per pixel of `IMAGE_SPACE`; `evaluate` writes here where it came from, and of a metric protocol
+            whether predictions needed the true place of the root (`ROOT_DEPTH`).
     """
 
     name: str
@@ -122,7 +126,7 @@ class EvalProtocol:
             raise ReportError(f"EvalProtocol.fps is {self.fps!r}; give frames per second, above 0")
         if self.stride < 1 or self.piece < 1:
             raise ReportError(f"EvalProtocol: stride {self.stride} and piece {self.piece} must be 1 or above")
-        if (self.space == METRIC) != (self.factor == NO_FACTOR):
+        if (self.space == METRIC) != (self.factor in (NO_FACTOR, ROOT_DEPTH)):
             raise ReportError(
                 f"EvalProtocol: space {self.space!r} does not go with factor {self.factor!r}; "
                 f"a factor belongs to {IMAGE_SPACE!r} and to nothing else"
@@ -132,6 +136,7 @@ class EvalProtocol:
         pieces = f" (pieces of {self.piece} frames)" if self.frames != EVERY_FRAME else ""
         stride = f", of them one in {self.stride}" if self.stride > 1 else ""
         space = f"; errors in {self.space}, factor {self.factor}" if self.space != METRIC else ""
+        space = f"; {ROOT_DEPTH}" if self.factor == ROOT_DEPTH else space
         return (
             f"{self.name} protocol: {self.joints} joints in {self.unit} at {self.fps:g} fps; {self.root}; "
             f"{AVERAGING[self.averaging]}; flip test {'on' if self.flip_test else 'off'}; "

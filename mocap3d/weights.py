@@ -384,7 +384,10 @@ def _describe(model: nn.Module) -> dict:
         kwargs |= {key: getattr(model, key) for key in ("channels", "causal", "dense", "joints_out")}
         kwargs["dropout"] = float(model.stem.dropout)
     elif isinstance(model, MotionBERT):
-        name, keys = "motionbert", ("channels", "mlp_ratio", "depth", "heads", "joints", "fuse")
+        name, keys = (
+            "motionbert",
+            ("channels", "mlp_ratio", "depth", "heads", "joints", "fuse", "image_space"),
+        )
         kwargs = {key: getattr(model, key) for key in keys} | {"drop_path": float(model.drop_path)}
         kwargs |= {"representation": model.head.in_features, "frames": model.receptive_field}
     else:

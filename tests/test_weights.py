@@ -523,7 +523,7 @@ def test_motionbert_files(style, size: dict, drop_path: float, heads: int, tmp_p
     assert model.head.bias.abs().sum() > 0
     path = save_weights(model, tmp_path / "bert.safetensors", CARD)
     card = read_card(path)
-    assert card["kwargs"] == size | {"heads": heads, "drop_path": drop_path}
+    assert card["kwargs"] == size | {"heads": heads, "drop_path": drop_path, "image_space": True}
     assert card["model"] == "motionbert" and card["receptive_field"] == size["frames"]
     for back in (load_weights(path), load_weights(model.state_dict(), heads=heads, drop_path=drop_path)):
         assert repr(back) == repr(model) and back.heads == heads and back.drop_path == drop_path

@@ -37,6 +37,11 @@ def mm_factor(root: np.ndarray, camera: Camera) -> np.ndarray:
     return 2000 / (2 * camera.focal[0] / root[..., 2] + 1)
 
 
+def depth_of_scale(metres_per_pixel: np.ndarray, camera: Camera) -> np.ndarray:
+    """How far away the root is, if a pixel is so many metres there: (...) -> (...) metres; inverse of `mm_factor`."""
+    return 2 * camera.focal[0] / (2 / np.asarray(metres_per_pixel) - 1)
+
+
 def to_image_space(pose: np.ndarray, camera: Camera, root: np.ndarray | None = None) -> np.ndarray:
     """Camera frame -> image space.
 
@@ -81,6 +86,36 @@ def denormalise(screen: np.ndarray, width: float, height: float) -> np.ndarray:
     """The inverse of `normalise`."""
     image = screen_to_pixels(np.asarray(screen), width, height)
     return np.concatenate([image[..., :2], image[..., 2:] * (width / 2)], -1).astype(image.dtype)
+
+
+def screen_targets(pose: np.ndarray, camera: Camera) -> np.ndarray:
+    """What MotionBERT learns: image space in screen units, its root moved to the origin.
+
+    Args:
+        pose: (..., J, 3) metres, camera frame, absolute.
+        camera: distortion is ignored.
+    Returns:
+        (..., J, 3) screen units.
+    """
+    image = to_image_space(pose, camera)
+    return (image - image[..., ROOT : ROOT + 1, :]) * (2 / camera.width)
+
+
+def screen_to_metres(said: np.ndarray, camera: Camera, root: np.ndarray) -> np.ndarray:
+    """What MotionBERT says -> metres, if one knows where the root is: the inverse of `screen_targets`.
+
+    Args:
+        said: (..., J, 3) screen units, about the root.
+        camera: distortion is ignored.
+        root: (..., 3) metres, camera frame.
+    Returns:
+        (..., J, 3) metres, camera frame, root-relative.
+    """
+    root = np.asarray(root)[..., None, :]
+    at = root[..., :2] / root[..., 2:] * camera.focal + camera.centre  # (..., 1, 2) pixels
+    pixels = np.asarray(said) * (camera.width / 2)
+    pixels = np.concatenate([pixels[..., :2] + at, pixels[..., 2:]], -1)
+    return from_image_space(pixels, camera, root[..., 0, :]) - root
 
 
 def scale_by_factor(image: np.ndarray, factor: np.ndarray) -> np.ndarray:

@@ -15,14 +15,16 @@ from __future__ import annotations
 
 import hashlib
 import weakref
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from itertools import count
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from mocap3d.camera import pixels_to_screen
+from mocap3d.data.image_space import screen_targets
 from mocap3d.poses import Clip
 from mocap3d.skeleton import H36M17, flip
 
@@ -130,6 +132,13 @@ def to_device(clips: Iterable[Clip], device: torch.device | str = "cpu") -> Devi
         clips=clips,
         name=name,
     )
+
+
+def in_image_space(data: DeviceDataset) -> DeviceDataset:
+    """The same frames, with what MotionBERT learns in place of metres: (N, J, 3) screen units, root at the origin."""
+    targets = [screen_targets(clip.pose3d.points.astype(np.float64), clip.camera) for clip in data.clips]
+    targets = np.concatenate(targets).astype(np.float32)
+    return replace(data, pose3d=torch.from_numpy(targets).to(data.device))
 
 
 def _check(clips: tuple[Clip, ...], name: str) -> None:
@@ -347,6 +356,41 @@ def batches(
             pose3d[:half] = pose3d[:half].index_select(2, swap) * sign
         # further augmentation (masks) belongs here, drawn from its own generator of (seed, epoch, step)
         yield Batch(points2d.windows(at), seen.windows(at) if confidence else None, pose3d, frames)
+
+
+def endless_batches(
+    data: DeviceDataset, batch_size: int, first: int = 0, **options: object
+) -> Iterator[Batch]:
+    """What the steps `first` (from 0), first + 1, ... see, epoch after epoch without end.
+
+    Args:
+        data, batch_size, options: as of `batches`.
+        first: as if the earlier ones had been drawn; nothing but seed and number decides what a step sees.
+    """
+    pieces = options.get("pieces")
+    per_pass = steps_in_epoch(len(data) if pieces is None else len(pieces), batch_size)
+    for number in count(first // per_pass):
+        yield from batches(
+            data, batch_size, epoch=number + 1, first=max(first - number * per_pass, 0), **options
+        )
+
+
+class InStep:
+    """An endless iterator to be asked for step after step; asked for another, it starts anew there.
+
+    Args:
+        make: gives the iterator that begins with a step, counted from 0.
+    """
+
+    def __init__(self, make: Callable[[int], Iterator]) -> None:
+        self.make, self.batches, self.next = make, iter(()), None
+
+    def at(self, step: int) -> object:
+        """What step `step`, counted from 0, sees."""
+        if step != self.next:
+            self.batches = self.make(step)
+        self.next = step + 1
+        return next(self.batches)
 
 
 class _Tape:

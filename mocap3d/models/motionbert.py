@@ -25,9 +25,10 @@ from collections.abc import Callable, Iterable
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from mocap3d.models.fast_linear import linear, linear_gelu
-from mocap3d.skeleton import H36M17
+from mocap3d.skeleton import H36M17, ROOT
 
 # Base and Lite are the paper's; tiny is ours, for CPUs: 417,801 parameters, 8.1 M multiplications a frame.
 SIZES = {
@@ -55,7 +56,7 @@ def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
 
 def attention_weights(q: torch.Tensor, k: torch.Tensor) -> torch.Tensor:
     """How much each query looks at each key: (N, H, L, c) twice -> (N, H, L, L), rows sum to 1."""
-    return (q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5).softmax(-1)
+    return ((q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)).softmax(-1)
 
 
 class Attention(nn.Module):
@@ -136,13 +137,16 @@ class MotionBERT(nn.Module):
         frames: of the longest clip; there is an embedding for each.
         fuse: whether gates are learned; else the streams are averaged.
         drop_path: probability of leaving out an addition in the last depth; it grows evenly from 0 in the first.
+        image_space: what it is trained to say: image space, as published; or, False, metres about the root, as the
+            other models here do. Weights do not tell it.
     Raises:
         ValueError: for an argument outside its range.
     Source: Zhu et al. 2023, section 3.2; MotionBERT's code for what the paper leaves open.
     """
 
     input_skeleton = "h36m17"
-    image_space = True  # what it says is no metres: see the top of this file
+    clipwise = True  # says a pose for every frame it is given, of at most `receptive_field`
+    checkpointing = False  # in training, keep the inputs of layers alone, and compute the rest twice
 
     def __init__(
         self,
@@ -155,6 +159,7 @@ class MotionBERT(nn.Module):
         frames: int = 243,
         fuse: bool = True,
         drop_path: float = 0.0,
+        image_space: bool = True,
     ) -> None:
         super().__init__()
         sizes = dict(
@@ -175,6 +180,7 @@ class MotionBERT(nn.Module):
         )
         self.channels, self.mlp_ratio, self.depth, self.heads = channels, mlp_ratio, depth, heads
         self.joints, self.fuse, self.drop_path = joints, bool(fuse), drop_path
+        self.image_space = bool(image_space)
         self.receptive_field = frames  # at most
         self.embed = nn.Linear(3, channels)
         self.joint_embedding = nn.Parameter(torch.empty(1, joints, channels))
@@ -218,7 +224,10 @@ class MotionBERT(nn.Module):
         """What the network knows of each joint in each frame: (B, T, J, 3) -> (B, T, J, representation), in [-1, 1]."""
         x = self.tokens(x)
         for depth in range(self.depth):
-            st, ts = self.st[depth](x), self.ts[depth](x)
+            if self.checkpointing and self.training:
+                st, ts = (_thrifty(stream[depth], x) for stream in (self.st, self.ts))
+            else:
+                st, ts = self.st[depth](x), self.ts[depth](x)
             share = self.gates[depth](st, ts)[..., :1] if self.fuse else 0.5
             x = torch.lerp(ts, st, share)  # share * st + (1 - share) * ts
         with torch.autocast(x.device.type, enabled=False):
@@ -300,17 +309,28 @@ class MotionBERT(nn.Module):
         return torch.where(torch.isnan(x).any(-1, keepdim=True), 0.0, x)
 
     def encode_3d(self, pose: torch.Tensor) -> torch.Tensor:
-        """Refuses: a metric pose has an image space only together with its camera."""
-        raise ValueError(
-            f"{self.name} learns poses in image space, which are made of metric ones with their camera"
-        )
+        """Poses about their root: (B, T, 17, 3) m, camera frame -> the same.
+
+        A model of image space refuses: a metric pose has one only together with its camera.
+        """
+        if self.image_space:
+            raise ValueError(
+                f"{self.name} learns poses in image space, which are made of metric ones with their camera "
+                "(mocap3d.data.windows.in_image_space)"
+            )
+        return pose - pose[..., ROOT : ROOT + 1, :]
 
     def decode_3d(self, output: torch.Tensor) -> torch.Tensor:
-        """Refuses: image space becomes metres only with the camera and the root's depth."""
-        raise ValueError(
-            f"{self.name} says poses in image space; metres need the camera and the root's depth besides "
-            "(mocap3d.data.image_space.from_image_space)"
-        )
+        """What the network says, in metres: (B, T, 17, 3) -> the same; not re-centred.
+
+        A model of image space refuses: that becomes metres only with the camera and the root's place.
+        """
+        if self.image_space:
+            raise ValueError(
+                f"{self.name} says poses in image space; metres need the camera and the root's place besides "
+                "(mocap3d.data.image_space.screen_to_metres)"
+            )
+        return output
 
     def fit_normalisation(self, points2d_screen: torch.Tensor, pose3d: torch.Tensor) -> None:
         """Nothing to measure: this network works in screen units."""
@@ -319,3 +339,10 @@ class MotionBERT(nn.Module):
     def normalisation(self) -> None:
         """None: this network has none."""
         return None
+
+
+def _thrifty(layers: nn.Sequential, x: torch.Tensor) -> torch.Tensor:
+    """The layers, each computed again on the way back instead of kept."""
+    for layer in layers:
+        x = checkpoint(layer, x, use_reentrant=False)
+    return x

@@ -3,7 +3,7 @@
 The order in which chance enters, so that a loop written by hand can reproduce `fit` number for number:
 
     1. the caller makes the model (its initial weights are the caller's affair)
-    2. torch.manual_seed(seed)                    from here on the global generator feeds dropout, and only dropout
+    2. torch.manual_seed(seed)                    from here on the global generator feeds dropout and masks alone
     3. model.fit_normalisation(points2d, pose3d)  unless model.normalisation is set; draws nothing
     4. per epoch e = 1, 2, ...: the order of the frames is torch.randperm(N, generator=epoch_generator(seed, e))
     5. with a detector, the noise of epoch e is drawn from a generator of its own, seeded likewise
@@ -31,8 +31,8 @@ from torch import Tensor, nn, optim
 from tqdm.auto import tqdm
 
 from mocap3d import metrics
-from mocap3d.data.windows import DeviceDataset, epoch_generator, to_device
-from mocap3d.evaluation import pose2d_source, predict
+from mocap3d.data.windows import DeviceDataset, cut_pieces, epoch_generator, in_image_space, to_device
+from mocap3d.evaluation import pose2d_source, predict, predict_pieces, say_metres
 from mocap3d.poses import Clip
 from mocap3d.profile import choose_device
 from mocap3d.skeleton import ROOT
@@ -109,7 +109,13 @@ def fit(
     say = print if progress else lambda *_: None
     data = to_device(train, workers.device)
     watched = None if validation is None else to_device(validation, workers.device)
-    job = Job(model, data, watched, recipe, seed, keep, objective, workers)
+    pieces = None
+    if getattr(model, "clipwise", False):
+        frames = model.receptive_field
+        pieces = cut_pieces(data, frames, min(recipe.clip_stride or -(-frames // 3), frames))
+    if getattr(model, "image_space", False):
+        data = in_image_space(data)
+    job = Job(model, data, watched, recipe, seed, keep, pieces, objective, workers)
     _check(job, getattr(train, "notes", ()))
 
     model.to(workers.device)
@@ -140,6 +146,8 @@ def fit(
             _loop(job, network, optimizer, state, bar, asked, store, 60 * checkpoint_minutes, callback)
         except KeyboardInterrupt:
             interrupted = True
+    if recipe.checkpointing:
+        model.checkpointing = False
     if keep == "best" and state.best_model is not None:
         model.load_state_dict(state.best_model)
     if interrupted:
@@ -239,6 +247,18 @@ def _check(job: Job, notes: Iterable[str]) -> None:
         )
     if len(data) < 2:
         raise TrainingError(f"data set {data.name!r} holds a single frame; training needs two or more")
+    clipwise = job.pieces is not None
+    if clipwise and len(job.pieces) < 2:
+        raise TrainingError(
+            f"data set {data.name!r} makes a single piece of {model.receptive_field} frames; training needs two or "
+            "more: give more clips, or a recipe with a smaller clip_stride"
+        )
+    for wanted in ("mask_joints", "mask_frames", "checkpointing"):
+        if getattr(recipe, wanted) and not clipwise:
+            raise TrainingError(
+                f"recipe {recipe.name!r} has {wanted}={getattr(recipe, wanted)!r}, which {model.name} does not know; "
+                "MotionBERT does"
+            )
     if recipe.detector is not None:
         source = pose2d_source(data.clips, notes)
         if not source.startswith("ground truth"):
@@ -288,6 +308,8 @@ def _check_targets(job: Job) -> None:
         raise TrainingError(
             f"data set {job.train.name!r} starts with 256 frames of unknown poses; leave such clips out"
         )
+    if getattr(job.model, "image_space", False):
+        return  # there are no statistics
     if torch.isnan(job.model.encode_3d(first)[~torch.isnan(first).flatten(1).any(1)]).any():
         raise TrainingError(
             f"{job.model.name} makes NaN of known poses; its normalisation statistics are not finite"
@@ -296,14 +318,18 @@ def _check_targets(job: Job) -> None:
 
 def validation_error(model: nn.Module, data: DeviceDataset, most: int = VALIDATION_FRAMES) -> float:
     """MPJPE in mm over at most `most` evenly spaced frames, by the "videopose3d" root rule, without flip test."""
-    frames = (
-        torch.linspace(0, len(data) - 1, min(most, len(data)), dtype=torch.float64)
-        .round()
-        .long()
-        .to(data.device)
-    )
+    clipwise = getattr(model, "clipwise", False)
+    pieces = cut_pieces(data, model.receptive_field, model.receptive_field) if clipwise else None
+    rows = len(data) if pieces is None else len(pieces)
+    most = max(most // model.receptive_field, 1) if clipwise else most
+    chosen = torch.linspace(0, rows - 1, min(most, rows), dtype=torch.float64).round().long().to(data.device)
+    if pieces is None:
+        said, frames = predict(model, data, frames=chosen), chosen
+    else:
+        frames = pieces[chosen]  # (P, C)
+        said = say_metres(model, predict_pieces(model, data, frames), data, frames)
     truth = data.pose3d[frames]
-    return 1000 * float(metrics.mpjpe(predict(model, data, frames=frames), truth - truth[:, ROOT : ROOT + 1]))
+    return 1000 * float(metrics.mpjpe(said, truth - truth[..., ROOT : ROOT + 1, :]))
 
 
 def _plan(job: Job, say: Callable) -> Progress:
@@ -377,16 +403,19 @@ def _look(job: Job, state: Progress, pending: list[Tensor]) -> None:
 
 def _suspects(job: Job, epoch: int, at: int) -> str:
     """The clips of one batch, those with the largest poses first. Any batch can be drawn again from its number."""
-    data, size = job.train, job.recipe.batch_size
-    order = torch.randperm(len(data), generator=epoch_generator(job.seed, epoch))
+    data, size, pieces = job.train, job.recipe.batch_size, job.pieces
+    order = torch.randperm(
+        len(data) if pieces is None else len(pieces), generator=epoch_generator(job.seed, epoch)
+    )
     frames = order[at * size : (at + 1) * size].to(data.device)
+    if pieces is not None:
+        frames = pieces[frames].flatten()
     pose = data.pose3d[frames] - data.pose3d[frames][:, ROOT : ROOT + 1]
     extent = torch.maximum(pose.nan_to_num().abs().amax((1, 2)), data.points2d[frames].abs().amax((1, 2)))
     worst = [data.label(int(frames[i])) for i in extent.argsort(descending=True)[:5].tolist()]
     clips = len(set(data.clip[frames].tolist()))
-    return (
-        f"The batch held {len(frames)} windows of {clips} clips; largest coordinates in: {'; '.join(worst)}."
-    )
+    size_of = f"{len(frames)} windows" if pieces is None else f"{len(frames):,} frames"
+    return f"The batch held {size_of} of {clips} clips; largest coordinates in: {'; '.join(worst)}."
 
 
 def _write_history(job: Job, state: Progress, rate: float, error: float | None) -> None:

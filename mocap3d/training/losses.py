@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 
 from mocap3d.camera import project
 from mocap3d.metrics import bone_lengths
-from mocap3d.skeleton import ROOT
+from mocap3d.skeleton import H36M17, ROOT
+
+# every two bones that meet in a joint, (19, 2) numbers of bones
+BONE_PAIRS = [
+    (a, b)
+    for a in range(len(H36M17.bones))
+    for b in range(a + 1, len(H36M17.bones))
+    if set(H36M17.bones[a]) & set(H36M17.bones[b])
+]
 
 
 def mse(prediction: Tensor, target: Tensor) -> Tensor:
@@ -87,7 +97,96 @@ def bone_length(labelled: Tensor, unlabelled: Tensor) -> Tensor:
     return (a - b).abs().mean()
 
 
-def pose_loss(name: str, model: nn.Module, output: Tensor, pose3d: Tensor) -> Tensor:
+def n_mpjpe(prediction: Tensor, target: Tensor) -> Tensor:
+    """`mpjpe` after the one scale of each frame that fits best; arguments as there.
+
+    Source: Rhodin et al. 2018, section 4.2; Zhu et al. 2023 take it as a loss. The gradient flows through the scale.
+    """
+    known = ~torch.isnan(target).any(-1, keepdim=True)  # (..., J, 1)
+    seen, truth = torch.where(known, prediction, 0), torch.where(known, target, 0)
+    own = seen.square().sum((-2, -1), keepdim=True)
+    scale = (seen * truth).sum((-2, -1), keepdim=True) / own.clamp_min(1e-12)
+    return mpjpe(scale * prediction, target)
+
+
+def velocity(prediction: Tensor, target: Tensor) -> Tensor:
+    """`mpjpe` of the steps from frame to frame, unit per frame; (..., T, J, 3), 0 for a single frame.
+
+    Source: Zhu et al. 2023, equation 5.
+    """
+    return mpjpe(prediction.diff(dim=-3), target.diff(dim=-3))
+
+
+def limb_variance(prediction: Tensor, target: Tensor) -> Tensor:
+    """Variance of each bone's length over a clip, averaged over bones and clips; the target is not looked at.
+
+    Args, Returns: (..., T, 17, 3) each; scalar, unit squared; 0 for a single frame.
+    Source: MotionBERT's code, where its weight is 0.
+    """
+    if prediction.shape[-3] < 2:
+        return prediction.new_zeros(())
+    return bone_lengths(prediction).var(-2).mean()
+
+
+def limb_length(prediction: Tensor, target: Tensor) -> Tensor:
+    """Mean absolute difference of bone lengths; (..., T, 17, 3), scalar. Source: MotionBERT's code (weight 0)."""
+    return _absolute(bone_lengths(prediction), bone_lengths(target))
+
+
+def angle(prediction: Tensor, target: Tensor) -> Tensor:
+    """Mean absolute difference of the angles between bones that meet, radians; (..., T, 17, 3), scalar.
+
+    Source: MotionBERT's code (weight 0), which leaves out the pair thorax-nose and thorax-left_shoulder.
+    """
+    return _absolute(_angles(prediction), _angles(target))
+
+
+def angle_velocity(prediction: Tensor, target: Tensor) -> Tensor:
+    """`angle` of the steps from frame to frame, radians per frame. Source: MotionBERT's code (weight 0)."""
+    return _absolute(_angles(prediction).diff(dim=-2), _angles(target).diff(dim=-2))
+
+
+def _angles(pose: Tensor) -> Tensor:
+    """(..., 17, 3) -> (..., 19) radians."""
+    parents, children = (list(ends) for ends in zip(*H36M17.bones, strict=True))
+    bones = nn.functional.normalize(pose[..., children, :] - pose[..., parents, :], dim=-1)  # (..., 16, 3)
+    a, b = (list(side) for side in zip(*BONE_PAIRS, strict=True))
+    cosine = (bones[..., a, :] * bones[..., b, :]).sum(-1)
+    return cosine.clamp(-1 + 1e-6, 1 - 1e-6).acos()  # at +-1 its slope is infinite
+
+
+def _absolute(prediction: Tensor, target: Tensor) -> Tensor:
+    known = ~torch.isnan(target)
+    difference = prediction - torch.where(known, target, prediction.detach())
+    return difference.abs().sum() / known.sum().clamp_min(1)
+
+
+# what a recipe may weigh beside its loss
+TERMS = {
+    "n_mpjpe": n_mpjpe, "velocity": velocity, "limb_variance": limb_variance, "limb_length": limb_length,
+    "angle": angle, "angle_velocity": angle_velocity,
+}  # fmt: skip
+
+
+def weighted_2d(prediction: Tensor, target: Tensor, confidence: Tensor) -> Tensor:
+    """Mean distance in the image, each joint times the detector's confidence: what 2D alone can teach.
+
+    Args:
+        prediction: (..., J, 3) image space, of which x and y are looked at.
+        target: (..., J, 2) the same unit and origin; NaN counts for nothing.
+        confidence: (..., J) in [0, 1].
+    Returns:
+        scalar.
+    Source: Zhu et al. 2023, equation 6.
+    """
+    known = ~torch.isnan(target).any(-1, keepdim=True)
+    difference = torch.where(known, prediction[..., :2] - target, 0.0)
+    return (torch.linalg.vector_norm(difference, dim=-1) * confidence).sum() / known.sum().clamp_min(1)
+
+
+def pose_loss(
+    name: str, model: nn.Module, output: Tensor, pose3d: Tensor, terms: Mapping[str, float] | None = None
+) -> Tensor:
     """A recipe's loss of what the network put out.
 
     Args:
@@ -95,10 +194,18 @@ def pose_loss(name: str, model: nn.Module, output: Tensor, pose3d: Tensor) -> Te
             pose with its root moved to the origin; the prediction is not re-centred).
         model: satisfies the model contract.
         output: of `model`.
-        pose3d: (B, T, J, 3) metres, camera frame, absolute.
+        pose3d: (B, T, J, 3) metres, camera frame, absolute; of a model that says image space, that.
+        terms: weights of further losses, see `TERMS`.
     """
-    if name == "mse":
-        return mse(output, model.encode_3d(pose3d).reshape(output.shape))
+    if name not in ("mse", "mpjpe"):
+        raise ValueError(f"no loss {name!r}; there are: mse, mpjpe")
+    in_image_space = getattr(model, "image_space", False)
+    target = pose3d - pose3d[..., ROOT : ROOT + 1, :]
+    pose = None
+    if name == "mpjpe" or terms:
+        pose = output if in_image_space else model.decode_3d(output)
     if name == "mpjpe":
-        return mpjpe(model.decode_3d(output), pose3d - pose3d[..., ROOT : ROOT + 1, :])
-    raise ValueError(f"no loss {name!r}; there are: mse, mpjpe")
+        loss = mpjpe(pose, target)
+    else:
+        loss = mse(output, (target if in_image_space else model.encode_3d(pose3d)).reshape(output.shape))
+    return loss + sum(weight * TERMS[term](pose, target) for term, weight in (terms or {}).items() if weight)

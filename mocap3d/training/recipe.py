@@ -11,11 +11,13 @@ machine before the run starts, turned into steps, and printed: to get the same b
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from torch import nn, optim
 
 from mocap3d.data.detector import DETECTORS
+from mocap3d.training.losses import TERMS
 
 OPTIMIZERS = ("adam", "adamw")
 SCHEDULES = ("constant", "step", "epoch", "cosine")
@@ -44,16 +46,25 @@ class Recipe:
         accumulate: parts that a batch goes through the network in, one after another, to save memory; the step is taken
             on all of it. Batch norm sees each part alone.
         epochs, steps, minutes: how long; give exactly one.
-        loss: "mse" in the network's own units (z-scored for the single-frame models), or "mpjpe" in metres.
+        loss: "mse" in the network's own units (z-scored for the single-frame models), or "mpjpe" in metres; of a model
+            that says image space, in screen units.
+        terms: further losses of whole clips and their weights, {"velocity": 20.0}; the names are those of
+            `losses.TERMS`. None adds nothing. A weight of 0 computes nothing.
         weight_decay: of the optimizer.
         amsgrad: of the optimizer.
         gradient_clip: largest norm of the whole gradient, or None.
         norm_momentum: (first, last) momentum of batch norm, falling exponentially over the run; None leaves it.
         flip: mirror half of every batch.
+        mask_joints, mask_frames: probabilities that a joint in a frame, and that a whole frame, is hidden from the
+            network: three zeros in place of x, y, confidence. For models that are told confidence.
+        clip_stride: of models that lift whole clips: frames from the start of one to the start of the next. None is a
+            third of the clip (published: 81 of 243).
         detector: "cpn" or "sh": train on simulated detections laid over the given 2D, drawn anew each epoch; None
             trains on the given 2D.
         autocast: bfloat16 where torch allows it: faster on some devices, other numbers everywhere. Loss, weights and
             the last layer stay float32.
+        checkpointing: forget what layers computed on the way, and compute it again on the way back: less memory, a
+            third more work. For models that have it (MotionBERT).
         compile: train through torch.compile, where there is a compiler: a minute or more of it at the start. Meant for
             GPUs; on the one CPU looked at, steps were slower.
         source: where the numbers come from, and what differs.
@@ -75,13 +86,18 @@ class Recipe:
     steps: int | None = None
     minutes: float | None = None
     loss: str = "mse"
+    terms: Mapping[str, float] | None = None
     weight_decay: float = 0.0
     amsgrad: bool = False
     gradient_clip: float | None = None
     norm_momentum: tuple[float, float] | None = None
     flip: bool = False
+    mask_joints: float = 0.0
+    mask_frames: float = 0.0
+    clip_stride: int | None = None
     detector: str | None = None
     autocast: bool = False
+    checkpointing: bool = False
     compile: bool = False
     source: str = "own"
 
@@ -96,6 +112,17 @@ class Recipe:
         self._number(
             "gradient_clip", self.gradient_clip is None or self.gradient_clip > 0, "above 0, or None"
         )
+        for key in ("mask_joints", "mask_frames"):
+            self._number(key, 0 <= getattr(self, key) < 1, "a probability, in [0, 1)")
+        stride = self.clip_stride
+        fine = stride is None or isinstance(stride, int) and stride >= 1
+        self._number("clip_stride", fine, "a whole number of frames, 1 or more, or None")
+        for term, weight in (self.terms or {}).items():
+            if term not in TERMS or not 0 <= weight < math.inf:
+                raise RecipeError(
+                    f"recipe {self.name!r}: terms hold {term!r}: {weight!r}; give weights of 0 or above to some of "
+                    f"{', '.join(TERMS)}"
+                )
         for key, least in (("batch_size", 2), ("decay_steps", 1), ("accumulate", 1)):
             value = getattr(self, key)
             self._number(key, isinstance(value, int) and value >= least, f"a whole number, {least} or more")
@@ -222,6 +249,26 @@ RECIPES = {
         epochs=200, loss="mpjpe", flip=True,
         source="MMPose 1.3 configuration for 243 frames of CPN detections; see videopose3d_mmpose",
     ),
+    "motionbert": Recipe(
+        "motionbert", "adamw", 2e-4, "epoch", decay=0.99, batch_size=32, epochs=120, loss="mpjpe",
+        terms={"n_mpjpe": 0.5, "velocity": 20.0}, weight_decay=0.01, flip=True,
+        source="Zhu et al. 2023, from scratch: AdamW 2e-4 x 0.99 per epoch, 32 clips of 243 frames (stride 81), MPJPE "
+        "+ 0.5 N-MPJPE + 20 velocity, 120 epochs, on 2D detections. Flips: half of each batch, where theirs falls on "
+        "each clip with probability one half. base at batch 32 in less memory: accumulate, checkpointing, autocast",
+    ),
+    "motionbert_pretrain": Recipe(
+        "motionbert_pretrain", "adamw", 5e-4, "epoch", decay=0.99, batch_size=64, epochs=90, loss="mpjpe",
+        terms={"n_mpjpe": 0.5, "velocity": 20.0}, weight_decay=0.01, flip=True, mask_joints=0.05, mask_frames=0.1,
+        detector="sh",
+        source="Zhu et al. 2023, pretraining: AdamW 5e-4 x 0.99, 64 clips, 90 epochs, 5 % of joints and 10 % of frames "
+        "hidden, noise on projected 2D (theirs measured on detectors; ours the simulated hourglass, new each epoch). "
+        "The 2D-only part is `pretrain`'s",
+    ),
+    "motionbert_finetune": Recipe(
+        "motionbert_finetune", "adamw", 2e-4, "epoch", decay=0.99, batch_size=32, epochs=60, loss="mpjpe",
+        terms={"n_mpjpe": 0.5, "velocity": 20.0}, weight_decay=0.01, flip=True,
+        source="Zhu et al. 2023, finetuning a pretrained network: as motionbert, 60 epochs; Lite has 5e-4",
+    ),
     "quick": Recipe(
         "quick", "adamw", 2e-3, "cosine", warmup=0.1, batch_size=512, minutes=4, weight_decay=0.01,
         gradient_clip=1.0, flip=True,
@@ -231,5 +278,10 @@ RECIPES = {
         "quick_temporal", "adamw", 8e-3, "cosine", warmup=0.1, batch_size=256, minutes=4, loss="mpjpe",
         weight_decay=0.01, gradient_clip=1.0, norm_momentum=(0.1, 0.001), flip=True,
         source="ours: VideoPose3D of about 256 channels, for minutes on two cores, not for the best number",
+    ),
+    "quick_clips": Recipe(
+        "quick_clips", "adamw", 2e-3, "cosine", warmup=0.1, batch_size=16, minutes=4, loss="mpjpe",
+        terms={"velocity": 2.0}, weight_decay=0.01, gradient_clip=1.0, flip=True,
+        source="ours: motionbert_tiny, for minutes on two cores, not for the best number",
     ),
 }  # fmt: skip

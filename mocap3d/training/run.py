@@ -22,6 +22,7 @@ class Job:
     """What is asked for: together these decide every number of a run.
 
     Args:
+        pieces: (P, C) rows of `train`: what is learnt from one by one, if the model lifts whole clips.
         objective: what steps descend on instead of the recipe's loss; see `fit`.
         workers: the processes that share the work.
     """
@@ -32,12 +33,14 @@ class Job:
     recipe: Recipe
     seed: int
     keep: str
+    pieces: Tensor | None = None
     objective: Callable | None = None
     workers: Workers = Workers()
 
     @property
     def steps_per_epoch(self) -> int:
-        return steps_in_epoch(len(self.train), self.recipe.batch_size)
+        examples = len(self.train) if self.pieces is None else len(self.pieces)
+        return steps_in_epoch(examples, self.recipe.batch_size)
 
 
 @dataclass

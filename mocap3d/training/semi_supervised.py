@@ -16,7 +16,6 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
-from itertools import count
 
 import numpy as np
 import torch
@@ -24,7 +23,7 @@ from torch import Tensor, nn
 
 from mocap3d.camera import Camera
 from mocap3d.data.dataset import DatasetError, PoseDataset
-from mocap3d.data.windows import Batch, DeviceDataset, batches, steps_in_epoch, to_device
+from mocap3d.data.windows import Batch, DeviceDataset, InStep, endless_batches, to_device
 from mocap3d.models.pose_and_trajectory import PoseAndTrajectory
 from mocap3d.poses import Clip, Pose2D, Pose3D
 from mocap3d.profile import choose_device
@@ -120,21 +119,18 @@ class Video:
             first: as if the earlier ones had been drawn.
             batch_size, width, causal, seed, mirror: as of `windows.batches`.
         """
-        per_pass = steps_in_epoch(len(self.data), batch_size)
-        for number in count(first // per_pass):
-            for batch in batches(
-                self.data, batch_size, width=width, causal=causal, seed=seed, epoch=number + 1, mirror=mirror,
-                first=max(first - number * per_pass, 0),
-            ):  # fmt: skip
-                seen = self.data.confidence[batch.frames] > 0  # (B, 17)
-                intrinsics = self.intrinsics[self.data.clip[batch.frames]]  # (B, 9)
-                if mirror:
-                    half = len(batch) // 2
-                    seen = torch.cat([seen[:half, list(H36M17.mirror)], seen[half:]])
-                    intrinsics = torch.cat([intrinsics[:half] * self._mirror, intrinsics[half:]])
-                middle = batch.points2d[:, -1 if causal else width // 2]
-                target = torch.where(seen[..., None], middle, torch.nan)
-                yield VideoBatch(batch.points2d, target[:, None], intrinsics)
+        for batch in endless_batches(
+            self.data, batch_size, first, width=width, causal=causal, seed=seed, mirror=mirror
+        ):
+            seen = self.data.confidence[batch.frames] > 0  # (B, 17)
+            intrinsics = self.intrinsics[self.data.clip[batch.frames]]  # (B, 9)
+            if mirror:
+                half = len(batch) // 2
+                seen = torch.cat([seen[:half, list(H36M17.mirror)], seen[half:]])
+                intrinsics = torch.cat([intrinsics[:half] * self._mirror, intrinsics[half:]])
+            middle = batch.points2d[:, -1 if causal else width // 2]
+            target = torch.where(seen[..., None], middle, torch.nan)
+            yield VideoBatch(batch.points2d, target[:, None], intrinsics)
 
     @property
     def _mirror(self) -> Tensor:
@@ -192,7 +188,7 @@ class Objective:
 
     def __init__(self, video: Video, semi: SemiSupervised, seed: int) -> None:
         self.video, self.semi, self.seed = video, semi, seed
-        self._batches, self._next = iter(()), 0  # running through the video, and the step they will come to
+        self._video: InStep | None = None  # its batches
 
     def __call__(
         self, model: nn.Module, batch: Batch, recipe: Recipe, step: int = 1, steps: int = 1
@@ -200,12 +196,12 @@ class Objective:
         """The loss of step `step` of `steps`, counted from 1."""
         video = None
         if step > self.semi.warmup * steps:
-            if step != self._next:
-                self._batches = self.video.batches(
-                    step - 1, self.semi.batch_size or recipe.batch_size, model.receptive_field, causal=model.causal,
+            if self._video is None:
+                self._video = InStep(lambda first: self.video.batches(
+                    first, self.semi.batch_size or recipe.batch_size, model.receptive_field, causal=model.causal,
                     seed=self.seed + UNLABELLED_SEED, mirror=recipe.flip,
-                )  # fmt: skip
-            video, self._next = next(self._batches), step + 1
+                ))  # fmt: skip
+            video = self._video.at(step - 1)
         terms = losses(model, batch, video, self.video.lens, self.semi.linear, recipe.autocast)
         return sum(self._weight(name) * term for name, term in terms.items())
 
@@ -244,10 +240,7 @@ def unlabelled_video(
     """
     name, clips = str(getattr(clips, "name", "unlabelled")), list(clips)
     assumed = sum(isinstance(clip, Pose2D) for clip in clips)
-    clips = [
-        _film_of(clip, i, fov_degrees) if isinstance(clip, Pose2D) else without_labels(clip)
-        for i, clip in enumerate(clips)
-    ]
+    clips = unlabelled_clips(clips, fov_degrees)
     if sum(map(len, clips)) < 2:
         raise TrainingError(
             f"the unlabelled part {name!r} holds {sum(map(len, clips))} frames; give video of two frames or more, "
@@ -265,6 +258,14 @@ def unlabelled_video(
     intrinsics = np.stack([clip.camera.screen_intrinsics() for clip in clips])
     lens = lenses.pop() if lenses else "none"
     return Video(data, torch.from_numpy(intrinsics).to(device), lens, assumed, fov_degrees)
+
+
+def unlabelled_clips(clips: Iterable[Clip | Pose2D], fov_degrees: float = FIELD_OF_VIEW) -> list[Clip]:
+    """Clips without 3D, of clips and of 2D alone; arguments as of `unlabelled_video`."""
+    return [
+        _film_of(clip, i, fov_degrees) if isinstance(clip, Pose2D) else without_labels(clip)
+        for i, clip in enumerate(clips)
+    ]
 
 
 def without_labels(clip: Clip) -> Clip:

@@ -33,9 +33,30 @@ def supervised(model: nn.Module, batch: Batch, recipe: Recipe, step: int = 1, st
     Returns:
         scalar.
     """
-    with torch.autocast(batch.points2d.device.type, torch.bfloat16, enabled=recipe.autocast):
-        output = model(model.encode_2d(batch.points2d))
-    return pose_loss(recipe.loss, model, output.float() if recipe.autocast else output, batch.pose3d)
+    x = hidden(network_input(model, batch), recipe)
+    with torch.autocast(x.device.type, torch.bfloat16, enabled=recipe.autocast):
+        output = model(x)
+    output = output.float() if recipe.autocast else output
+    return pose_loss(recipe.loss, model, output, batch.pose3d, recipe.terms)
+
+
+def network_input(model: nn.Module, batch: Batch) -> Tensor:
+    """What the network reads of a batch: the 2D, and how sure the detector was if the model asks for that."""
+    if batch.confidence is None:
+        return model.encode_2d(batch.points2d)
+    return model.encode_2d(batch.points2d, batch.confidence)
+
+
+def hidden(x: Tensor, recipe: Recipe) -> Tensor:
+    """Network input with some joints and some whole frames replaced by zeros: (B, T, J, 3) -> the same.
+
+    Source: Zhu et al. 2023, section 3.3; there one draw of frames serves the whole batch, here each clip has its own.
+    """
+    for share, axes in ((recipe.mask_joints, 3), (recipe.mask_frames, 2)):
+        if share:
+            kept = torch.rand(x.shape[:axes], device=x.device) >= share
+            x = x * kept[(...,) + (None,) * (x.ndim - axes)]
+    return x
 
 
 def train_step(
@@ -83,7 +104,7 @@ def _parts(
         return [(batch, 1.0)]
 
     def known(some: Batch) -> Tensor:  # what the loss counts: unknown joints are NaN
-        if recipe.loss == "mse":
+        if recipe.loss == "mse" and not getattr(model, "image_space", False):
             return (~torch.isnan(model.encode_3d(some.pose3d))).sum()
         return (~torch.isnan(some.pose3d - some.pose3d[..., ROOT : ROOT + 1, :]).any(-1)).sum()
 
@@ -97,10 +118,17 @@ def _parts(
 def epoch_batches(job: Job, epoch: int, first: int = 0) -> Iterator[Batch]:
     """The batches of an epoch, from the one numbered `first` on."""
     model, recipe = job.model, job.recipe
+    data = as_seen(job.train, recipe, job.seed, epoch)
+    options = {"seed": job.seed, "epoch": epoch, "first": first, "mirror": recipe.flip}
+    if job.pieces is not None:
+        return batches(data, recipe.batch_size, pieces=job.pieces, confidence=True, **options)
     return batches(
-        as_seen(job.train, recipe, job.seed, epoch), recipe.batch_size, width=model.receptive_field,
-        causal=getattr(model, "causal", False), seed=job.seed, epoch=epoch, first=first, mirror=recipe.flip,
-    )  # fmt: skip
+        data,
+        recipe.batch_size,
+        width=model.receptive_field,
+        causal=getattr(model, "causal", False),
+        **options,
+    )
 
 
 def as_seen(data: DeviceDataset, recipe: Recipe, seed: int, epoch: int) -> DeviceDataset:
@@ -139,6 +167,8 @@ def momentum_of_step(job: Job, state: Progress) -> Iterator[None]:
 
 def as_trained(job: Job, say: Callable) -> nn.Module:
     """The model as training calls it: replicated over workers, compiled if the recipe says so."""
+    if job.recipe.checkpointing:
+        job.model.checkpointing = True
     network = job.workers.replicate(job.model)
     if job.recipe.compile:
         try:

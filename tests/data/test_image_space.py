@@ -11,11 +11,14 @@ from mocap3d.camera import Camera, h36m_cameras, pixels_to_screen
 from mocap3d.data.image_space import (
     ImageSpaceError,
     denormalise,
+    depth_of_scale,
     from_image_space,
     mm_factor,
     normalise,
     resample_frames,
     scale_by_factor,
+    screen_targets,
+    screen_to_metres,
     split_clips,
     to_image_space,
 )
@@ -141,3 +144,23 @@ def test_bad_calls_are_refused():
     ):
         with pytest.raises(ImageSpaceError):
             call()
+
+
+@given(seed=st.integers(0, 1000), place=st.integers(0, 3))
+@settings(max_examples=50, deadline=None)
+def test_targets_come_back_in_metres(seed, place):
+    camera = h36m_cameras("S9")[place]
+    pose = seen(5, seed, camera)
+    said = screen_targets(pose, camera)
+    assert said.shape == pose.shape and (said[:, 0] == 0).all()
+    image = normalise(to_image_space(pose, camera), camera.width, camera.height)
+    np.testing.assert_allclose(said, image - image[:, :1], atol=1e-9)
+    np.testing.assert_allclose(screen_to_metres(said, camera, pose[:, 0]), pose - pose[:, :1], atol=1e-9)
+
+
+def test_scale_tells_depth():
+    """A pixel of so many metres lies so far away; the factor is that scale in mm."""
+    pose = seen(5)
+    camera = h36m_cameras("S9")[0]
+    factor = mm_factor(pose[:, 0], camera)
+    np.testing.assert_allclose(depth_of_scale(factor / 1000, camera), pose[:, 0, 2], rtol=1e-9)

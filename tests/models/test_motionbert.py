@@ -13,14 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from mocap3d import metrics
-from mocap3d.evaluation import ReportError, evaluate
-from mocap3d.lifting import lift
 from mocap3d.models import create_model, list_models, motionbert
 from mocap3d.models.motionbert import MotionBERT, attend
 from mocap3d.skeleton import H36M17, flip
-from mocap3d.training.fit import fit
-from tests.toys import sticks
+from mocap3d.training.losses import pose_loss
 
 TINY = {"channels": 64, "mlp_ratio": 2, "representation": 96, "depth": 2, "heads": 4, "frames": 27}
 
@@ -200,12 +196,7 @@ def test_golden_training(device: torch.device, golden, formula) -> None:
         x = torch.from_numpy(formula.pose2d(f"train/mb2d{step}", (2, 27, 17, 3))).to(device)
         target = torch.from_numpy(formula.pose3d(f"train/mb3d{step}", (2, 27, 17, 3))).to(device)
         target = target - target[:, :, :1]
-        pose = model(x)
-        loss = (
-            metrics.mpjpe(pose, target)
-            + 0.5 * metrics.n_mpjpe(pose, target)
-            + 20 * metrics.mpjve(pose, target)
-        )
+        loss = pose_loss("mpjpe", model, model(x), target, {"n_mpjpe": 0.5, "velocity": 20.0})
         optimizer.zero_grad()
         loss.backward()
         norm = nn.utils.clip_grad_norm_(model.parameters(), math.inf)
@@ -475,14 +466,13 @@ def test_encode_2d_refuses_other_shapes() -> None:
 
 
 def test_nobody_takes_image_space_for_metres() -> None:
-    data = sticks(1, frames=100, split="test")
     model = create_model("motionbert_tiny", depth=1, channels=8)
-    with pytest.raises(ReportError, match="image space, of whole clips"):
-        evaluate(model, data)
-    with pytest.raises(ReportError, match="image space"):
-        lift(data[0].pose2d, model)
     with pytest.raises(ValueError, match="image space, which are made of metric ones with their camera"):
-        fit(model, data, "quick", progress=False)
+        model.encode_3d(torch.zeros(1, 2, 17, 3))
     with pytest.raises(ValueError, match="metres need the camera"):
         model.decode_3d(torch.zeros(1, 2, 17, 3))
     assert model.normalisation is None
+    metric = create_model("motionbert_tiny", depth=1, channels=8, image_space=False)
+    pose = torch.randn(1, 2, 17, 3)
+    assert torch.equal(metric.encode_3d(pose), pose - pose[:, :, :1])
+    assert torch.equal(metric.decode_3d(pose), pose)

@@ -13,7 +13,24 @@ from hypothesis import strategies as st
 from mocap3d import metrics
 from mocap3d.camera import h36m_cameras, pixels_to_screen, rotation_matrix
 from mocap3d.metrics import bone_lengths
-from mocap3d.training.losses import bone_length, mpjpe, mse, pose_loss, reprojection, trajectory
+from mocap3d.skeleton import H36M17
+from mocap3d.training.losses import (
+    BONE_PAIRS,
+    TERMS,
+    angle,
+    angle_velocity,
+    bone_length,
+    limb_length,
+    limb_variance,
+    mpjpe,
+    mse,
+    n_mpjpe,
+    pose_loss,
+    reprojection,
+    trajectory,
+    velocity,
+    weighted_2d,
+)
 from tests.toys import ToyLifter
 
 
@@ -159,3 +176,93 @@ def test_bone_length_pulls_at_both_halves(device):
     a, b = (torch.randn(n, 1, 17, 3, device=device, requires_grad=True) for n in (3, 5))
     bone_length(a, b).backward()
     assert a.grad.abs().sum() > 0 and b.grad.abs().sum() > 0
+
+
+# Losses of whole clips
+
+
+def test_terms_are_the_metrics(device):
+    torch.manual_seed(0)
+    a, b = torch.randn(2, 3, 6, 17, 3, device=device)
+    assert float(n_mpjpe(3 * b, b)) < 1e-5 < float(mpjpe(3 * b, b))
+    for holes in (False, True):
+        if holes:
+            b[0, 2, 4], b[1, 3] = torch.nan, torch.nan
+        assert float(velocity(a, b)) == pytest.approx(float(metrics.mpjve(a, b)), rel=1e-5)
+        assert float(n_mpjpe(a, b)) == pytest.approx(float(metrics.n_mpjpe(a, b)), rel=1e-5)
+    assert float(velocity(a[:, :1], b[:, :1])) == 0
+
+
+def arm(degrees: float, length: float = 1.0) -> torch.Tensor:
+    """(17, 3): every bone straight down, but the right forearm turned by so many degrees."""
+    pose = torch.zeros(17, 3)
+    for joint, parent in enumerate((-1, 0, 1, 2, 0, 4, 5, 0, 7, 8, 9, 8, 11, 12, 8, 14, 15)):
+        if joint:
+            pose[joint] = pose[parent] + torch.tensor([0.0, 0.0, -1.0])
+    turn = torch.tensor(degrees * torch.pi / 180)
+    pose[16] = pose[15] + length * torch.stack([turn.sin(), torch.tensor(0.0), -turn.cos()])
+    return pose
+
+
+def test_bones_and_angles_by_hand(device):
+    straight, bent, long = (x.to(device)[None, None] for x in (arm(0), arm(90), arm(0, 3.0)))
+    assert len(BONE_PAIRS) == 19 and all(len({*a} & {*b}) == 1 for a, b in _bones(BONE_PAIRS))
+    assert float(limb_length(straight, long)) == pytest.approx(2 / 16)
+    assert float(limb_length(straight, bent)) == pytest.approx(0, abs=1e-6)
+    assert float(angle(straight, bent)) == pytest.approx(
+        (torch.pi / 2) / 19, rel=2e-3
+    )  # one pair: at the elbow
+    assert float(angle(bent, bent)) == 0
+    clip, still = torch.cat([straight, bent], 1), torch.cat([straight, straight], 1)
+    assert float(angle_velocity(clip, still)) == pytest.approx((torch.pi / 2) / 19, rel=2e-3)
+    growing = torch.cat([straight, long], 1)
+    assert float(limb_variance(growing, still)) == pytest.approx(2.0 / 16)  # of 1 and 3
+    assert float(limb_variance(clip, still)) == pytest.approx(0, abs=1e-6)
+    assert float(limb_variance(straight, bent)) == 0
+
+
+def _bones(pairs):
+    return [(H36M17.bones[a], H36M17.bones[b]) for a, b in pairs]
+
+
+@pytest.mark.parametrize("name", TERMS)
+def test_terms_have_finite_gradients(device, name):
+    """Also where joints coincide, bones are straight, and truth is missing; and a perfect pose has none to speak of."""
+    torch.manual_seed(0)
+    target = torch.randn(2, 5, 17, 3, device=device)
+    target[0, 1, 3] = torch.nan
+    for start in (
+        torch.randn_like(target),
+        torch.zeros_like(target),
+        arm(0).to(device).expand(2, 5, 17, 3).clone(),
+    ):
+        prediction = start.requires_grad_()
+        value = TERMS[name](prediction, target)
+        value.backward()
+        assert value.ndim == 0 and torch.isfinite(value) and torch.isfinite(prediction.grad).all()
+
+
+def test_2d_teaches_x_and_y_by_confidence(device):
+    prediction = torch.zeros(1, 1, 2, 3, device=device, requires_grad=True)
+    target = torch.tensor([[[[3.0, 4.0], [0.0, 1.0]]]], device=device)
+    confidence = torch.tensor([[[0.5, 1.0]]], device=device)
+    loss = weighted_2d(prediction, target, confidence)
+    assert loss.item() == pytest.approx((2.5 + 1.0) / 2)
+    loss.backward()
+    assert (prediction.grad[..., 2] == 0).all() and (prediction.grad[..., 1] < 0).all()
+    target[0, 0, 1] = torch.nan
+    assert weighted_2d(prediction, target, confidence).item() == pytest.approx(2.5)
+
+
+def test_a_recipes_terms_are_added(device):
+    torch.manual_seed(0)
+    model = ToyLifter().to(device)
+    model.decode_3d = lambda output: output
+    said, truth = torch.randn(2, 2, 4, 17, 3, device=device)
+    target = truth - truth[..., :1, :]
+    terms = {"n_mpjpe": 0.5, "velocity": 20.0, "angle": 0.0}
+    expected = mpjpe(said, target) + 0.5 * n_mpjpe(said, target) + 20 * velocity(said, target)
+    assert float(pose_loss("mpjpe", model, said, truth, terms)) == pytest.approx(float(expected), rel=1e-6)
+    model.image_space, model.decode_3d = True, None  # image space is not decoded
+    assert float(pose_loss("mpjpe", model, said, truth, terms)) == pytest.approx(float(expected), rel=1e-6)
+    assert float(pose_loss("mse", model, said, truth)) == pytest.approx(float(mse(said, target)), rel=1e-6)
