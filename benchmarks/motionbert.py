@@ -10,8 +10,11 @@ network as one writes it down from the paper: nn.Linear, nn.LayerNorm, nn.GELU, 
 on heads brought to the front, torch.optim.AdamW as it comes. A training step is forward, mean squared error, backward
 and AdamW; ours has AdamW(fused=True).
 
-bfloat16 is measured where the processor multiplies it natively, beside float32; the head stays float32. There also what
-it does to the output, of the random weights or of those that --weights names.
+bfloat16 is measured where the processor multiplies it natively, beside float32; the head stays float32. What it does to
+a pose is measured everywhere, on a trained network (the small one in the package, or --weights) and built-in motion.
+torch.compile is measured with the time that compiling took (skip it with --no-compile). Then: how long a minute of
+video takes, 3,000 frames in clips of 243 that share 27, and what a training step keeps in memory for its way back,
+counted on one clip, with and without activation checkpointing.
 """
 
 from __future__ import annotations
@@ -24,9 +27,12 @@ import torch
 from machine import best_product, describe_machine, time_interleaved
 from torch import nn
 
+from mocap3d.data.loading import load_dataset
+from mocap3d.data.windows import to_device
+from mocap3d.evaluation import evaluate, overlapping_pieces, predict, predict_clips, say_metres
 from mocap3d.models import create_model
 from mocap3d.skeleton import H36M17
-from mocap3d.weights import load_weights
+from mocap3d.weights import load_shipped, load_weights
 
 JOINTS, FRAMES, DEPTH, HEADS = len(H36M17), 243, 5, 8
 SIZES = {"motionbert": (512, 2), "motionbert_lite": (256, 4)}  # D, width of the perceptron in D
@@ -135,6 +141,51 @@ def training_step_of(
     return step
 
 
+def compiled(model: nn.Module, clip: torch.Tensor) -> tuple[Callable[[], torch.Tensor], float]:
+    """The forward pass through torch.compile, and the seconds until its second call was done."""
+    forward = forward_of(torch.compile(model), clip)
+    started = time.perf_counter()
+    forward(), forward()
+    return forward, time.perf_counter() - started
+
+
+def kept_bytes(name: str, checkpointing: bool) -> int:
+    """What a training step keeps of one clip for its way back, besides weights; views of one memory count once."""
+    model = create_model(name).train()
+    model.checkpointing = checkpointing
+    weights = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
+    kept: dict[int, int] = {}
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        memory = tensor.untyped_storage()
+        if memory.data_ptr() not in weights:
+            kept[memory.data_ptr()] = memory.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        output = model(torch.rand(1, FRAMES, JOINTS, 3))
+    del output
+    return sum(kept.values())
+
+
+def bfloat16_accuracy(weights: str | None) -> None:
+    """Print how far bfloat16 moves joints and errors, of a trained network on built-in motion of other people."""
+    model = load_weights(weights) if weights else load_shipped("pretrained")
+    test = load_dataset("synthetic", seconds=4.0).test
+    data = to_device(test)
+    rows, reports, poses = torch.arange(len(data)), {}, {}
+    for way in (False, True):
+        with torch.autocast("cpu", torch.bfloat16, enabled=way):
+            poses[way] = say_metres(model, predict(model, data), data, rows)
+            reports[way] = evaluate(model, test, "videopose3d")
+    moved = 1000 * (poses[True] - poses[False]).norm(dim=-1).mean().item()
+    a, b = (reports[way].mpjpe_mm for way in (False, True))
+    print(
+        f"bfloat16 moves the joints of {model.name} by {moved:.2f} mm on average; MPJPE {a:.2f} to {b:.2f} mm "
+        f"({b - a:+.2f}, goal 0.1; videopose3d protocol, synthetic S9 and S11)"
+    )
+
+
 def bfloat16_is_native() -> bool:
     """Whether this processor has instructions for it; torch emulates it elsewhere."""
     asks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
@@ -154,6 +205,7 @@ def main() -> None:
     )
     parser.add_argument("--models", nargs="+", default=list(SIZES), choices=SIZES)
     parser.add_argument("--weights", help="a trained model for the accuracy of bfloat16")
+    parser.add_argument("--no-compile", action="store_true", help="leave torch.compile out")
     options = parser.parse_args()
     clock = time.process_time if options.busy else time.perf_counter
     if options.busy:
@@ -194,20 +246,31 @@ def main() -> None:
         "plain": training_step_of(PlainModel(*SIZES[name]), clip, fused=False),
     }
     report(f"{name}, training step", count, functions)
-    if not native:
-        print("bfloat16: not on this CPU")
-        return
-    functions = {
-        way: training_step_of(create_model(name), clip, True, way == "bfloat16")
-        for way in ("bfloat16", "float32")
-    }
-    report(f"{name}, training, bf16/float32", count, functions)
-    model = load_weights(options.weights) if options.weights else create_model(name)
-    single, half = (forward_of(model, clip, way)() for way in (False, True))
-    moved, size = (half - single).norm(dim=-1).mean().item(), single.norm(dim=-1).mean().item()
-    print(
-        f"bfloat16 moves the joints of {model.name} by {moved / size:.2%} of their mean distance from the origin"
-    )
+    if native:
+        functions = {
+            way: training_step_of(create_model(name), clip, True, way == "bfloat16")
+            for way in ("bfloat16", "float32")
+        }
+        report(f"{name}, training, bf16/float32", count, functions)
+    if not options.no_compile:
+        ours = create_model(name)
+        forward, seconds = compiled(ours, clip)
+        functions = {"compiled": forward, "eager": forward_of(ours, clip)}
+        report(f"{name}, forward, compiled/not", count / 3, functions)
+        print(f"    compiling took {seconds:.0f} s")
+
+    lite, minute = create_model(name), torch.rand(3000, JOINTS, 2) * 2 - 1
+    started = clock()
+    predict_clips(lite, minute, torch.tensor([3000]))
+    pieces = len(overlapping_pieces(3000, FRAMES))
+    print(f"{name}: a minute of 50 fps, {pieces} clips: {clock() - started:.1f} s (goal 10 on two cores)")
+    for name in options.models:
+        plain, thrifty = (kept_bytes(name, way) / 1e9 for way in (False, True))
+        print(
+            f"{name}, kept for the way back by a step of 32 clips: {32 * plain:.1f} GB; with checkpointing "
+            f"{32 * thrifty:.1f} GB, and one layer's {32 * plain / (4 * DEPTH):.1f} GB while it is computed again"
+        )
+    bfloat16_accuracy(options.weights)
 
 
 if __name__ == "__main__":

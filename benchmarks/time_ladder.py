@@ -5,7 +5,9 @@
     MOCAP3D_DATA=data python benchmarks/time_ladder.py --out runs --table                what is there, as a table
 
 A row is frames-2D-seed: VideoPose3D of 1, 27, 81 or 243 frames, trained and judged on true 2D ("gt") or on simulated
-detections ("cpn"; in training the noise is drawn anew each epoch), the same number of updates for all. With --data
+detections ("cpn"; in training the noise is drawn anew each epoch), the same number of updates for all. Frames may also
+be "tiny", MotionBERT of 81 frames that says image space and is given the true place of the root when judged, or
+"tiny_metric", the same network taught metres; they take fewer steps of clips, each of 4 times 81 poses. With --data
 synthetic it is the built-in motion: there the people judged on are new, but move and are filmed as those learnt from.
 Each network is judged as its last step leaves it. Learning rate and dropout come from nine trials judged on every tenth
 recording of the training part, with 27 frames of true 2D and 1000 steps. One row is one process's work: several may run
@@ -30,9 +32,9 @@ from mocap3d.report import text_table
 CHANNELS, DROPOUT, STEPS = 256, 0.0625, 4000
 RECIPE = dataclasses.replace(mocap3d.RECIPES["quick_temporal"], minutes=None, steps=STEPS)
 PROTOCOLS = {"open-mocap": "open-mocap", "synthetic": "videopose3d"}
-FRAMES = (1, 27, 81, 243)
-SEEDS = {1: 3, 27: 3, 81: 3, 243: 1}
-ROWS = [f"{frames}-{pose2d}-{seed}" for seed in range(3) for pose2d in ("gt", "cpn") for frames in FRAMES
+CLIPS = dataclasses.replace(mocap3d.RECIPES["quick_clips"], minutes=None, steps=2000)  # of 4 x 81 poses
+SEEDS = {"1": 3, "27": 3, "81": 3, "243": 1, "tiny": 1, "tiny_metric": 1}
+ROWS = [f"{frames}-{pose2d}-{seed}" for seed in range(3) for pose2d in ("gt", "cpn") for frames in SEEDS
         if seed < SEEDS[frames]]  # fmt: skip
 
 
@@ -40,9 +42,15 @@ def run(row: str, dataset: mocap3d.PoseDataset, protocol: str, out: Path) -> Non
     """Train and judge one row; its numbers go into out/row.json."""
     frames, pose2d, seed = row.split("-")
     seed = int(seed)
-    recipe = dataclasses.replace(RECIPE, detector=None if pose2d == "gt" else pose2d)
     torch.manual_seed(seed)
-    model = mocap3d.create_model(f"videopose3d_{frames}", channels=CHANNELS, dropout=DROPOUT)
+    if frames.startswith("tiny"):
+        recipe, model = CLIPS, mocap3d.create_model("motionbert_tiny", image_space=frames == "tiny")
+    else:
+        recipe, model = (
+            RECIPE,
+            mocap3d.create_model(f"videopose3d_{frames}", channels=CHANNELS, dropout=DROPOUT),
+        )
+    recipe = dataclasses.replace(recipe, detector=None if pose2d == "gt" else pose2d)
     started = time.process_time()
     mocap3d.fit(model, dataset.train, recipe, seed=seed, keep="last", progress=False, out=out / row)
     seconds = time.process_time() - started
@@ -50,7 +58,7 @@ def run(row: str, dataset: mocap3d.PoseDataset, protocol: str, out: Path) -> Non
     report = mocap3d.evaluate(model, test, protocol)
     numbers = {
         "by_source": {source: report.by_source[source]["mpjpe_mm"] for source in test.sources},
-        "mpjpe_mm": report.mpjpe_mm, "p_mpjpe_mm": report.mean("p_mpjpe_mm"),
+        "mpjpe_mm": report.mpjpe_mm, "p_mpjpe_mm": report.mean("p_mpjpe_mm"), "n_mpjpe_mm": report.mean("n_mpjpe_mm"),
         "mpjve_mm": report.mean("mpjve_mm"), "cpu_seconds": seconds, "protocol": str(report.protocol),
     }  # fmt: skip
     write_whole(out / f"{row}.json", lambda part: part.write_text(json.dumps(numbers, indent=1)))
@@ -63,7 +71,7 @@ def table(out: Path) -> None:
     """Print mean and spread over seeds of what is there."""
     lines = []
     for pose2d in ("gt", "cpn"):
-        for frames in FRAMES:
+        for frames in SEEDS:
             paths = sorted(out.glob(f"{frames}-{pose2d}-?.json"))
             if not paths:
                 continue
@@ -75,7 +83,7 @@ def table(out: Path) -> None:
             lines.append([str(frames), pose2d, *cells, *more, str(len(runs)), f"{seconds / 60:.1f}"])
     head = ["frames", "2D", *sources, "macro average", "P-MPJPE", "MPJVE mm/frame", "seeds", "CPU min"]
     print("\n".join(text_table([head, *lines])))
-    print(f"{CHANNELS} channels, dropout {DROPOUT}, {RECIPE}")
+    print(f"VideoPose3D: {CHANNELS} channels, dropout {DROPOUT}, {RECIPE}\nMotionBERT: {CLIPS}")
     print(runs[0]["protocol"])
 
 

@@ -37,6 +37,7 @@ __all__ = [
 ]  # fmt: skip
 
 FRAMES_AT_ONCE = 4096
+FRAMES_ON_CPU = 256  # of models that lift whole clips: MotionBERT-Lite is a quarter faster than with 4096
 EXACT_2D = 0.5  # pixels: lens conventions differ by less than this from each other on average
 
 
@@ -169,12 +170,18 @@ def _blended(
                 torch.minimum(at + 1, length - at).clamp_max(OVERLAP).to(total.dtype)[:, None, None]
             )  # (T, 1, 1)
             rows = torch.tensor(firsts, device=device)[:, None] + at  # (P, T)
-            for some in rows.split(max(batch_size // length, 1)):
+            for some in rows.split(_clips_at_once(length, batch_size, device)):
                 seen = None if confidence is None else confidence[some]
                 said = _lift(model, points2d[some], flip_test, seen)  # (B, T, J, 3)
                 total.index_add_(0, some.flatten(), (said * ramp).flatten(0, 1))
                 weights.index_add_(0, some.flatten(), ramp.expand(len(some), -1, -1, -1).flatten(0, 1))
     return total / weights
+
+
+def _clips_at_once(length: int, batch_size: int, device: torch.device) -> int:
+    """How many clips go through the network together: on a CPU, what its caches hold."""
+    frames = min(batch_size, FRAMES_ON_CPU) if device.type == "cpu" else batch_size
+    return max(frames // length, 1)
 
 
 @torch.no_grad()
@@ -199,7 +206,7 @@ def predict_pieces(
     with _in_evaluation_mode(model):
         return torch.cat([
             _lift(model, data.points2d[rows], flip_test, data.confidence[rows])
-            for rows in pieces.split(max(batch_size // pieces.shape[1], 1))
+            for rows in pieces.split(_clips_at_once(pieces.shape[1], batch_size, pieces.device))
         ])  # fmt: skip
 
 

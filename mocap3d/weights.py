@@ -49,9 +49,11 @@ STYLES = {
 }
 PARTS = ("pose", "trajectory")
 SHIPPED = {
-    kind: Path(__file__).parent / "shipped" / f"videopose3d_81_{kind}.safetensors"
-    for kind in ("centred", "causal")
-}
+    kind: Path(__file__).parent / "shipped" / f"{name}_{kind}.safetensors"
+    for kind, name in {
+        "centred": "videopose3d_81", "causal": "videopose3d_81", "pretrained": "motionbert_tiny",
+    }.items()
+}  # fmt: skip
 LISTED = 12  # keys of each kind in a message
 
 
@@ -98,9 +100,11 @@ def load_shipped(kind: str = "centred") -> nn.Module:
     """One of the small models that come inside the package; it works without network or data.
 
     Args:
-        kind: "centred" (looks 40 frames back and ahead), or "causal" (80 back; for `model.stream()`).
+        kind: "centred" (looks 40 frames back and ahead), "causal" (80 back; for `model.stream()`), or "pretrained":
+            motionbert_tiny, which has seen 3D of built-in motion alone, spoilt and masked, and is meant for finetuning.
     Returns:
-        VideoPose3D of 81 frames in evaluation mode. `model.card` says what it was trained on and how far to trust it.
+        VideoPose3D of 81 frames, or MotionBERT of up to 81, in evaluation mode. `model.card` says what it was trained
+        on and how far to trust it.
     Raises:
         ValueError: for another kind.
     Source: own; scripts/train_shipped.py made them.

@@ -14,7 +14,7 @@ from mocap3d.data.h36m import mmpose, videopose3d
 from mocap3d.data.windows import to_device
 from mocap3d.evaluation import evaluate
 from mocap3d.models import create_model
-from mocap3d.models.published import simple_baseline_to_published
+from mocap3d.models.published import motionbert_to_published, simple_baseline_to_published
 from mocap3d.protocol import PROTOCOLS
 from mocap3d.training import RECIPES
 from tests.toys import sticks
@@ -37,7 +37,7 @@ def test_the_table_is_whole():
         assert re.fullmatch(
             r"https://download\.openmmlab\.com/mmpose/\S+-[0-9a-f]{8}_\d{8}\.pth", row.checkpoint
         )
-        assert row.recipe in RECIPES or row.model == "motionbert"  # whose training is not built yet
+        assert row.recipe in RECIPES or row.model == "motionbert"  # MMPose's epochs are not the original's
     # the same two files under both kinds of MotionBERT data: what differs is data and protocol
     assert zoo.ROWS["motionbert"].checkpoint == zoo.ROWS["motionbert-original"].checkpoint
     assert len({row.checkpoint for row in zoo.ROWS.values()}) == 10
@@ -76,6 +76,28 @@ def test_a_row_is_reproduced_from_files(dataset, layout, tmp_path, device):
     assert protocol.name == "mmpose" and protocol.subjects == ("S9",) and "ground truth" in protocol.pose2d
     assert "43.4" in repr(result) and f"{result.measured['mpjpe_mm'] - 43.4:+.1f}" in repr(result)
     assert f"43.4 (here {result.measured['mpjpe_mm']:.1f})" in repr(zoo.table(result))
+
+
+@pytest.mark.parametrize("name", ["motionbert", "motionbert-original"])
+def test_motionberts_rows_are_reproduced_from_files(name, tmp_path):
+    """Pieces of 243 frames with confidence; 2D, and of the original data also factors, from the files."""
+    original = name.endswith("original")
+    dataset = PoseDataset("sticks", (*sticks(takes=1, frames=20), *sticks(takes=1, frames=250, split="test")))
+    if original:
+        dataset = dataset.with_detections("sh")
+    mmpose.write(dataset, tmp_path, original=original)
+    torch.manual_seed(0)
+    model = create_model("motionbert", channels=16, depth=1, representation=16)
+    state = motionbert_to_published(model.state_dict(), "mmpose")
+    torch.save({"meta": {}, "state_dict": state}, tmp_path / "x.pth")
+    result = zoo.evaluate(name, tmp_path, tmp_path / "x.pth")
+    protocol = result.report.protocol
+    assert {clip.frames for clip in result.report.clips} == {243}
+    factors = mmpose.read_factors(tmp_path) if original else None
+    expected = evaluate(model, dataset.test, PROTOCOLS["mmpose-motionbert"], factors=factors)
+    assert result.measured["mpjpe_mm"] == pytest.approx(expected.mpjpe_mm, rel=2e-3)
+    assert protocol.factor.startswith("given with the data" if original else "from the camera")
+    assert protocol.pose2d.startswith("detections" if original else "ground truth")
 
 
 def test_a_row_on_the_original_data_uses_its_factors(tmp_path):

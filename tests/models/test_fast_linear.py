@@ -107,7 +107,9 @@ def test_onednn_only_without_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
         calls.append(args)
         return linear_by_onednn(*args, **options)
 
-    monkeypatch.setattr(fast_linear, "onednn_is_faster", lambda: True)
+    faster = [True]
+    monkeypatch.setattr(fast_linear, "onednn_is_faster", lambda: faster[0])
+    monkeypatch.setattr(fast_linear, "onednn_works", lambda: True)
     monkeypatch.setattr(fast_linear, "convolution_is_faster", lambda: False)
     monkeypatch.setattr(fast_linear, "linear_by_onednn", spy)
     x, weight, bias = torch.randn(400, 32), torch.randn(48, 32), torch.randn(48)
@@ -131,11 +133,13 @@ def test_onednn_only_without_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
         leaf.requires_grad_(False)
     with torch.autocast("cpu", torch.bfloat16):
         assert count() == 0
+    faster[0] = False  # as on Intel: for the pair with GELU alone
+    assert count() == 1
 
 
 def test_onednn_is_looked_at_before_use(monkeypatch: pytest.MonkeyPatch) -> None:
     """Another version of torch may have lost it, or mean something else by it."""
-    monkeypatch.setattr(fast_linear, "_is_amd_with_avx512", lambda family: True)
+    monkeypatch.setattr(fast_linear, "_has_avx512", lambda: True)
 
     def right(x, weight, bias=None, gelu=False):
         return F.gelu(F.linear(x, weight, bias)) if gelu else F.linear(x, weight, bias)
@@ -148,10 +152,17 @@ def test_onednn_is_looked_at_before_use(monkeypatch: pytest.MonkeyPatch) -> None
 
     for way, verdict in ((right, True), (without_gelu, False), (gone, False)):
         monkeypatch.setattr(fast_linear, "linear_by_onednn", way)
-        assert fast_linear.onednn_is_faster.__wrapped__() is verdict
-    monkeypatch.setattr(fast_linear, "_is_amd_with_avx512", lambda family: False)
+        assert fast_linear.onednn_works.__wrapped__() is verdict
+        for amd in (True, False):
+            monkeypatch.setattr(fast_linear, "_is_amd_with_avx512", lambda family, amd=amd: amd)
+            monkeypatch.setattr(fast_linear, "onednn_works", fast_linear.onednn_works.__wrapped__)
+            assert fast_linear.onednn_is_faster.__wrapped__() is (verdict and amd)
+            monkeypatch.undo()
+            monkeypatch.setattr(fast_linear, "_has_avx512", lambda: True)
+            monkeypatch.setattr(fast_linear, "linear_by_onednn", way)
+    monkeypatch.setattr(fast_linear, "_has_avx512", lambda: False)
     monkeypatch.setattr(fast_linear, "linear_by_onednn", right)
-    assert not fast_linear.onednn_is_faster.__wrapped__()
+    assert not fast_linear.onednn_works.__wrapped__()
 
 
 @pytest.mark.parametrize(
@@ -166,6 +177,7 @@ def test_model_does_not_depend_on_the_way(
     out = []
     for onednn, convolution in ((False, False), (False, True), (ONEDNN, False)):
         monkeypatch.setattr(fast_linear, "onednn_is_faster", lambda way=onednn: way)
+        monkeypatch.setattr(fast_linear, "onednn_works", lambda way=onednn: way)
         monkeypatch.setattr(fast_linear, "convolution_is_faster", lambda way=convolution: way)
         with torch.no_grad():
             out.append(model(points))
