@@ -14,7 +14,8 @@ bfloat16 is measured where the processor multiplies it natively, beside float32;
 a pose is measured everywhere, on a trained network (the small one in the package, or --weights) and built-in motion.
 torch.compile is measured with the time that compiling took (skip it with --no-compile). Then: how long a minute of
 video takes, 3,000 frames in clips of 243 that share 27, and what a training step keeps in memory for its way back,
-counted on one clip, with and without activation checkpointing.
+counted on one clip, with and without activation checkpointing. --cuda measures a GPU instead, against its bfloat16
+rate.
 """
 
 from __future__ import annotations
@@ -118,7 +119,7 @@ def forward_of(model: nn.Module, clip: torch.Tensor, autocast: bool = False) -> 
 
     @torch.no_grad()
     def forward() -> torch.Tensor:
-        with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        with torch.autocast(clip.device.type, torch.bfloat16, enabled=autocast):
             return model(clip)
 
     return forward
@@ -128,12 +129,12 @@ def training_step_of(
     model: nn.Module, clip: torch.Tensor, fused: bool, autocast: bool = False
 ) -> Callable[[], object]:
     model.train()
-    target = torch.randn(clip.shape)
+    target = torch.randn_like(clip)
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-4, weight_decay=0.01, fused=fused)
 
     def step() -> None:
         optimizer.zero_grad()
-        with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        with torch.autocast(clip.device.type, torch.bfloat16, enabled=autocast):
             pose = model(clip)
         nn.functional.mse_loss(pose.float(), target).backward()
         optimizer.step()
@@ -186,6 +187,34 @@ def bfloat16_accuracy(weights: str | None) -> None:
     )
 
 
+def on_gpu(models: list[str], batch: int = 32) -> None:
+    """Print what share of the card's own bfloat16 rate a batch of clips reaches, eager and compiled."""
+
+    def seconds(function: Callable[[], object], turns: int = 10) -> float:
+        function(), function(), function()
+        torch.cuda.synchronize()
+        started = time.perf_counter()
+        for _ in range(turns):
+            function()
+        torch.cuda.synchronize()
+        return (time.perf_counter() - started) / turns
+
+    print(torch.cuda.get_device_name())
+    square = torch.randn(8192, 8192, device="cuda", dtype=torch.bfloat16)
+    rate = 2 * 8192**3 / seconds(lambda: square @ square)
+    print(f"best bfloat16 product: {rate / 1e12:.0f} TFLOP/s")
+    clips = torch.rand(batch, FRAMES, JOINTS, 3, device="cuda") * 2 - 1
+    for name in models:
+        count = batch * forward_operations(*SIZES[name])
+        for way in ("eager", "compiled"):
+            model = create_model(name).cuda()
+            network = torch.compile(model) if way == "compiled" else model
+            forward = seconds(forward_of(network, clips, autocast=True))
+            step = seconds(training_step_of(network, clips, True, autocast=True))
+            print(f"{name}, {way}, {batch} clips: forward {count / forward / rate:.0%}, "
+                  f"training step {3 * count / step / rate:.0%}")  # fmt: skip
+
+
 def bfloat16_is_native() -> bool:
     """Whether this processor has instructions for it; torch emulates it elsewhere."""
     asks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
@@ -206,7 +235,13 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", default=list(SIZES), choices=SIZES)
     parser.add_argument("--weights", help="a trained model for the accuracy of bfloat16")
     parser.add_argument("--no-compile", action="store_true", help="leave torch.compile out")
+    parser.add_argument("--cuda", action="store_true", help="measure the GPU instead")
     options = parser.parse_args()
+    if options.cuda:
+        if not torch.cuda.is_available():
+            parser.error("there is no CUDA device here")
+        on_gpu(options.models)
+        return
     clock = time.process_time if options.busy else time.perf_counter
     if options.busy:
         torch.set_num_threads(1)

@@ -146,7 +146,6 @@ class MotionBERT(nn.Module):
 
     input_skeleton = "h36m17"
     clipwise = True  # says a pose for every frame it is given, of at most `receptive_field`
-    checkpointing = False  # in training, keep the inputs of layers alone, and compute the rest twice
 
     def __init__(
         self,
@@ -181,6 +180,7 @@ class MotionBERT(nn.Module):
         self.channels, self.mlp_ratio, self.depth, self.heads = channels, mlp_ratio, depth, heads
         self.joints, self.fuse, self.drop_path = joints, bool(fuse), drop_path
         self.image_space = bool(image_space)
+        self.checkpointing = False  # in training, keep the inputs of layers alone, and compute the rest twice
         self.receptive_field = frames  # at most
         self.embed = nn.Linear(3, channels)
         self.joint_embedding = nn.Parameter(torch.empty(1, joints, channels))

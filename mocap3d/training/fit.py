@@ -50,7 +50,7 @@ from mocap3d.training.run import (
     outcome,
     postfix,
 )
-from mocap3d.training.step import as_trained, epoch_batches, momentum_of_step, supervised, train_step
+from mocap3d.training.step import as_trained, epoch_batches, momentum_of_step, supervised, thrift, train_step
 
 LOOK_EVERY = 20  # steps between looks at the loss: each look makes a GPU wait
 REPORTS = 10  # entries of the history, at least, of a run whose length is in steps or minutes
@@ -138,7 +138,7 @@ def fit(
             })  # fmt: skip
 
     interrupted = False
-    with workers.norms(model), workers.interrupts() as asked, tqdm(
+    with workers.norms(model), workers.interrupts() as asked, thrift(model, recipe), tqdm(
         initial=state.step, total=state.total_steps, disable=not progress, unit="step", mininterval=0.5
     ) as bar:  # fmt: skip
         try:
@@ -146,8 +146,6 @@ def fit(
             _loop(job, network, optimizer, state, bar, asked, store, 60 * checkpoint_minutes, callback)
         except KeyboardInterrupt:
             interrupted = True
-    if recipe.checkpointing:
-        model.checkpointing = False
     if keep == "best" and state.best_model is not None:
         model.load_state_dict(state.best_model)
     if interrupted:

@@ -165,10 +165,21 @@ def momentum_of_step(job: Job, state: Progress) -> Iterator[None]:
         norm.running_var.copy_(var.lerp(norm.running_var, momentum / norm.momentum))
 
 
+@contextmanager
+def thrift(model: nn.Module, recipe: Recipe) -> Iterator[None]:
+    """Training with activation checkpointing, if the recipe says so; afterwards the model is as it was."""
+    if not recipe.checkpointing:
+        yield
+        return
+    before, model.checkpointing = model.checkpointing, True
+    try:
+        yield
+    finally:
+        model.checkpointing = before
+
+
 def as_trained(job: Job, say: Callable) -> nn.Module:
     """The model as training calls it: replicated over workers, compiled if the recipe says so."""
-    if job.recipe.checkpointing:
-        job.model.checkpointing = True
     network = job.workers.replicate(job.model)
     if job.recipe.compile:
         try:

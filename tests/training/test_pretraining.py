@@ -68,7 +68,8 @@ def test_2d_comes_in_after_its_share(train, video, device) -> None:
         assert torch.equal(objective(model, batch, plain, step=step, steps=10), alone)
     sixth = objective(model, batch, plain, step=6, steps=10)
     first = next(objective._batches.make(5))
-    assert float(sixth) == pytest.approx(float(alone + 2 * seen_in_2d(model, first, plain)), rel=1e-6)
+    expected = alone + 2 * seen_in_2d(model, first, plain)
+    assert sixth.item() == pytest.approx(expected.item(), rel=1e-6)
 
 
 def test_2d_says_nothing_of_depth_and_of_joints_nobody_saw(device) -> None:
