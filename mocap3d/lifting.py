@@ -9,9 +9,9 @@ from torch import nn
 from mocap3d.camera import Camera, pixels_to_screen
 from mocap3d.data.image_space import depth_of_scale, screen_to_metres
 from mocap3d.data.windows import fill_missing
-from mocap3d.evaluation import model_device, predict_clips
 from mocap3d.metrics import bone_lengths
 from mocap3d.poses import Pose2D, Pose3D
+from mocap3d.prediction import model_device, predict_clips
 from mocap3d.skeleton import H36M17
 from mocap3d.weights import load_shipped
 

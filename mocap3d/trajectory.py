@@ -11,9 +11,10 @@ from torch import Tensor
 
 from mocap3d import metrics
 from mocap3d.data.windows import DeviceDataset, to_device
-from mocap3d.evaluation import evaluate, model_device, predict
+from mocap3d.evaluation import evaluate
 from mocap3d.models.pose_and_trajectory import PoseAndTrajectory
 from mocap3d.poses import Clip
+from mocap3d.prediction import model_device, predict
 from mocap3d.protocol import EvalProtocol
 from mocap3d.report import Report
 from mocap3d.skeleton import ROOT

@@ -11,7 +11,8 @@ import torch
 from mocap3d import baselines
 from mocap3d.baselines import BaselineError, MeanPose, NearestNeighbour
 from mocap3d.data.windows import to_device
-from mocap3d.evaluation import evaluate, predict
+from mocap3d.evaluation import evaluate
+from mocap3d.prediction import predict
 from tests.toys import sticks
 
 

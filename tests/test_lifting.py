@@ -8,14 +8,16 @@ import numpy as np
 import pytest
 import torch
 
+from mocap3d.data.image_space import screen_targets
 from mocap3d.data.windows import to_device
-from mocap3d.evaluation import predict
-from mocap3d.lifting import lift
+from mocap3d.lifting import BONES_PER_HEIGHT, lift
+from mocap3d.metrics import bone_lengths
 from mocap3d.models import create_model
 from mocap3d.models.pose_and_trajectory import PoseAndTrajectory
-from mocap3d.poses import Pose2D
+from mocap3d.poses import Clip, Pose2D
+from mocap3d.prediction import predict
 from mocap3d.skeleton import HALPE26, Skeleton, SkeletonError, convert
-from tests.toys import sticks
+from tests.toys import Knows, small_motionbert, sticks
 
 HAND = Skeleton("hand", tuple(f"finger_{i}" for i in range(21)), (-1,) + (0,) * 20)
 
@@ -115,3 +117,67 @@ def test_without_a_model_the_small_one_of_the_package_lifts(dataset, monkeypatch
     monkeypatch.setattr("mocap3d.lifting.load_shipped", lambda: model)
     pose2d = dataset[0].pose2d
     np.testing.assert_array_equal(lift(pose2d).points, lift(pose2d, model).points)
+
+
+# Image space
+
+
+class Filmed(Knows):
+    """Knows the clip's true image space; the frame's number is read off the 2D by nearest neighbour."""
+
+    def __init__(self, clip: Clip, frames: int = 27) -> None:
+        targets = screen_targets(clip.pose3d.points.astype(np.float64), clip.camera)
+        super().__init__(torch.from_numpy(targets).float(), frames)
+        self.seen = to_device([clip]).points2d
+
+    def forward(self, x):
+        far = torch.cdist(x[..., :2].flatten(2), self.seen.flatten(1).expand(len(x), -1, -1))
+        return self.answers[far.argmin(-1)]
+
+
+def test_height_gives_the_scale(dataset) -> None:
+    """With the true length of the bones as height, and the camera, the truth comes back; without it nearly."""
+    clip = dataset[0]
+    truth = clip.pose3d.points
+    tall = float(np.median(bone_lengths(truth).sum(-1))) / BONES_PER_HEIGHT
+    model = Filmed(clip)
+    placed = lift(clip.pose2d, model, height=tall, camera=clip.camera)
+    assert placed.root == "estimated"
+    # bones of the toy change their lengths, and perspective changes those in the picture: a few percent of depth
+    assert np.abs(placed.points[:, 0, 2] / truth[:, 0, 2] - 1).max() < 0.08
+    relative = placed.points - placed.points[:, :1]
+    assert np.linalg.norm(relative - (truth - truth[:, :1]), axis=-1).mean() < 0.03
+    far = lift(clip.pose2d, model, height=tall)
+    assert far.root == "relative" and (far.points[:, 0] == 0).all()
+    assert np.linalg.norm(far.points - (truth - truth[:, :1]), axis=-1).mean() < 0.08
+    np.testing.assert_allclose(lift(clip.pose2d, model, height=tall / 2).points, far.points / 2, rtol=1e-5)
+    usual = lift(clip.pose2d, model)
+    np.testing.assert_allclose(usual.points, far.points * (1.70 / tall), rtol=1e-4, atol=1e-6)
+
+
+def test_height_scales_models_of_metres(dataset) -> None:
+    model = small_motionbert(image_space=False).eval()
+    plain = lift(dataset[0].pose2d, model)
+    scaled = lift(dataset[0].pose2d, model, height=1.8)
+    assert np.median(bone_lengths(scaled.points).sum(-1)) == pytest.approx(BONES_PER_HEIGHT * 1.8, rel=1e-5)
+    ratio = scaled.points / plain.points
+    assert np.nanstd(ratio) < 1e-3
+
+
+def test_lift_refuses_heights_and_cameras_that_cannot_be(dataset) -> None:
+    pose2d, model = dataset[0].pose2d, small_motionbert()
+    for height in (0, 175, -1.7, float("nan")):
+        with pytest.raises(ValueError, match="give metres, such as 1.75"):
+            lift(pose2d, model, height=height)
+    with pytest.raises(ValueError, match="cannot use a camera"):
+        lift(pose2d, small_motionbert(image_space=False), camera=dataset[0].camera)
+    other = replace(dataset[0].camera, width=640, height=480)
+    with pytest.raises(ValueError, match="the camera's image is 640x480"):
+        lift(pose2d, model, camera=other)
+
+
+def test_lifting_is_what_evaluation_predicts(dataset, device: torch.device) -> None:
+    model = small_motionbert(image_space=False).to(device).eval()
+    data = to_device([dataset[0]], device)
+    expected = predict(model, data).cpu().numpy()
+    np.testing.assert_allclose(lift(dataset[0].pose2d, model).points, expected, atol=1e-5)

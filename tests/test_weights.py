@@ -30,6 +30,7 @@ from mocap3d.weights import (
     read_card,
     save_weights,
 )
+from tests.toys import small_motionbert
 
 LEGACY = {"_use_new_zipfile_serialization": False}
 FORMS = {"weigq": "simple_baseline", "mmpose": "simple_baseline_mmpose"}
@@ -854,3 +855,9 @@ def test_shipped_models_are_small_lift_better_than_the_mean_pose_and_say_where_t
 def test_another_shipped_model_is_refused():
     with pytest.raises(ValueError, match="kind='big': the package holds centred, causal, pretrained"):
         load_shipped("big")
+
+
+def test_the_card_tells_image_space_from_metres(tmp_path) -> None:
+    for image_space in (True, False):
+        path = save_weights(small_motionbert(image_space), tmp_path / "m.safetensors", CARD)
+        assert load_weights(path).image_space is image_space

@@ -8,10 +8,10 @@ import torch
 
 from mocap3d import lifting
 from mocap3d.data.windows import to_device
-from mocap3d.evaluation import predict
 from mocap3d.models.pose_and_trajectory import PoseAndTrajectory
 from mocap3d.models.temporal_conv import VideoPose3D
 from mocap3d.poses import Pose2D
+from mocap3d.prediction import predict
 from tests.toys import sticks
 
 
