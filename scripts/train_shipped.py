@@ -19,6 +19,7 @@ from pathlib import Path
 import torch
 
 import mocap3d
+from mocap3d.protocol import ROOT_DEPTH
 from mocap3d.training import pretrain
 from mocap3d.weights import SHIPPED, save_weights
 
@@ -85,7 +86,7 @@ def publish(
         f"{'simulated detections, without any 3D, of ' * pretrained}open-mocap's CMU train "
         f"clips ({len(cmu)}: {', '.join(sorted({clip.source for clip in cmu}))}), simulated cameras",
         "recipe": PRETRAINING if pretrained else RECIPE,
-        "protocol": "open-mocap",
+        "protocol": "open-mocap" + f"; {ROOT_DEPTH}" * pretrained,
         "results": results,
         "licence": LICENCE,
         "limits": "trained on few people and actions: for trying things out, not for measuring people",
