@@ -14,16 +14,7 @@ from mocap3d.comparison import Comparison, ReportTable, compare, table
 from mocap3d.data.image_space import mm_factor, screen_to_metres, split_clips, to_image_space
 from mocap3d.data.windows import DeviceDataset, to_device
 from mocap3d.poses import Clip
-from mocap3d.prediction import (  # noqa: F401  some for who looks for them here
-    FRAMES_AT_ONCE,
-    OVERLAP,
-    model_device,
-    overlapping_pieces,
-    predict,
-    predict_clips,
-    predict_pieces,
-    say_metres,
-)
+from mocap3d.prediction import FRAMES_AT_ONCE, model_device, predict, predict_pieces
 from mocap3d.protocol import (
     BOTH_CENTRED,
     CLIPS_RESAMPLED,
@@ -42,7 +33,7 @@ from mocap3d.skeleton import H36M17, ROOT
 
 __all__ = [
     "PROTOCOLS", "ClipErrors", "Comparison", "EvalProtocol", "Report", "ReportError", "ReportTable",
-    "compare", "evaluate", "measure", "predict", "predict_clips", "predict_pieces", "say_metres", "table",
+    "compare", "evaluate", "measure", "predict", "table",
 ]  # fmt: skip
 
 EXACT_2D = 0.5  # pixels: lens conventions differ by less than this from each other on average

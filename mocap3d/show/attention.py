@@ -14,7 +14,6 @@ from mocap3d.data.windows import fill_missing
 from mocap3d.poses import Pose2D
 from mocap3d.show import style
 from mocap3d.show.body import joint_label, polyline
-from mocap3d.show.errors import _axis
 from mocap3d.skeleton import Skeleton
 
 STREAMS = ("st", "ts")
@@ -146,8 +145,8 @@ def show_gates(
     }  # fmt: skip
     layout = style.base_layout(
         title or "Which stream goes on", "share of the st stream in %, mean over frames; the rest is ts", height,
-        xaxis=_axis("times the two streams were mixed") | {"showgrid": False},
-        yaxis=_axis("joint") | {"autorange": "reversed", "ticks": "", "showgrid": False, "automargin": True},
+        xaxis=style.axis("times the two streams were mixed") | {"showgrid": False},
+        yaxis=style.axis("joint") | {"autorange": "reversed", "ticks": "", "showgrid": False, "automargin": True},
     )  # fmt: skip
     layout["margin"] |= {"b": 56}
     return style.make_figure([heat], layout)
@@ -237,10 +236,10 @@ def _layout(
     plain = {"showgrid": False, "zeroline": False}
     layout = style.base_layout(
         title, subtitle, height,
-        xaxis=_axis("x, right (px)") | plain | {"domain": [0, 0.43], "range": [low[0], high[0]], "constrain": "domain"},
-        yaxis=_axis("y, down (px)") | plain | {"range": [high[1], low[1]], "scaleanchor": "x", "constrain": "domain"},
-        xaxis2=_axis("time (s)") | plain | {"domain": [0.53, 1], "anchor": "y2"},
-        yaxis2=_axis("weight (%)") | {"anchor": "x2", "range": [0, float(round(top, 2))]},
+        xaxis=style.axis("x, right (px)") | plain | {"domain": [0, 0.43], "range": [low[0], high[0]], "constrain": "domain"},
+        yaxis=style.axis("y, down (px)") | plain | {"range": [high[1], low[1]], "scaleanchor": "x", "constrain": "domain"},
+        xaxis2=style.axis("time (s)") | plain | {"domain": [0.53, 1], "anchor": "y2"},
+        yaxis2=style.axis("weight (%)") | {"anchor": "x2", "range": [0, float(round(top, 2))]},
         legend={"x": 1, "xanchor": "right", "y": 1.02, "yanchor": "bottom", "orientation": "h"},
         shapes=[
             {"type": "line", "xref": "x2 domain", "yref": "y2", "x0": 0, "x1": 1, "y0": equal, "y1": equal,

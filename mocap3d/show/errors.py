@@ -71,9 +71,9 @@ def show_errors(
     }  # fmt: skip
     layout = style.base_layout(
         title or "Error of each joint over time", subtitle, height, bargap=0.35,
-        xaxis=_axis("time (s)") | {"domain": [0, 0.74], "showgrid": False},
-        xaxis2=_axis("mean over time (mm)") | {"domain": [0.76, 0.97], "rangemode": "tozero", "nticks": 4},
-        yaxis=_axis("") | {"autorange": "reversed", "ticks": "", "showgrid": False, "automargin": True},
+        xaxis=style.axis("time (s)") | {"domain": [0, 0.74], "showgrid": False},
+        xaxis2=style.axis("mean over time (mm)") | {"domain": [0.76, 0.97], "rangemode": "tozero", "nticks": 4},
+        yaxis=style.axis("") | {"autorange": "reversed", "ticks": "", "showgrid": False, "automargin": True},
         shapes=[{"type": "rect", "xref": "x domain", "yref": "y domain", "x0": 0, "x1": 1, "y0": 0, "y1": 1,
                  "fillcolor": "#E4E7EB", "line": {"width": 0}, "layer": "below"}],
     )  # fmt: skip
@@ -107,7 +107,7 @@ def show_history(history: Sequence[dict], *, title: str | None = None, height: i
     traces, axes, subtitle = [], {}, ""
     if np.isfinite(loss).any():
         traces.append(_curve(at, loss, "loss", style.CENTRE, "y", "%{y:.4g}"))
-        axes["yaxis"] = _axis("training loss") | {"domain": [0.56 if both else 0, 1], "nticks": 5}
+        axes["yaxis"] = style.axis("training loss") | {"domain": [0.56 if both else 0, 1], "nticks": 5}
         if np.nanmin(loss) > 0:
             axes["yaxis"] |= {"type": "log", **_log_ticks(float(np.nanmin(loss)), float(np.nanmax(loss)))}
     if np.isfinite(validation).any():
@@ -120,13 +120,13 @@ def show_history(history: Sequence[dict], *, title: str | None = None, height: i
             "mode": "markers", "marker": {"size": 11, "color": style.LEFT, "symbol": "star"}, "name": "best",
             "hoverinfo": "skip", "showlegend": False,
         })  # fmt: skip
-        axes["yaxis2" if both else "yaxis"] = _axis("validation MPJPE (mm)") | {
+        axes["yaxis2" if both else "yaxis"] = style.axis("validation MPJPE (mm)") | {
             "domain": [0, 0.44 if both else 1],
             "nticks": 5,
         }
     layout = style.base_layout(
         title or "Training history", subtitle, height, hovermode="x unified", showlegend=False,
-        xaxis=_axis(unit) | {"anchor": "y2" if both else "y"}, **axes,
+        xaxis=style.axis(unit) | {"anchor": "y2" if both else "y"}, **axes,
     )  # fmt: skip
     layout["margin"] |= {"b": 52, "l": 70, "t": 72}
     return style.make_figure(traces, layout)
@@ -153,14 +153,6 @@ def _column(history: list[dict], key: str, default: Sequence[int] | None = None)
     fallback = default if default is not None else [np.nan] * len(history)
     return np.array([float(entry[key]) if entry.get(key) is not None else float(instead)
                      for entry, instead in zip(history, fallback, strict=True)])  # fmt: skip
-
-
-def _axis(text: str) -> dict:
-    return {
-        "title": {"text": text, "font": {"size": 11, "color": style.FAINT}, "standoff": 8},
-        "tickfont": {"size": 11, "color": style.FAINT}, "gridcolor": "#ECEFF2", "zeroline": False,
-        "ticks": "outside", "tickcolor": style.HAIR, "ticklen": 4,
-    }  # fmt: skip
 
 
 def _in_blocks(values: np.ndarray, size: int) -> np.ndarray:

@@ -9,7 +9,6 @@ import numpy as np
 import plotly.graph_objects as go
 
 from mocap3d.show import style
-from mocap3d.show.errors import _axis
 
 FPS = 50.0  # of the published models
 
@@ -74,8 +73,8 @@ def show_receptive_field(
     layout = style.base_layout(
         title or f"{kind}: one pose sees {field} frames",
         f"filter widths {', '.join(map(str, widths))}  ·  {cost}", height, showlegend=False,
-        xaxis=_axis("frame") | {"range": [-0.7, frames - 0.3], "autorange": False, "showgrid": False},
-        yaxis=_axis("") | {
+        xaxis=style.axis("frame") | {"range": [-0.7, frames - 0.3], "autorange": False, "showgrid": False},
+        yaxis=style.axis("") | {
             "range": [-0.35, levels + 0.35], "autorange": False, "showgrid": False, "ticks": "", "automargin": True,
             "tickvals": rows, "ticktext": [_level_name(widths, level) for level in rows],
         },

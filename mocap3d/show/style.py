@@ -212,3 +212,12 @@ def same_root(poses: list[Pose3D]) -> tuple[list[Pose3D], bool]:
     if not any(relative) or all(relative):
         return poses, False
     return [pose.root_relative() for pose in poses], True
+
+
+def axis(text: str) -> dict:
+    """A named axis of a flat figure."""
+    return {
+        "title": {"text": text, "font": {"size": 11, "color": FAINT}, "standoff": 8},
+        "tickfont": {"size": 11, "color": FAINT}, "gridcolor": "#ECEFF2", "zeroline": False,
+        "ticks": "outside", "tickcolor": HAIR, "ticklen": 4,
+    }  # fmt: skip
