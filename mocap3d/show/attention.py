@@ -234,10 +234,11 @@ def _layout(
     low, high = (middle - half).round(1).tolist(), (middle + half).round(1).tolist()
     equal, top = 100 / len(time), 105 * max(frames.max() for _, frames in between)
     plain = {"showgrid": False, "zeroline": False}
+    body = plain | {"constrain": "domain"}
     layout = style.base_layout(
         title, subtitle, height,
-        xaxis=style.axis("x, right (px)") | plain | {"domain": [0, 0.43], "range": [low[0], high[0]], "constrain": "domain"},
-        yaxis=style.axis("y, down (px)") | plain | {"range": [high[1], low[1]], "scaleanchor": "x", "constrain": "domain"},
+        xaxis=style.axis("x, right (px)") | body | {"domain": [0, 0.43], "range": [low[0], high[0]]},
+        yaxis=style.axis("y, down (px)") | body | {"range": [high[1], low[1]], "scaleanchor": "x"},
         xaxis2=style.axis("time (s)") | plain | {"domain": [0.53, 1], "anchor": "y2"},
         yaxis2=style.axis("weight (%)") | {"anchor": "x2", "range": [0, float(round(top, 2))]},
         legend={"x": 1, "xanchor": "right", "y": 1.02, "yanchor": "bottom", "orientation": "h"},
