@@ -21,11 +21,10 @@ from mocap3d.evaluation import (
     compare,
     evaluate,
     measure,
-    predict,
-    predict_clips,
     table,
 )
 from mocap3d.models import create_model
+from mocap3d.prediction import predict, predict_clips
 from mocap3d.protocol import BOTH_CENTRED, ROOT_COPIED, TARGET_ADDED, TARGET_ZEROED
 from mocap3d.report import METRICS
 from mocap3d.skeleton import H36M17, flip
