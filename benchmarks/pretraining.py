@@ -25,6 +25,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from seeds import spread
 
 import mocap3d
 from mocap3d.files import write_whole
@@ -87,11 +88,11 @@ def table(out: Path) -> None:
             lines.append([how, seed, *(f"{numbers[key]:.1f}" for key in keys), _minutes([numbers])])
         if found[how]:
             runs = list(found[how].values())
-            lines.append([how, "all", *(_spread([r[key] for r in runs]) for key in keys), _minutes(runs)])
+            lines.append([how, "all", *(spread([r[key] for r in runs]) for key in keys), _minutes(runs)])
     for without, with_it in (("scratch", "pretrained"), ("short", "shipped")):
         both = sorted(found[without].keys() & found[with_it].keys())
         if both:
-            gains = [_spread([found[without][s][k] - found[with_it][s][k] for s in both]) for k in keys]
+            gains = [spread([found[without][s][k] - found[with_it][s][k] for s in both]) for k in keys]
             lines.append([f"gain over {without}", "by seed", *gains, ""])
     head = ["", "seed", "MPJPE mm", "P-MPJPE mm", "N-MPJPE mm", "MPJVE mm/frame", "CPU min"]
     print("\n".join(text_table([head, *lines])))
@@ -100,10 +101,6 @@ def table(out: Path) -> None:
 
 def _minutes(runs: list[dict]) -> str:
     return f"{np.mean([run['cpu_seconds'] for run in runs]) / 60:.1f}"
-
-
-def _spread(values: list[float]) -> str:
-    return f"{np.mean(values):.1f}" + (f" ± {np.std(values, ddof=1):.1f}" if len(values) > 1 else "")
 
 
 def main() -> None:

@@ -19,9 +19,9 @@ import json
 import time
 from pathlib import Path
 
-import numpy as np
 import torch
 from machine import describe_machine, time_interleaved
+from seeds import spread
 
 import mocap3d
 from mocap3d.data.windows import batches, to_device
@@ -95,12 +95,12 @@ def table(out: Path) -> None:
                 continue
             sup, semi = ([runs[how][seed] for seed in seeds] for how in ("sup", "semi"))
             pairs = [
-                _spread([r[key] for r in rs])
+                spread([r[key] for r in rs])
                 for key in ("mpjpe_mm", "p_mpjpe_mm", "n_mpjpe_mm")
                 for rs in (sup, semi)
             ]
-            gain = _spread([a["mpjpe_mm"] - b["mpjpe_mm"] for a, b in zip(sup, semi, strict=True)])
-            path = [_spread([r[key] for r in semi]) for key in ("trajectory_mm", "trajectory_aligned_mm")]
+            gain = spread([a["mpjpe_mm"] - b["mpjpe_mm"] for a, b in zip(sup, semi, strict=True)])
+            path = [spread([r[key] for r in semi]) for key in ("trajectory_mm", "trajectory_aligned_mm")]
             minutes = sum(r["cpu_seconds"] for r in sup + semi) / 60
             lines.append([f"{percent} %", f"{sup[0]['labelled']:,}", str(len(seeds)), *pairs[:2], gain, *pairs[2:],
                           *path, f"{minutes:.1f}"])  # fmt: skip
@@ -117,10 +117,6 @@ def _read(out: Path, prefix: str) -> dict[str, dict]:
     return {
         path.stem.rsplit("-", 1)[1]: json.loads(path.read_text()) for path in out.glob(f"{prefix}-?.json")
     }
-
-
-def _spread(values: list[float]) -> str:
-    return f"{np.mean(values):.1f}" + (f" ± {np.std(values, ddof=1):.1f}" if len(values) > 1 else "")
 
 
 def cost(channels: int, width: int = 27, batch_size: int = 64) -> None:

@@ -24,6 +24,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from seeds import spread
 
 import mocap3d
 from mocap3d.files import write_whole
@@ -77,18 +78,14 @@ def table(out: Path) -> None:
                 continue
             runs = [json.loads(path.read_text()) for path in paths]
             sources = list(runs[0]["by_source"])
-            cells = [_spread([run["by_source"][source] for run in runs]) for source in sources]
-            more = [_spread([run[key] for run in runs]) for key in ("mpjpe_mm", "p_mpjpe_mm", "mpjve_mm")]
+            cells = [spread([run["by_source"][source] for run in runs]) for source in sources]
+            more = [spread([run[key] for run in runs]) for key in ("mpjpe_mm", "p_mpjpe_mm", "mpjve_mm")]
             seconds = np.mean([run["cpu_seconds"] for run in runs])
             lines.append([str(frames), pose2d, *cells, *more, str(len(runs)), f"{seconds / 60:.1f}"])
     head = ["frames", "2D", *sources, "macro average", "P-MPJPE", "MPJVE mm/frame", "seeds", "CPU min"]
     print("\n".join(text_table([head, *lines])))
     print(f"VideoPose3D: {CHANNELS} channels, dropout {DROPOUT}, {RECIPE}\nMotionBERT: {CLIPS}")
     print(runs[0]["protocol"])
-
-
-def _spread(values: list[float]) -> str:
-    return f"{np.mean(values):.1f}" + (f" ± {np.std(values, ddof=1):.1f}" if len(values) > 1 else "")
 
 
 def main() -> None:

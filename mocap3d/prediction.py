@@ -146,9 +146,8 @@ def _blended(
     with _in_evaluation_mode(model):
         for length, firsts in by_length.items():
             at = torch.arange(length, device=device)
-            ramp = (
-                torch.minimum(at + 1, length - at).clamp_max(OVERLAP).to(total.dtype)[:, None, None]
-            )  # (T, 1, 1)
+            ramp = torch.minimum(at + 1, length - at).clamp_max(OVERLAP)  # (T,)
+            ramp = ramp.to(total.dtype)[:, None, None]  # (T, 1, 1)
             rows = torch.tensor(firsts, device=device)[:, None] + at  # (P, T)
             for some in rows.split(_clips_at_once(length, batch_size, device)):
                 seen = None if confidence is None else confidence[some]

@@ -25,11 +25,6 @@ from tests.toys import Knows, small_motionbert, sticks
 
 
 @pytest.fixture(scope="module")
-def train():
-    return sticks(4, frames=40)
-
-
-@pytest.fixture(scope="module")
 def test():
     return sticks(2, frames=40, split="test")
 
@@ -107,9 +102,9 @@ def test_flip_test_mirrors_confidence_too(device: torch.device) -> None:
     assert (plain - said).abs().max() > 1e-5 and (plain - unsure).abs().max() > 1e-6
 
 
-def test_a_frame_nobody_is_sure_of_and_missing_joints(train) -> None:
+def test_a_frame_nobody_is_sure_of_and_missing_joints(test) -> None:
     model = small_motionbert().eval()
-    clip = train[0]
+    clip = test[0]
     points, seen = clip.pose2d.points.copy(), clip.pose2d.confidence.copy()
     points[5:8, 3], seen[12] = np.nan, 0
     holed = lift(Pose2D(points, seen, image_size=clip.pose2d.image_size), model)

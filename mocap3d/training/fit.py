@@ -403,9 +403,7 @@ def _look(job: Job, state: Progress, pending: list[Tensor]) -> None:
 def _suspects(job: Job, epoch: int, at: int) -> str:
     """The clips of one batch, those with the largest poses first. Any batch can be drawn again from its number."""
     data, size, pieces = job.train, job.recipe.batch_size, job.pieces
-    order = torch.randperm(
-        len(data) if pieces is None else len(pieces), generator=epoch_generator(job.seed, epoch)
-    )
+    order = torch.randperm(job.examples, generator=epoch_generator(job.seed, epoch))
     frames = order[at * size : (at + 1) * size].to(data.device)
     if pieces is not None:
         frames = pieces[frames].flatten()

@@ -26,7 +26,7 @@ from mocap3d.training.losses import weighted_2d
 from mocap3d.training.recipe import Recipe, RecipeError
 from mocap3d.training.run import Run
 from mocap3d.training.semi_supervised import UNLABELLED_SEED, unlabelled_clips
-from mocap3d.training.step import hidden, network_input, supervised
+from mocap3d.training.step import forward, supervised
 
 
 class Pretraining:
@@ -77,15 +77,9 @@ def seen_in_2d(model: nn.Module, video: Batch, recipe: Recipe) -> Tensor:
         video: B clips with confidence; what was filled in has confidence 0 and counts for nothing.
         recipe: says what is hidden, and the precision.
     """
-    x = hidden(network_input(model, video), recipe)
-    with torch.autocast(x.device.type, torch.bfloat16, enabled=recipe.autocast):
-        said = model(x)
-    said = said.float() if recipe.autocast else said
     target = video.points2d - video.points2d[..., ROOT : ROOT + 1, :]
-    sure = video.confidence * video.confidence[..., ROOT : ROOT + 1].gt(
-        0
-    )  # nothing is about a root nobody saw
-    return weighted_2d(said, target, sure)
+    root_seen = video.confidence[..., ROOT : ROOT + 1] > 0  # nothing is about a root nobody saw
+    return weighted_2d(forward(model, video, recipe), target, video.confidence * root_seen)
 
 
 def pretrain(

@@ -38,9 +38,13 @@ class Job:
     workers: Workers = Workers()
 
     @property
+    def examples(self) -> int:
+        """Windows or pieces in an epoch."""
+        return len(self.train) if self.pieces is None else len(self.pieces)
+
+    @property
     def steps_per_epoch(self) -> int:
-        examples = len(self.train) if self.pieces is None else len(self.pieces)
-        return steps_in_epoch(examples, self.recipe.batch_size)
+        return steps_in_epoch(self.examples, self.recipe.batch_size)
 
 
 @dataclass

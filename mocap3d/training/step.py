@@ -33,11 +33,15 @@ def supervised(model: nn.Module, batch: Batch, recipe: Recipe, step: int = 1, st
     Returns:
         scalar.
     """
+    return pose_loss(recipe.loss, model, forward(model, batch, recipe), batch.pose3d, recipe.terms)
+
+
+def forward(model: nn.Module, batch: Batch, recipe: Recipe) -> Tensor:
+    """What the network says of a batch, with what the recipe hides hidden, in the recipe's precision; float32."""
     x = hidden(network_input(model, batch), recipe)
     with torch.autocast(x.device.type, torch.bfloat16, enabled=recipe.autocast):
         output = model(x)
-    output = output.float() if recipe.autocast else output
-    return pose_loss(recipe.loss, model, output, batch.pose3d, recipe.terms)
+    return output.float() if recipe.autocast else output
 
 
 def network_input(model: nn.Module, batch: Batch) -> Tensor:
