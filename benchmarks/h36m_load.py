@@ -31,8 +31,9 @@ import numpy as np
 
 from mocap3d.camera import h36m_cameras
 from mocap3d.data.dataset import PoseDataset, film
-from mocap3d.data.h36m import load_h36m, own, videopose3d
+from mocap3d.data.h36m import own, videopose3d
 from mocap3d.data.h36m.facts import SUBJECTS, TEST_SUBJECTS
+from mocap3d.data.h36m.load import load_h36m
 from mocap3d.data.synthetic import ACTIONS, synthesize
 from mocap3d.poses import Pose3D
 

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 import mocap3d
-from mocap3d.comparison import text_table
+from mocap3d.evaluation.report import text_table
 
 CHANNELS, DROPOUT = 512, 0.125  # as in notebook 03 on a laptop
 RECIPE = dataclasses.replace(mocap3d.RECIPES["quick"], minutes=None, steps=2500)

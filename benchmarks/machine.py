@@ -20,7 +20,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
-from mocap3d.models.fast_linear import linear_by_onednn, onednn_is_faster
+from mocap3d.models.cpu import linear_by_onednn, onednn_is_faster
 
 DISTURBED = 0.02  # a turn counts when less than this share of its processor time was taken by others
 

@@ -30,9 +30,9 @@ from torch import nn
 
 from mocap3d.data.loading import load_dataset
 from mocap3d.data.windows import to_device
-from mocap3d.evaluation import evaluate
-from mocap3d.models import create_model
-from mocap3d.prediction import overlapping_pieces, predict, predict_clips, say_metres
+from mocap3d.evaluation.evaluate import evaluate
+from mocap3d.evaluation.predict import overlapping_pieces, predict, predict_clips, say_metres
+from mocap3d.models.create import create_model
 from mocap3d.skeleton import H36M17
 from mocap3d.weights import load_shipped, load_weights
 

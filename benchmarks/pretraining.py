@@ -28,9 +28,9 @@ import torch
 from seeds import spread
 
 import mocap3d
+from mocap3d.evaluation.report import text_table
 from mocap3d.files import write_whole
-from mocap3d.report import text_table
-from mocap3d.training import pretrain
+from mocap3d.training.pretraining import pretrain
 
 PRETRAINING, FINETUNING, AFTER = 600, 700, 1 / 3  # steps; from AFTER on a step of pretraining is two batches
 SCRATCH = FINETUNING + round(PRETRAINING * (1 + (1 - AFTER)))

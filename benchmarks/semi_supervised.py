@@ -25,9 +25,10 @@ from seeds import spread
 
 import mocap3d
 from mocap3d.data.windows import batches, to_device
+from mocap3d.evaluation.report import text_table
+from mocap3d.evaluation.trajectory import evaluate_with_trajectory
 from mocap3d.files import write_whole
-from mocap3d.models.pose_and_trajectory import PoseAndTrajectory
-from mocap3d.report import text_table
+from mocap3d.models.videopose3d import PoseAndTrajectory
 from mocap3d.training.semi_supervised import (
     SemiSupervised,
     fit_semi_supervised,
@@ -35,7 +36,6 @@ from mocap3d.training.semi_supervised import (
     losses,
     unlabelled_video,
 )
-from mocap3d.trajectory import evaluate_with_trajectory
 
 CHANNELS, DROPOUT, STEPS, SEEDS = 128, 0.125, 5000, 3
 RECIPE = mocap3d.Recipe(

@@ -20,8 +20,8 @@ import torch.nn.functional as F
 from machine import best_product, describe_machine, time_interleaved
 from torch import nn
 
-from mocap3d.models import create_model
-from mocap3d.models.fast_linear import convolution_is_faster, linear_as_convolution
+from mocap3d.models.cpu import convolution_is_faster, linear_as_convolution
+from mocap3d.models.create import create_model
 
 CHANNELS, STAGES, INPUT, OUTPUT = 1024, 2, 32, 48
 
@@ -83,7 +83,7 @@ def training_step_of(model: nn.Module, batch: int, fused: bool) -> Callable[[], 
 
 
 def report_linear(turns: int, limit_seconds: float, clock: Callable[[], float]) -> None:
-    """Print both ways to compute the 1024 -> 1024 layer, and say so if the rule in fast_linear chose badly."""
+    """Print both ways to compute the 1024 -> 1024 layer, and say so if the rule in cpu chose badly."""
     rows = 1024
     x = torch.randn(rows, CHANNELS, requires_grad=True)
     weight = torch.randn(CHANNELS, CHANNELS, requires_grad=True)
@@ -101,9 +101,7 @@ def report_linear(turns: int, limit_seconds: float, clock: Callable[[], float]) 
             + " (chosen)" * (name == chosen)
         )
     if times[chosen].seconds > 1.1 * min(timing.seconds for timing in times.values()):
-        print(
-            "The rule in mocap3d/models/fast_linear.py chose the slower one here: please report this machine."
-        )
+        print("The rule in mocap3d/models/cpu.py chose the slower one here: please report this machine.")
 
 
 def main() -> None:

@@ -117,9 +117,9 @@ def transfer(synthetic: PoseDataset, real: PoseDataset, minutes: float, seed: in
     """Train on synthetic alone, test on real CMU 02, beside the nearest neighbour among real training poses."""
     import torch
 
-    from mocap3d.baselines import NearestNeighbour
-    from mocap3d.evaluation import evaluate
-    from mocap3d.models import create_model
+    from mocap3d.evaluation.baselines import NearestNeighbour
+    from mocap3d.evaluation.evaluate import evaluate
+    from mocap3d.models.create import create_model
     from mocap3d.training.fit import fit
     from mocap3d.training.recipe import Recipe
 

@@ -29,8 +29,8 @@ from torch import nn
 from mocap3d import metrics
 from mocap3d.data.loading import load_dataset
 from mocap3d.data.windows import DeviceDataset, to_device
-from mocap3d.models import create_model
-from mocap3d.prediction import predict
+from mocap3d.evaluation.predict import predict
+from mocap3d.models.create import create_model
 from mocap3d.skeleton import H36M17
 from mocap3d.training.fit import fit
 from mocap3d.training.recipe import Recipe

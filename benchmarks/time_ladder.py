@@ -27,8 +27,8 @@ import torch
 from seeds import spread
 
 import mocap3d
+from mocap3d.evaluation.report import text_table
 from mocap3d.files import write_whole
-from mocap3d.report import text_table
 
 CHANNELS, DROPOUT, STEPS = 256, 0.0625, 4000
 RECIPE = dataclasses.replace(mocap3d.RECIPES["quick_temporal"], minutes=None, steps=STEPS)

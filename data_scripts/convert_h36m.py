@@ -15,7 +15,9 @@ import sys
 import time
 from pathlib import Path
 
-from mocap3d.data.h36m import EXCLUSIONS, LAYOUTS, load_h36m, own, recognise
+from mocap3d.data.h36m import own
+from mocap3d.data.h36m.facts import EXCLUSIONS
+from mocap3d.data.h36m.load import LAYOUTS, load_h36m, recognise
 
 
 def main(argv: list[str] | None = None) -> int:

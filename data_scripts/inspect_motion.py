@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from mocap3d.data.asf_amc import find_skeleton, parse_asf, read_amc
-from mocap3d.data.bvh import read_bvh
-from mocap3d.data.motion_file import MotionFileError
+from mocap3d.formats.asf_amc import find_skeleton, parse_asf, read_amc
+from mocap3d.formats.bvh import read_bvh
+from mocap3d.formats.motion_file import MotionFileError
 from mocap3d.poses import Pose3D
 from mocap3d.skeleton import BANDAI, CC, CMU
 

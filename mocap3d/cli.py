@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from mocap3d.doctor import doctor
+from mocap3d.diagnostics import doctor
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -438,3 +438,14 @@ def flip(points, skeleton: str | Skeleton = H36M17):
         mirrored = np.array(points[..., order, :])
     mirrored[..., 0] *= -1
     return mirrored
+
+
+def root_relative(points):
+    """Poses moved so that the root (the pelvis) is at the origin.
+
+    Args:
+        points: (..., 17, C) array or tensor, h36m17.
+    Returns:
+        same shape and type.
+    """
+    return points - points[..., ROOT : ROOT + 1, :]

@@ -18,7 +18,8 @@ from safetensors.torch import save_file
 from torch import nn
 
 from mocap3d.files import write_whole
-from mocap3d.models import create_model, list_models
+from mocap3d.formats.safe_files import load_torch
+from mocap3d.models.create import create_model, list_models
 from mocap3d.models.motionbert import MotionBERT
 from mocap3d.models.published import (
     Origin,
@@ -34,8 +35,7 @@ from mocap3d.models.published import (
     videopose3d_to_published,
 )
 from mocap3d.models.simple_baseline import SimpleBaseline3D
-from mocap3d.models.temporal_conv import VideoPose3D
-from mocap3d.safe_files import load_torch
+from mocap3d.models.videopose3d import VideoPose3D
 
 FORMAT = 1
 # What a card must say beside what is read off the model; "unknown" is an answer, silence is not.

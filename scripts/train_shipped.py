@@ -19,8 +19,8 @@ from pathlib import Path
 import torch
 
 import mocap3d
-from mocap3d.protocol import ROOT_DEPTH
-from mocap3d.training import pretrain
+from mocap3d.evaluation.protocol import ROOT_DEPTH
+from mocap3d.training.pretraining import pretrain
 from mocap3d.weights import SHIPPED, save_weights
 
 STEPS, CHANNELS, DROPOUT, WIDTHS = 6000, 256, 0.125, (3, 3, 3, 3)

@@ -124,7 +124,7 @@ def test_conda_environment_agrees_with_pyproject_and_the_lock():
 
 
 def test_python_versions_agree_everywhere():
-    doctoring = importlib.import_module("mocap3d.doctor")
+    doctoring = importlib.import_module("mocap3d.diagnostics")
     setup = load_setup()
     assert (setup.OLDEST, setup.NEWEST) == (doctoring.OLDEST, doctoring.NEWEST)
     (_, oldest), (_, newest) = setup.OLDEST, setup.NEWEST

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mocap3d.data.dataset import DatasetError, PoseDataset
 from mocap3d.data.detector import DETECTORS
-from mocap3d.data.h36m import load_h36m
+from mocap3d.data.h36m.load import load_h36m
 from mocap3d.data.open_mocap import load_open_mocap
 from mocap3d.data.synthetic import make_synthetic
 

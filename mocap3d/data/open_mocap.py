@@ -35,10 +35,10 @@ from pathlib import Path
 import numpy as np
 
 from mocap3d.camera import Camera, h36m_cameras
-from mocap3d.data.asf_amc import find_skeleton, read_amc
-from mocap3d.data.bvh import read_bvh
 from mocap3d.data.cache import cached
 from mocap3d.data.dataset import DatasetError, PoseDataset, film
+from mocap3d.formats.asf_amc import find_skeleton, read_amc
+from mocap3d.formats.bvh import read_bvh
 from mocap3d.poses import Pose3D
 
 FPS = 50.0

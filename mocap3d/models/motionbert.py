@@ -27,7 +27,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from mocap3d.models.fast_linear import linear, linear_gelu
+from mocap3d.models.cpu import linear, linear_gelu
 from mocap3d.skeleton import H36M17, ROOT
 
 # Base and Lite are the paper's; tiny is ours, for CPUs: 417,801 parameters, 8.1 M multiplications a frame.

@@ -20,8 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from mocap3d.models.fast_dropout import dropout
-from mocap3d.models.fast_linear import linear
+from mocap3d.models.cpu import dropout, linear
 from mocap3d.skeleton import H36M17, ROOT
 
 JOINTS_OUT = tuple(i for i in range(len(H36M17)) if i != ROOT)

@@ -32,10 +32,10 @@ from tqdm.auto import tqdm
 
 from mocap3d import metrics
 from mocap3d.data.windows import DeviceDataset, cut_pieces, epoch_generator, in_image_space, to_device
-from mocap3d.evaluation import pose2d_source
+from mocap3d.device import choose_device
+from mocap3d.evaluation.evaluate import pose2d_source
+from mocap3d.evaluation.predict import predict, predict_pieces, say_metres
 from mocap3d.poses import Clip
-from mocap3d.prediction import predict, predict_pieces, say_metres
-from mocap3d.profile import choose_device
 from mocap3d.skeleton import ROOT
 from mocap3d.training import checkpoint as checkpoints
 from mocap3d.training.distributed import join

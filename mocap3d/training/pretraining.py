@@ -18,8 +18,8 @@ import torch
 from torch import Tensor, nn
 
 from mocap3d.data.windows import Batch, DeviceDataset, InStep, cut_pieces, endless_batches, to_device
+from mocap3d.device import choose_device
 from mocap3d.poses import Clip, Pose2D
-from mocap3d.profile import choose_device
 from mocap3d.skeleton import ROOT
 from mocap3d.training.fit import TrainingError, fit
 from mocap3d.training.losses import weighted_2d

@@ -10,7 +10,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from mocap3d.data.windows import DeviceDataset, steps_in_epoch
-from mocap3d.report import html_table, text_table
+from mocap3d.evaluation.report import html_table, text_table
 from mocap3d.training.distributed import Workers
 from mocap3d.training.recipe import Recipe
 

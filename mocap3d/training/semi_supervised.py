@@ -24,9 +24,9 @@ from torch import Tensor, nn
 from mocap3d.camera import Camera
 from mocap3d.data.dataset import DatasetError, PoseDataset
 from mocap3d.data.windows import Batch, DeviceDataset, InStep, endless_batches, to_device
-from mocap3d.models.pose_and_trajectory import PoseAndTrajectory
+from mocap3d.device import choose_device
+from mocap3d.models.videopose3d import PoseAndTrajectory
 from mocap3d.poses import Clip, Pose2D, Pose3D
-from mocap3d.profile import choose_device
 from mocap3d.skeleton import H36M17, ROOT
 from mocap3d.training.fit import TrainingError, fit
 from mocap3d.training.losses import bone_length, mpjpe, reprojection, trajectory

@@ -12,7 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from mocap3d.data.detector import detect_tensor
 from mocap3d.data.windows import Batch, DeviceDataset, batches
-from mocap3d.models.temporal_conv import set_batch_norm_momentum
+from mocap3d.models.videopose3d import set_batch_norm_momentum
 from mocap3d.skeleton import ROOT
 from mocap3d.training.distributed import Workers
 from mocap3d.training.losses import pose_loss

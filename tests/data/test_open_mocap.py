@@ -9,7 +9,6 @@ from mocap3d.camera import h36m_cameras
 from mocap3d.data import open_mocap
 from mocap3d.data.dataset import DatasetError
 from mocap3d.data.loading import load_dataset
-from mocap3d.data.motion_file import MotionFileError
 from mocap3d.data.open_mocap import (
     HELD_OUT_CONTENTS,
     capture_area,
@@ -18,6 +17,7 @@ from mocap3d.data.open_mocap import (
     read_take,
     turn,
 )
+from mocap3d.formats.motion_file import MotionFileError
 from mocap3d.metrics import bone_lengths, joint_errors, p_mpjpe
 from mocap3d.poses import Pose3D
 from mocap3d.skeleton import BANDAI

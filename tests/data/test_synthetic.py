@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from mocap3d.camera import h36m_cameras
 from mocap3d.data.loading import load_dataset
 from mocap3d.data.synthetic import ACTIONS, SUBJECTS, TEST_SUBJECTS, make_synthetic, synthesize
-from mocap3d.data.synthetic.body import LIMITS, smoothed, subject_body, two_bone
+from mocap3d.data.synthetic.body import LIMITS, subject_body
+from mocap3d.data.synthetic.limbs import smoothed, two_bone
 from mocap3d.data.synthetic.primitives import FPS, GRAVITY, jump, path
 from mocap3d.skeleton import H36M17
 
@@ -274,7 +275,7 @@ def test_smoothing_keeps_a_constant_and_the_mean():
 
 def test_bones_and_speeds_are_like_real_ones(mocap_root, takes):
     """Summary numbers of synthetic motion lie in the range of real motion, within stated factors."""
-    from mocap3d.data.asf_amc import read_amc
+    from mocap3d.formats.asf_amc import read_amc
 
     folder = mocap_root / "cmu" / "asfamc" / "02"
     if not folder.is_dir():

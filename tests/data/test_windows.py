@@ -19,13 +19,13 @@ from mocap3d.data.windows import (
     batches,
     cut_pieces,
     epoch_generator,
-    fill_missing,
     mirrored,
     padded_rows,
     steps_in_epoch,
     to_device,
     window,
 )
+from mocap3d.missing import fill_missing
 from mocap3d.poses import Pose2D
 from mocap3d.skeleton import H36M17, flip, get_skeleton
 from tests.toys import sticks

@@ -8,7 +8,8 @@ import pytest
 from data_scripts import convert_h36m, export_layouts
 from mocap3d.data import loading
 from mocap3d.data.dataset import PoseDataset
-from mocap3d.data.h36m import load_h36m, videopose3d
+from mocap3d.data.h36m import videopose3d
+from mocap3d.data.h36m.load import load_h36m
 from tests.toys import sticks
 
 

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from mocap3d.models.fast_dropout import dropout
+from mocap3d.models.cpu import dropout
 
 N = 200_003  # odd: the last random word is used in part
 

@@ -6,12 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from mocap3d import lifting
 from mocap3d.data.windows import to_device
-from mocap3d.models.pose_and_trajectory import PoseAndTrajectory
-from mocap3d.models.temporal_conv import VideoPose3D
+from mocap3d.evaluation.predict import predict
+from mocap3d.lifting.lift import lift
+from mocap3d.models.videopose3d import PoseAndTrajectory, VideoPose3D
 from mocap3d.poses import Pose2D
-from mocap3d.prediction import predict
 from tests.toys import sticks
 
 
@@ -60,7 +59,7 @@ def test_networks_that_do_not_go_together():
 def test_lifting_says_where_the_body_is(device):
     """Root "relative" from the model, "estimated" from its absolute view; both agree with `predict`."""
     clip, model = sticks(takes=1, views=1)[0], both().to(device)
-    relative, placed = lifting.lift(clip.pose2d, model), lifting.lift(clip.pose2d, model.absolute())
+    relative, placed = lift(clip.pose2d, model), lift(clip.pose2d, model.absolute())
     assert (relative.root, placed.root) == ("relative", "estimated") and isinstance(clip.pose2d, Pose2D)
     roots = placed.points - relative.points
     np.testing.assert_allclose(roots, roots[:, :1].repeat(17, 1), atol=1e-5)

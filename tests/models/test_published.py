@@ -24,7 +24,7 @@ from mocap3d.models.published import (
     videopose3d_to_published,
 )
 from mocap3d.models.simple_baseline import JOINTS_IN, JOINTS_OUT, SimpleBaseline3D
-from mocap3d.models.temporal_conv import VideoPose3D
+from mocap3d.models.videopose3d import VideoPose3D
 
 
 @pytest.mark.parametrize("form", ["weigq", "mmpose"])

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mocap3d.models import create_model, list_models
+from mocap3d.models.create import create_model, list_models
 from mocap3d.models.simple_baseline import JOINTS_IN, SimpleBaseline3D
 from mocap3d.skeleton import H36M17
 

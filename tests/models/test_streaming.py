@@ -8,8 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mocap3d.models import create_model
-from mocap3d.models.temporal_conv import VideoPose3D
+from mocap3d.models.create import create_model
+from mocap3d.models.videopose3d import VideoPose3D
 
 
 def trained(device: torch.device | str = "cpu", **options) -> VideoPose3D:

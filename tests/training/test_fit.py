@@ -17,14 +17,14 @@ import numpy as np
 import pytest
 import torch
 
-from mocap3d.baselines import MeanPose
 from mocap3d.data.detector import detect_tensor
 from mocap3d.data.windows import Batch, batches, to_device
-from mocap3d.models.temporal_conv import VideoPose3D
-from mocap3d.training import RECIPES, CheckpointError, Recipe, RecipeError, TrainingError, fit, train_step
-from mocap3d.training.fit import validation_error
-from mocap3d.training.recipe import learning_rate, make_optimizer, norm_momentum
-from mocap3d.training.step import as_seen
+from mocap3d.evaluation.baselines import MeanPose
+from mocap3d.models.videopose3d import VideoPose3D
+from mocap3d.training.checkpoint import CheckpointError
+from mocap3d.training.fit import TrainingError, fit, validation_error
+from mocap3d.training.recipe import RECIPES, Recipe, RecipeError, learning_rate, make_optimizer, norm_momentum
+from mocap3d.training.step import as_seen, train_step
 from tests.toys import ToyLifter, sticks
 
 TOY = Recipe(
@@ -188,7 +188,7 @@ def test_a_killed_process_is_resumed_to_the_same_bits(train, tmp_path):
     script = (
         "import sys, time, torch\n"
         "from tests.toys import ToyLifter, sticks\n"
-        "from mocap3d.training import fit\n"
+        "from mocap3d.training.fit import fit\n"
         "from tests.training.test_fit import TOY, lifter\n"
         "fit(lifter(), sticks(takes=3, frames=40), TOY, device='cpu', out=sys.argv[1], progress=False,\n"
         "    callback=lambda entry: (print(entry['epoch'], flush=True), time.sleep(60 * (entry['epoch'] > 1))))\n"

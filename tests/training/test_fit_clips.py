@@ -9,13 +9,13 @@ import pytest
 import torch
 
 from mocap3d.data.windows import cut_pieces, in_image_space, to_device
-from mocap3d.evaluation import evaluate
-from mocap3d.models import create_model
-from mocap3d.prediction import predict_pieces
-from mocap3d.training.fit import fit, train_step, validation_error
+from mocap3d.evaluation.evaluate import evaluate
+from mocap3d.evaluation.predict import predict_pieces
+from mocap3d.models.create import create_model
+from mocap3d.training.fit import fit, validation_error
 from mocap3d.training.recipe import Recipe, make_optimizer
 from mocap3d.training.run import Job
-from mocap3d.training.step import epoch_batches, hidden
+from mocap3d.training.step import epoch_batches, hidden, train_step
 from tests.toys import Knows, small_motionbert, sticks
 
 RECIPE = Recipe(

@@ -9,10 +9,11 @@ import pytest
 import torch
 
 from mocap3d.data.windows import Batch, cut_pieces, to_device
-from mocap3d.models import create_model
+from mocap3d.models.create import create_model
 from mocap3d.models.motionbert import MotionBERT
-from mocap3d.training import Recipe, RecipeError, TrainingError, fit, pretrain
-from mocap3d.training.pretraining import Pretraining, seen_in_2d
+from mocap3d.training.fit import TrainingError, fit
+from mocap3d.training.pretraining import Pretraining, pretrain, seen_in_2d
+from mocap3d.training.recipe import Recipe, RecipeError
 from mocap3d.training.step import supervised
 from tests.toys import sticks
 

@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from mocap3d.training import Recipe, TrainingError, fit
+from mocap3d.training.fit import TrainingError, fit
+from mocap3d.training.recipe import Recipe
 from tests.toys import ToyLifter, sticks
 
 TOY = Recipe(

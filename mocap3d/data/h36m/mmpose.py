@@ -40,8 +40,8 @@ from mocap3d.data.h36m.facts import CAMERAS, FPS, SUBJECTS, H36MError, canonical
 from mocap3d.data.h36m.takes import Take, clip_labels, read_labels, takes_to_write, write_labels
 from mocap3d.data.image_space import mm_factor
 from mocap3d.files import write_whole
+from mocap3d.formats.safe_files import load_npy, load_npz, load_pickle
 from mocap3d.poses import Clip, Pose2D, Pose3D, PoseError
-from mocap3d.safe_files import load_npy, load_npz, load_pickle
 
 RATES = (50, 10)
 SPLITS = ("train", "test")

@@ -32,8 +32,8 @@ from mocap3d.data.h36m.mmpose import truth_and_seen
 from mocap3d.data.h36m.takes import Take, clip_labels, read_labels, takes_to_write, write_labels
 from mocap3d.data.image_space import ImageSpaceError, from_image_space, mm_factor, to_image_space
 from mocap3d.files import write_whole
+from mocap3d.formats.safe_files import load_pickle
 from mocap3d.poses import Clip, Pose2D, Pose3D, PoseError
-from mocap3d.safe_files import load_pickle
 
 PICKLE = "h36m_sh_conf_cam_source_final.pkl"
 SLICES = "MB3D_f243s81/H36M-SH"

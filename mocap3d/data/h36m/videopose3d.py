@@ -23,8 +23,8 @@ from mocap3d.data.dataset import PoseDataset
 from mocap3d.data.h36m.facts import FPS, KEPT_JOINTS, SUBJECTS, H36MError, canonical_stem
 from mocap3d.data.h36m.takes import clip_labels, read_labels, takes_to_write, write_labels
 from mocap3d.files import write_whole
+from mocap3d.formats.safe_files import load_npz
 from mocap3d.poses import Clip, Pose2D, Pose3D, PoseError
-from mocap3d.safe_files import load_npz
 from mocap3d.skeleton import H36M17, H36M32
 
 POSITIONS = "data_3d_h36m.npz"

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from mocap3d.data.dataset import PoseDataset
-from mocap3d.data.h36m import load_h36m, mmpose, motionbert, own, videopose3d
+from mocap3d.data.h36m import mmpose, motionbert, own, videopose3d
 from mocap3d.data.h36m.facts import H36MError
+from mocap3d.data.h36m.load import load_h36m
 from mocap3d.data.loading import load_dataset
 from tests.toys import sticks
 

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from mocap3d.camera import h36m_cameras
-from mocap3d.data.h36m import load_h36m, official
+from mocap3d.data.h36m import official
 from mocap3d.data.h36m.facts import CAMERAS, KEPT_JOINTS, H36MError
+from mocap3d.data.h36m.load import load_h36m
 from tests.toys import body
 
 CASES = int(os.environ.get("MOCAP3D_FUZZ", "60"))

@@ -12,8 +12,9 @@ import pytest
 
 from mocap3d.camera import Camera
 from mocap3d.data.dataset import PoseDataset, film
-from mocap3d.data.h36m import load_h36m, own, videopose3d
+from mocap3d.data.h36m import own, videopose3d
 from mocap3d.data.h36m.facts import H36MError
+from mocap3d.data.h36m.load import load_h36m
 from mocap3d.poses import Pose2D, Pose3D
 from mocap3d.skeleton import COCO17
 from tests.toys import body, sticks

@@ -7,7 +7,9 @@ import pytest
 import mocap3d
 from mocap3d.camera import h36m_cameras
 from mocap3d.data.dataset import DatasetError, PoseDataset, film
-from mocap3d.data.h36m import EXCLUSIONS, LAYOUTS, H36MError, facts, load_h36m, own, recognise, videopose3d
+from mocap3d.data.h36m import facts, own, videopose3d
+from mocap3d.data.h36m.facts import EXCLUSIONS, H36MError
+from mocap3d.data.h36m.load import LAYOUTS, load_h36m, recognise
 from mocap3d.data.loading import load_dataset
 from mocap3d.poses import Pose3D
 from tests.toys import body, sticks

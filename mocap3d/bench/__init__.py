@@ -1,0 +1,1 @@
+"""The published table, row by row."""

@@ -1,0 +1,1 @@
+"""Protocols, predictions, errors, reports."""

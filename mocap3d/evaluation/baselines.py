@@ -1,0 +1,138 @@
+"""What a lifter has to beat: the mean pose, and the nearest neighbour in 2D. Both satisfy the model contract."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+from mocap3d.data.windows import to_device
+from mocap3d.poses import Clip
+from mocap3d.skeleton import H36M17, ROOT, root_relative
+
+JOINTS = len(H36M17)
+LARGEST_PRODUCT = 2**22  # numbers of the similarity matrix at once: 16 MiB, about what a cache holds
+
+
+class BaselineError(ValueError):
+    """A baseline used before it has seen training poses, or given none."""
+
+
+class MeanPose(nn.Module):
+    """Says the same for every input: the mean root-relative pose of the training set, in the camera's frame.
+
+    Source: own; the error of this "model" is the spread of the data.
+    """
+
+    name = "mean_pose"
+    receptive_field = 1
+    input_skeleton = "h36m17"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.full((JOINTS, 3), torch.nan))
+
+    @property
+    def is_fitted(self) -> bool:
+        return bool(torch.isfinite(self.mean).all())
+
+    def fit(self, train: Iterable[Clip]) -> MeanPose:
+        """Take the mean of a PoseDataset; returns itself."""
+        data = to_device(train, self.mean.device)
+        self.fit_normalisation(data.points2d, data.pose3d)
+        return self
+
+    def fit_normalisation(self, points2d: Tensor, pose3d: Tensor) -> None:
+        """The mean of (N, J, 3) metres; missing joints are left out of it."""
+        self.mean.copy_(torch.nanmean(root_relative(pose3d).double(), 0))
+
+    def encode_2d(self, points: Tensor) -> Tensor:
+        """(B, 1, J, 2) screen units, as they are."""
+        return points
+
+    def encode_3d(self, pose: Tensor) -> Tensor:
+        """(B, 1, J, 3) metres -> root-relative metres."""
+        return root_relative(pose)
+
+    def decode_3d(self, output: Tensor) -> Tensor:
+        """(B, 1, J, 3) root-relative metres, as they are."""
+        return output
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, 1, J, 2) -> (B, 1, J, 3) metres."""
+        if not self.is_fitted:
+            raise BaselineError("MeanPose has seen no poses (or never some joint); call .fit(train) first")
+        return self.mean.expand(len(x), 1, JOINTS, 3)
+
+
+class NearestNeighbour(nn.Module):
+    """Answers with the 3D of the training frame whose 2D looks most alike.
+
+    Alike means: after moving the root to the origin and scaling the 17 points to unit norm, both in screen units, the
+    sum of squared distances is smallest. So where in the image, and how large, does not matter; which way the body is
+    turned does. The answer is the training frame's root-relative pose in metres, unchanged.
+
+    Args:
+        most: at most this many training frames, drawn at random; None for all. 50 frames a second are much alike.
+        seed: of the draw.
+    Source: own.
+    """
+
+    name = "nearest_neighbour"
+    receptive_field = 1
+    input_skeleton = "h36m17"
+
+    def __init__(self, most: int | None = 50_000, seed: int = 0) -> None:
+        super().__init__()
+        if most is not None and most < 1:
+            raise BaselineError(f"NearestNeighbour: most is {most}; give at least 1, or None for all frames")
+        self.most, self.seed = most, seed
+        self.register_buffer("looks", torch.zeros(0, JOINTS * 2))  # (M, 2 J), unit norm
+        self.register_buffer("poses", torch.zeros(0, JOINTS, 3))  # (M, J, 3) metres, root-relative
+
+    @property
+    def is_fitted(self) -> bool:
+        return len(self.looks) > 0
+
+    def extra_repr(self) -> str:
+        return f"{len(self.looks):,} training poses, most={self.most}, seed={self.seed}"
+
+    def fit(self, train: Iterable[Clip]) -> NearestNeighbour:
+        """Remember a PoseDataset; returns itself."""
+        data = to_device(train, self.looks.device)
+        self.fit_normalisation(data.points2d, data.pose3d)
+        return self
+
+    def fit_normalisation(self, points2d: Tensor, pose3d: Tensor) -> None:
+        """Remember (N, J, 2) screen units with their (N, J, 3) metres; frames with missing truth are passed over."""
+        rows = torch.isfinite(pose3d).all(-1).all(-1).nonzero()[:, 0]
+        if len(rows) == 0:
+            raise BaselineError("NearestNeighbour: no training frame has all its joints")
+        if self.most is not None and len(rows) > self.most:
+            drawn = torch.randperm(len(rows), generator=torch.Generator().manual_seed(self.seed))[: self.most]
+            rows = rows[drawn.sort().values.to(rows.device)]
+        self.looks = self.encode_2d(points2d[rows, None])
+        self.poses = root_relative(pose3d[rows])
+
+    def encode_2d(self, points: Tensor) -> Tensor:
+        """(B, 1, J, 2) screen units -> (B, 2 J), root at the origin, unit norm."""
+        look = (points - points[..., ROOT : ROOT + 1, :]).flatten(1)  # (B, 1, J, 2) -> (B, 2 J)
+        return look / torch.linalg.vector_norm(look, dim=1, keepdim=True).clamp_min(1e-8)
+
+    def encode_3d(self, pose: Tensor) -> Tensor:
+        """(B, 1, J, 3) metres -> root-relative metres."""
+        return root_relative(pose)
+
+    def decode_3d(self, output: Tensor) -> Tensor:
+        """(B, 1, J, 3) root-relative metres, as they are."""
+        return output
+
+    @torch.no_grad()
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, 2 J) -> (B, 1, J, 3) metres: between unit vectors the nearest is the one with the largest product."""
+        if not self.is_fitted:
+            raise BaselineError("NearestNeighbour remembers no poses; call .fit(train) first")
+        rows = max(1, LARGEST_PRODUCT // len(self.looks))
+        nearest = torch.cat([(part @ self.looks.T).argmax(1) for part in x.split(rows)])  # (B,)
+        return self.poses[nearest, None]  # (B, J, 3) -> (B, 1, J, 3)

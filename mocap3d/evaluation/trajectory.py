@@ -1,0 +1,81 @@
+"""Where a model says the person went, beside how the body moved: paths through space, and how far they are off."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mocap3d import metrics
+from mocap3d.data.windows import DeviceDataset, to_device
+from mocap3d.evaluation.evaluate import evaluate
+from mocap3d.evaluation.predict import model_device, predict
+from mocap3d.evaluation.protocol import EvalProtocol
+from mocap3d.evaluation.report import Report
+from mocap3d.models.videopose3d import PoseAndTrajectory
+from mocap3d.poses import Clip
+from mocap3d.skeleton import ROOT
+
+
+def predict_root(
+    model: PoseAndTrajectory, data: DeviceDataset, flip_test: bool = False, batch_size: int = 4096
+) -> Tensor:
+    """Where the root is in each frame.
+
+    Args:
+        model: both networks.
+        data, flip_test, batch_size: as of `predict`.
+    Returns:
+        (N, 3) metres, camera frame.
+    """
+    pose, placed = (
+        predict(view, data, flip_test=flip_test, batch_size=batch_size) for view in (model, model.absolute())
+    )
+    return (placed - pose)[:, ROOT]
+
+
+def evaluate_with_trajectory(
+    model: PoseAndTrajectory,
+    dataset: Iterable[Clip],
+    protocol: str | EvalProtocol = "videopose3d",
+    device: torch.device | str | None = None,
+    **options: object,
+) -> Report:
+    """Measure the poses as `evaluate` does, and beside them the path of the root.
+
+    Args:
+        model: both networks.
+        dataset, protocol, device, options: as of `evaluate`.
+    Returns:
+        Report, whose metrics "trajectory_mm" and "trajectory_aligned_mm" are filled too: over all frames, the mean
+        distance of the predicted root from the true one, as it is, and after each clip's path as a whole was moved,
+        turned and scaled to fit best (a similarity, Umeyama 1991): what is left is how wrong its shape is. A wrong
+        focal length or body size moves the first, and hardly the second.
+    """
+    report = evaluate(model, dataset, protocol, device, **options)
+    judged = {(clip.take, clip.camera) for clip in report.clips}
+    clips = [clip for clip in dataset if (clip.take, clip.camera.name) in judged]
+    data = to_device(clips, model_device(model))
+    paths = predict_root(model, data, report.protocol.flip_test).cpu().numpy()
+    errors = {}
+    for clip, start in zip(clips, data.start.tolist(), strict=True):
+        path = paths[start : start + len(clip)].astype(np.float64)  # (T, 3)
+        errors[clip.take, clip.camera.name] = _path_errors(
+            path, clip.pose3d.points[:, ROOT].astype(np.float64)
+        )
+    return replace(report, clips=tuple(
+        replace(clip, values={**clip.values, **errors[clip.take, clip.camera]}) for clip in report.clips
+    ))  # fmt: skip
+
+
+def _path_errors(path: np.ndarray, truth: np.ndarray) -> dict[str, float]:
+    """Both (T, 3); NaN in the truth is left out."""
+    if not np.isfinite(truth).all(-1).any():
+        return {"trajectory_mm": np.nan, "trajectory_aligned_mm": np.nan}
+    return {
+        "trajectory_mm": 1000 * metrics.mpjpe(path, truth),
+        "trajectory_aligned_mm": 1000 * metrics.p_mpjpe(path, truth),  # one cloud of T points
+    }

@@ -1,0 +1,176 @@
+"""`show_errors` and `show_history`: where a prediction is wrong, and how training went."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import plotly.graph_objects as go
+
+from mocap3d.figures import style
+from mocap3d.figures.body import joint_label
+from mocap3d.poses import Pose3D
+
+
+def show_errors(
+    prediction: Pose3D,
+    truth: Pose3D,
+    *,
+    title: str | None = None,
+    max_columns: int = 500,
+    height: int = 500,
+) -> go.Figure:
+    """Draw the distance of every joint from the truth over time, and each joint's mean beside it.
+
+    Args:
+        prediction, truth: (T, J, 3) metres, same length, rate, skeleton and frame; where only one has an absolute
+            root, the root is removed from both.
+        title: replaces the title.
+        max_columns: longer poses are averaged in time to at most so many columns, and the subtitle says so.
+        height: pixels.
+    Returns:
+        A plotly Figure: a map of joints x seconds in mm (yellow is worse, grey is missing), bars of the means.
+    Raises:
+        FigureError: if nothing can be compared, or the poses do not belong together.
+        TypeError: if something other than a Pose3D is given.
+    Source: own.
+    """
+    for pose in (prediction, truth):
+        style.check_pose(pose, Pose3D, "show_errors()")
+    style.check_pair(prediction, truth, "show_errors()")
+    if max_columns < 1:
+        raise style.FigureError(f"max_columns is {max_columns}; draw at least one")
+    (a, b), centred = style.same_root([prediction, truth])
+    errors = (
+        np.linalg.norm(a.points.astype(np.float64) - b.points.astype(np.float64), axis=-1) * 1000
+    )  # (T, J) mm
+    if not np.isfinite(errors).any():
+        raise style.FigureError("show_errors(): no joint is present in both poses of any frame")
+    stride = -(-len(a) // max_columns)
+    cells = _nanmean(_in_blocks(errors, stride), axis=1)  # (T / stride, J)
+    means = _nanmean(errors, axis=0)  # (J,)
+
+    names = [joint_label(a.skeleton, j) for j in range(len(a.skeleton))]
+    how = "root-relative" if centred or a.root == "relative" else "as placed"
+    subtitle = f"MPJPE {np.nanmean(errors):.1f} mm, {how}  ·  {style.frames_text(a)}"
+    subtitle += f"  ·  each column is the mean of {stride} frames" if stride > 1 else ""
+    top = _round_up(float(np.nanpercentile(cells, 99)))
+    heat = {
+        "type": "heatmap", "z": style.compact(cells.T, 1), "y": names, "x0": (stride - 1) / 2 / a.fps,
+        "dx": stride / a.fps, "colorscale": "Cividis", "zmin": 0, "zmax": top, "hoverongaps": False,
+        "hovertemplate": "<b>%{y}</b><br>%{x:.2f} s: %{z:.1f} mm<extra></extra>",
+        "colorbar": {"title": {"text": "mm", "side": "top"}, "thickness": 10, "outlinewidth": 0, "x": 1.0, "xpad": 6,
+                     "tickfont": {"size": 10, "color": style.FAINT}},
+    }  # fmt: skip
+    bars = {
+        "type": "bar", "orientation": "h", "x": style.compact(means, 1), "y": names, "xaxis": "x2", "showlegend": False,
+        "marker": {"color": [style.SIDE_COLOURS[a.skeleton.side(joint)] for joint in a.skeleton.joints]},
+        "text": [f"{mean:.0f}" if np.isfinite(mean) else "missing" for mean in means], "textposition": "outside",
+        "textfont": {"size": 10, "color": style.FAINT}, "cliponaxis": False,
+        "hovertemplate": "<b>%{y}</b>: mean %{x:.1f} mm<extra></extra>",
+    }  # fmt: skip
+    layout = style.base_layout(
+        title or "Error of each joint over time", subtitle, height, bargap=0.35,
+        xaxis=style.axis("time (s)") | {"domain": [0, 0.74], "showgrid": False},
+        xaxis2=style.axis("mean over time (mm)") | {"domain": [0.76, 0.97], "rangemode": "tozero", "nticks": 4},
+        yaxis=style.axis("") | {"autorange": "reversed", "ticks": "", "showgrid": False, "automargin": True},
+        shapes=[{"type": "rect", "xref": "x domain", "yref": "y domain", "x0": 0, "x1": 1, "y0": 0, "y1": 1,
+                 "fillcolor": "#E4E7EB", "line": {"width": 0}, "layer": "below"}],
+    )  # fmt: skip
+    layout["margin"] |= {"b": 56, "r": 28}
+    return style.make_figure([heat, bars], layout)
+
+
+def show_history(history: Sequence[dict], *, title: str | None = None, height: int = 420) -> go.Figure:
+    """Draw training loss and validation error over epochs.
+
+    Args:
+        history: one dict an epoch (or step) with the keys "epoch" (or "step"), "train_loss" and, where it was measured,
+            "validation_mpjpe_mm": validation MPJPE in mm; other keys are ignored, None and missing values are skipped.
+        title: replaces the title.
+        height: pixels.
+    Returns:
+        A plotly Figure: loss on a logarithmic axis above, validation error below with its best marked.
+    Raises:
+        FigureError: if no entry holds a loss or a validation error.
+    Source: own.
+    """
+    history = list(history)
+    unit = "epoch" if any(entry.get("epoch") is not None for entry in history) else "step"
+    at = _column(history, unit, default=range(len(history)))
+    loss, validation = _column(history, "train_loss"), _column(history, "validation_mpjpe_mm")
+    if not np.isfinite(np.append(loss, validation)).any():
+        raise style.FigureError(
+            'show_history(): no entry has a "train_loss" or a "validation_mpjpe_mm"; give the history of a run'
+        )
+    both = np.isfinite(loss).any() and np.isfinite(validation).any()
+    traces, axes, subtitle = [], {}, ""
+    if np.isfinite(loss).any():
+        traces.append(_curve(at, loss, "loss", style.CENTRE, "y", "%{y:.4g}"))
+        axes["yaxis"] = style.axis("training loss") | {"domain": [0.56 if both else 0, 1], "nticks": 5}
+        if np.nanmin(loss) > 0:
+            axes["yaxis"] |= {"type": "log", **_log_ticks(float(np.nanmin(loss)), float(np.nanmax(loss)))}
+    if np.isfinite(validation).any():
+        axis = "y2" if both else "y"
+        traces.append(_curve(at, validation, "validation", style.RIGHT, axis, "%{y:.1f} mm"))
+        best = int(np.nanargmin(validation))
+        subtitle = f"best validation MPJPE {validation[best]:.1f} mm at {unit} {at[best]:g}"
+        traces.append({
+            "type": "scatter", "x": [float(at[best])], "y": [round(float(validation[best]), 2)], "yaxis": axis,
+            "mode": "markers", "marker": {"size": 11, "color": style.LEFT, "symbol": "star"}, "name": "best",
+            "hoverinfo": "skip", "showlegend": False,
+        })  # fmt: skip
+        axes["yaxis2" if both else "yaxis"] = style.axis("validation MPJPE (mm)") | {
+            "domain": [0, 0.44 if both else 1],
+            "nticks": 5,
+        }
+    layout = style.base_layout(
+        title or "Training history", subtitle, height, hovermode="x unified", showlegend=False,
+        xaxis=style.axis(unit) | {"anchor": "y2" if both else "y"}, **axes,
+    )  # fmt: skip
+    layout["margin"] |= {"b": 52, "l": 70, "t": 72}
+    return style.make_figure(traces, layout)
+
+
+def _curve(x: np.ndarray, y: np.ndarray, name: str, colour: str, axis: str, value: str) -> dict:
+    x, y = x[np.isfinite(y)], y[np.isfinite(y)]  # epochs without a measurement do not break the line
+    return {
+        "type": "scatter", "x": style.compact(x), "y": y.astype(np.float32), "yaxis": axis, "name": name,
+        "mode": "lines+markers" if len(x) < 60 else "lines", "line": {"color": colour, "width": 2.5},
+        "marker": {"size": 5, "color": colour}, "hovertemplate": f"{name} {value}<extra></extra>",
+    }  # fmt: skip
+
+
+def _log_ticks(low: float, high: float) -> dict:
+    """Ticks at 1, 2, 5 times powers of ten between two numbers; only the powers where there are many."""
+    decades = np.arange(np.floor(np.log10(low)) - 1, np.ceil(np.log10(high)) + 1)
+    steps = (1, 2, 5) if high < 50 * low else (1,)
+    ticks = [float(f"{step}e{int(decade)}") for decade in decades for step in steps]
+    return {"tickvals": ticks, "ticktext": [f"{tick:g}" for tick in ticks]}
+
+
+def _column(history: list[dict], key: str, default: Sequence[int] | None = None) -> np.ndarray:
+    fallback = default if default is not None else [np.nan] * len(history)
+    return np.array([float(entry[key]) if entry.get(key) is not None else float(instead)
+                     for entry, instead in zip(history, fallback, strict=True)])  # fmt: skip
+
+
+def _in_blocks(values: np.ndarray, size: int) -> np.ndarray:
+    """(T, J) -> (ceil(T / size), size, J), the last block filled with NaN."""
+    missing = -len(values) % size
+    return np.pad(values, ((0, missing), (0, 0)), constant_values=np.nan).reshape(-1, size, values.shape[1])
+
+
+def _nanmean(values: np.ndarray, axis: int) -> np.ndarray:
+    """Mean of what is there; NaN, without a warning, where nothing is."""
+    present = np.isfinite(values)
+    count = present.sum(axis)
+    return np.where(count > 0, np.where(present, values, 0).sum(axis) / np.maximum(count, 1), np.nan)
+
+
+def _round_up(value: float) -> float:
+    """The next number with one or two figures: 37.2 -> 40, 0 -> 1."""
+    if not value > 0:
+        return 1.0
+    unit = 10.0 ** np.floor(np.log10(value)) / 2
+    return float(np.ceil(value / unit) * unit)

@@ -1,0 +1,170 @@
+"""`show`: one or several 3D poses that play, on a floor, with up being up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import plotly.graph_objects as go
+
+from mocap3d.figures import style
+from mocap3d.figures.body import body_trace, coordinates, facing, legend_keys, most_open, some_frames, upright
+from mocap3d.figures.scene import floor_height, floor_traces, scene_box, scene_layout
+from mocap3d.poses import Pose3D
+
+_AXES = {
+    "world": ("x (m)", "y (m)", "z, up (m)"),
+    "camera": ("x, right (m)", "z, depth (m)", "−y, up (m)"),
+}
+
+
+@dataclass(frozen=True)
+class _Body:
+    """One drawn body: upright points (T, J, 3) of the frames drawn, metres."""
+
+    name: str
+    points: np.ndarray
+    ghost: bool  # drawn lighter and dashed: the truth
+    tag: str = ""  # floats above the head
+
+
+def show(
+    pose3d: Pose3D | dict[str, Pose3D],
+    truth: Pose3D | None = None,
+    *,
+    title: str | None = None,
+    max_frames: int = 150,
+    height: int = 560,
+) -> go.Figure:
+    """Draw a 3D pose, or several side by side, as a figure that plays and turns.
+
+    A pose in the camera frame is turned upright by a rotation (x, y, z) -> (x, z, -y), never mirrored; if the
+    camera looked down on the scene, an upright body leans towards it by as much. Where only one of two poses has an
+    absolute root, the root is removed from both, and the subtitle says so.
+
+    Args:
+        pose3d: (T, J, 3) metres, world or camera frame, any skeleton; or a dict of name -> pose, drawn side by side.
+        truth: same length, rate, skeleton and frame; drawn lighter and dashed over every body.
+        title: replaces the title; the mean joint error, if there is a truth, stays in the subtitle.
+        max_frames: longer poses are strided to at most so many frames, and the subtitle says so.
+        height: pixels.
+    Returns:
+        A plotly Figure; the frame with the most open pose is shown until it plays.
+    Raises:
+        FigureError: if there is nothing to draw, or the poses do not belong together.
+        TypeError: if something other than a Pose3D is given.
+    Source: own.
+    """
+    several = isinstance(pose3d, dict)
+    poses = dict(pose3d) if several else {"prediction" if truth is not None else "3D pose": pose3d}
+    if not poses:
+        raise style.FigureError("show() was given an empty dict; give name -> Pose3D")
+    for pose in [*poses.values()] + ([truth] if truth is not None else []):
+        style.check_pose(pose, Pose3D, "show()")
+        style.check_pair(next(iter(poses.values())), pose, "show()")
+    drawn, centred = style.same_root([*poses.values()] + ([truth] if truth is not None else []))
+    frames, note = style.chosen_frames(len(drawn[0]), max_frames)
+    views = [upright(pose)[frames.start : frames.stop : frames.step] for pose in drawn]
+    for view in views:
+        style.check_drawn(view, "show()")
+    reference = views[0 if truth is None else -1]
+    still = most_open(reference)
+    eye = _viewpoint(reference[still], drawn[0])
+
+    names = [*poses]
+    spacing = _spacing(views) if several else 0.0
+    bodies = []
+    for i, name in enumerate(names):
+        aside = np.append((i - (len(names) - 1) / 2) * spacing * np.array([-eye[1], eye[0]]), 0.0)
+        bodies.append(_Body(name, views[i] + aside, False, name if several else ""))
+        if truth is not None:
+            bodies.append(_Body("truth", reference + aside, True))
+
+    errors = (
+        [np.linalg.norm(view - reference, axis=-1) * 1000 for view in views[: len(names)]]
+        if truth is not None
+        else []
+    )
+    subtitle = _subtitle(drawn[0], names, errors, centred, note)
+    return _scene(
+        bodies,
+        drawn[0],
+        frames,
+        still,
+        eye,
+        title or _title(names, truth),
+        subtitle,
+        _notes(names, errors),
+        height,
+    )
+
+
+def _title(names: list[str], truth: Pose3D | None) -> str:
+    text = " · ".join(names) if len(names) > 1 else names[0][:1].upper() + names[0][1:]
+    return f"{text} and truth" if truth is not None else text
+
+
+def _subtitle(pose: Pose3D, names: list[str], errors: list[np.ndarray], centred: bool, note: str) -> str:
+    parts = []
+    if errors:
+        how = "root-relative" if centred or pose.root == "relative" else "as placed"
+        means = [f"{np.nanmean(error):.1f} mm" if np.isfinite(error).any() else "unknown" for error in errors]
+        told = (
+            means[0] if len(names) == 1 else ", ".join(f"{n} {m}" for n, m in zip(names, means, strict=True))
+        )
+        parts.append(f"MPJPE of the drawn frames, {how}: {told}")
+    elif centred:
+        parts.append("root removed from all")
+    parts.append(f"{pose.skeleton.name}, {style.frames_text(pose)}, {pose.frame} frame")
+    return "<br>".join([*parts[:-1], "  ·  ".join([parts[-1]] + [note] * bool(note))])
+
+
+def _notes(names: list[str], errors: list[np.ndarray]) -> list[str] | None:
+    """Mean error of each drawn frame, for the slider; with several bodies the sum of texts would be too long."""
+    if len(errors) != 1 or len(names) != 1:
+        return None
+    present = np.isfinite(errors[0])
+    mean = np.where(present, errors[0], 0).sum(1) / np.maximum(present.sum(1), 1)
+    return [
+        f"error {value:.0f} mm" if some else "no joint to compare"
+        for value, some in zip(mean, present.any(1), strict=True)
+    ]
+
+
+def _viewpoint(points: np.ndarray, pose: Pose3D) -> np.ndarray:
+    """Horizontal unit vector from the body to the eye: from the camera, or half from the front, half from its left."""
+    ahead = np.array([0.0, -1.0]) if pose.frame == "camera" else facing(points, pose.skeleton)
+    if ahead is None:
+        ahead = np.array([0.0, -1.0])
+    turn = np.deg2rad(12 if pose.frame == "camera" else 32)
+    return np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]) @ ahead
+
+
+def _spacing(views: list[np.ndarray]) -> float:
+    """Metres between neighbours: the widest body, and a step."""
+    widths = [
+        np.nanmax(view[..., :2], axis=1) - np.nanmin(view[..., :2], axis=1)
+        for view in map(some_frames, views)
+    ]
+    return max(1.0, 0.25 + max(float(np.nanmax(width)) for width in widths))
+
+
+def _scene(bodies, pose, frames, still, eye, title, subtitle, notes, height) -> go.Figure:
+    clouds = [body.points for body in bodies]
+    floor = floor_height(clouds[-1], pose.frame == "world" and pose.root != "relative")
+    box = scene_box(clouds, floor)
+    traces, moved = [], []
+    for body in bodies:
+        trace, line = body_trace(body.name, pose.skeleton, body.points[still], body.ghost, body.tag)
+        traces.append(trace)
+        moved.append(line.trace(body.points))  # (T, V, 3)
+    steps = [[{"type": "scatter3d", **coordinates(line[t])} for line in moved] for t in range(len(frames))]
+    traces += floor_traces(box, floor)
+    traces += legend_keys("truth" if any(body.ghost for body in bodies) else "")
+    heads = [cloud + [0, 0, 0.12] for cloud in clouds] if any(body.tag for body in bodies) else []
+    layout = style.base_layout(
+        title, subtitle, height, scene=scene_layout(box, clouds + heads, floor, eye, _AXES[pose.frame]),
+        legend=style.legend_at_right(), **style.play_controls(frames, pose.fps, still, notes=notes),
+    )  # fmt: skip
+    layout["margin"]["b"] = 84 if len(frames) > 1 else 16
+    return style.make_figure(traces, layout, steps)

@@ -1,0 +1,375 @@
+"""Biovision BVH motion files: any hierarchy, any channel order, position channels on any joint."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from mocap3d.formats.motion_file import (
+    MAX_BYTES,
+    MAX_HEADER,
+    MAX_JOINTS,
+    MAX_VALUE,
+    MotionFileError,
+    as_pose,
+    check_size,
+    decode,
+    euler_matrices,
+    excerpt,
+    forward_kinematics,
+    line_of,
+    read_text,
+    side_pairs,
+    stem,
+    to_number,
+    to_z_up,
+)
+from mocap3d.poses import Pose3D
+from mocap3d.skeleton import Skeleton
+
+_CHANNELS = tuple(axis + kind for kind in ("position", "rotation") for axis in "XYZ")
+_BLOCK = 2048  # frames per round of forward kinematics: keeps the rotations of a long file out of memory
+
+
+@dataclass(frozen=True, eq=False)
+class Bvh:
+    """A BVH file as written: file units, degrees, the file's own axes.
+
+    Args:
+        joints: J names; End Sites are "<joint>_end" and have no channels.
+        parents: J indices, -1 for a root; parents stand before children.
+        offsets: (J, 3) rest positions in the parent's frame.
+        channels: J tuples of "Xposition" ... "Zrotation" in file order.
+        frame_time: seconds.
+        values: (T, C) one row a frame, one column a channel, joints in order.
+    """
+
+    joints: tuple[str, ...]
+    parents: tuple[int, ...]
+    offsets: np.ndarray
+    channels: tuple[tuple[str, ...], ...]
+    frame_time: float
+    values: np.ndarray
+
+    @property
+    def fps(self) -> float:
+        """Frames per second; a Frame Time within 1e-4 of a whole rate (0.0333333, 0.016667) is that rate."""
+        rate = 1.0 / self.frame_time
+        return float(round(rate)) if abs(rate - round(rate)) < 1e-4 * rate and rate > 0.5 else rate
+
+
+def read_bvh(
+    path: str | os.PathLike,
+    scale: float = 0.01,
+    up: str = "y",
+    markers: dict[str, tuple[str, tuple[float, float, float]]] | None = None,
+    root_offset: str = "auto",
+    max_bytes: int = MAX_BYTES,
+) -> Pose3D:
+    """Read a BVH file as joint positions.
+
+    Args:
+        path: the file.
+        scale: metres per file unit (0.01 for centimetres).
+        up: the file's vertical axis, "y" or "z".
+        markers: {"Nose": ("Head", (x, y, z))} adds joints fixed to a joint's rotating frame, in file units.
+        root_offset: how a root's OFFSET and its position channels combine; see `local_transforms`.
+        max_bytes: larger files are refused.
+    Returns:
+        Pose3D, world frame (z up), metres, absolute root; every joint and End Site by name, markers last.
+    Raises:
+        MotionFileError: for any fault of the file, with its line.
+        ValueError: for a bad argument.
+    """
+    if not (np.isfinite(scale) and 0 < scale <= 1e3):
+        raise ValueError(f"scale={scale!r}: metres per file unit, a positive number")
+    to_z_up(np.zeros(3), up)  # refuse a bad axis before reading
+    bvh = parse_bvh(path, max_bytes)
+    names, holders, places = _resolve_markers(bvh, markers or {})
+    joints = bvh.joints + names
+    check_size(path, len(bvh.values), len(joints))
+    mode = _root_mode(bvh, up) if root_offset == "auto" else root_offset
+    points = np.empty((len(bvh.values), len(joints), 3), np.float32)
+    for start in range(0, len(points), _BLOCK):
+        block = slice(start, start + _BLOCK)
+        positions, turns = forward_kinematics(bvh.parents, *local_transforms(bvh, block, mode))
+        if names:
+            fixed = positions[:, holders] + (turns[:, holders] @ places[..., None])[..., 0]  # (T, markers, 3)
+            positions = np.concatenate([positions, fixed], axis=1)
+        points[block] = to_z_up(positions * scale, up)
+    skeleton = Skeleton(stem(path), joints, bvh.parents + tuple(holders), *side_pairs(joints))
+    return as_pose(path, points, skeleton, bvh.fps)
+
+
+def local_transforms(
+    bvh: Bvh, frames: slice = slice(None), root_offset: str = "add"
+) -> tuple[np.ndarray, np.ndarray]:
+    """Every joint relative to its parent, ready for `forward_kinematics`.
+
+    Rotations multiply in channel order. Position channels replace the OFFSET of a joint. For a root the writers
+    of such files disagree: to some the channels start at the OFFSET ("add"), others repeat the first frame's
+    position as OFFSET, so that it must not count ("ignore"); "auto" takes what puts the feet nearer to height 0.
+
+    Args:
+        bvh: a parsed file.
+        frames: which frames.
+        root_offset: "add", "ignore" or "auto" (with y as vertical).
+    Returns:
+        rotations (T, J, 3, 3), translations (T, J, 3) in file units.
+    Source: own; "add" is the reading of the Biovision description (Univ. of Wisconsin CS-838, 1999).
+    """
+    if root_offset not in ("auto", "add", "ignore"):
+        raise ValueError(f'root_offset={root_offset!r}: "auto", "add" or "ignore"')
+    if root_offset == "auto":
+        root_offset = _root_mode(bvh, "y")
+    values = bvh.values[frames]
+    rotations = np.empty((len(values), len(bvh.joints), 3, 3))
+    translations = np.repeat(bvh.offsets[None], len(values), axis=0)
+    column = 0
+    for joint, channels in enumerate(bvh.channels):
+        mine = values[:, column : column + len(channels)]
+        column += len(channels)
+        turning = [k for k, name in enumerate(channels) if name.endswith("rotation")]
+        axes = "".join(channels[k][0].lower() for k in turning)
+        rotations[:, joint] = euler_matrices(np.radians(mine[:, turning]), axes)
+        for k, name in enumerate(channels):
+            if name.endswith("position"):
+                axis = "XYZ".index(name[0])
+                added = bvh.offsets[joint, axis] if bvh.parents[joint] < 0 and root_offset == "add" else 0.0
+                translations[:, joint, axis] = mine[:, k] + added
+    return rotations, translations
+
+
+def _root_mode(bvh: Bvh, up: str) -> str:
+    """ "add" or "ignore", whichever puts the lowest joint of the motion nearer to height zero."""
+    vertical = "xyz".index(up)
+    offset = bvh.offsets[0, vertical]
+    if offset == 0 or "XYZ"[vertical] + "position" not in bvh.channels[0]:
+        return "add"
+    few = slice(None, None, max(1, len(bvh.values) // 64))
+    positions, _ = forward_kinematics(bvh.parents, *local_transforms(bvh, few, "ignore"))
+    floor = positions[..., vertical].min()
+    return "add" if abs(floor + offset) < abs(floor) else "ignore"
+
+
+def _resolve_markers(bvh: Bvh, markers: dict) -> tuple[tuple[str, ...], list[int], np.ndarray]:
+    names, holders, places = [], [], np.zeros((len(markers), 3))
+    for row, (name, (holder, place)) in enumerate(markers.items()):
+        if name in bvh.joints:
+            raise ValueError(f"marker {name!r}: the file already has a joint of that name")
+        if holder not in bvh.joints:
+            raise ValueError(
+                f"marker {name!r} hangs on {holder!r}, which the file lacks; it has {', '.join(bvh.joints)}"
+            )
+        places[row] = place
+        names.append(name)
+        holders.append(bvh.joints.index(holder))
+    if not np.isfinite(places).all():
+        raise ValueError(f"markers need finite offsets in file units: {markers}")
+    return tuple(names), holders, places
+
+
+def parse_bvh(path: str | os.PathLike, max_bytes: int = MAX_BYTES) -> Bvh:
+    """Parse a BVH file without interpreting it.
+
+    Args:
+        path: the file.
+        max_bytes: larger files are refused.
+    Raises:
+        MotionFileError: for any fault of the file, with its line.
+    Source: own.
+    """
+    data = read_text(path, max_bytes)
+    split = re.search(rb"^[ \t]*MOTION[ \t]*$", data, re.MULTILINE | re.IGNORECASE)
+    if not data.lstrip()[:9].upper() == b"HIERARCHY":
+        raise MotionFileError(path, 1, f"not a BVH file: it starts with {excerpt(data[:40])}, not HIERARCHY")
+    if split is None:
+        raise MotionFileError(path, line_of(data, len(data)), "no MOTION line: the file is truncated")
+    if split.start() > MAX_HEADER:
+        raise MotionFileError(
+            path, 1, f"the hierarchy takes {split.start()} bytes; at most {MAX_HEADER} are read"
+        )
+    joints, parents, offsets, channels = _parse_hierarchy(path, data[: split.start()])
+    width = sum(map(len, channels))
+    if width == 0:
+        raise MotionFileError(
+            path, line_of(data, split.start()), "no joint has channels, so there is no motion"
+        )
+    frames, frame_time, start = _parse_motion_header(path, data, split.end())
+    check_size(path, frames if frames * width <= len(data) else 0, len(joints))
+    values = _parse_rows(path, data, start, frames, width)
+    return Bvh(joints, parents, offsets, channels, frame_time, values)
+
+
+def _words(path: str | os.PathLike, header: bytes) -> Iterator[tuple[str, int]]:
+    """Words of the hierarchy with their line numbers; braces are words even when they touch another."""
+    number = 1
+    for number, line in enumerate(decode(path, header).split("\n"), start=1):
+        for match in re.finditer(r"[{}]|[^\s{}]+", line):
+            yield match[0], number
+    while True:  # so that a parser never runs off the end
+        yield "", number
+
+
+def _parse_hierarchy(path: str | os.PathLike, header: bytes) -> tuple:
+    """Joints, parents, offsets (J, 3) and channels; a stack instead of recursion."""
+    words = _words(path, header)
+    names, parents, offsets, channels = [], [], [], []
+    taken, stack = set(), []  # stack of open joints
+    next(words)  # HIERARCHY
+    word, line = next(words)
+    while word:
+        key = word.upper()
+        if key == "ROOT" and not stack or key in ("JOINT", "END") and stack:
+            if len(names) == MAX_JOINTS:
+                raise MotionFileError(path, line, f"more than {MAX_JOINTS} joints")
+            if stack and names[stack[-1]] is None:
+                raise MotionFileError(path, line, f"{key} inside an End Site")
+            name = _read_name(path, words, line, key)
+            if name in taken:
+                raise MotionFileError(
+                    path, line, f"two joints are named {excerpt(name)}; names must be unique"
+                )
+            if name:
+                taken.add(name)
+            parents.append(stack[-1] if stack else -1)
+            stack.append(len(names))
+            names.append(name), offsets.append(None), channels.append(())
+        elif key == "OFFSET" and stack:
+            if offsets[stack[-1]] is not None:
+                raise MotionFileError(path, line, "a second OFFSET for the same joint")
+            offsets[stack[-1]] = [to_number(path, line, next(words)[0], "OFFSET") for _ in range(3)]
+        elif key == "CHANNELS" and stack:
+            if names[stack[-1]] is None or channels[stack[-1]]:
+                raise MotionFileError(path, line, "CHANNELS of an End Site, or given twice")
+            channels[stack[-1]] = _read_channels(path, words, line)
+        elif key == "}" and stack:
+            if offsets[stack[-1]] is None:
+                raise MotionFileError(path, line, "a joint without OFFSET")
+            stack.pop()
+        else:
+            raise MotionFileError(path, line, f"unexpected {excerpt(word)} in the hierarchy")
+        word, line = next(words)
+    if stack:
+        raise MotionFileError(path, line, f"{len(stack)} unclosed '{{' before MOTION")
+    if not names:
+        raise MotionFileError(path, line, "the hierarchy has no ROOT")
+    return _name_ends(names, parents), tuple(parents), np.array(offsets, np.float64), tuple(channels)
+
+
+def _read_name(path: str | os.PathLike, words: Iterator, line: int, key: str) -> str | None:
+    """The words up to the opening brace, for names may hold spaces; None for an End Site."""
+    name = []
+    while True:
+        word, at = next(words)
+        if word == "{":
+            break
+        if not word or word == "}" or at != line or len(name) > 32:
+            raise MotionFileError(
+                path, at, f"{key}: '{{' expected, found {excerpt(word or 'the end of the hierarchy')}"
+            )
+        name.append(word)
+    if not name and key != "END":
+        raise MotionFileError(path, line, f"{key} without a name")
+    return None if key == "END" else " ".join(name)
+
+
+def _read_channels(path: str | os.PathLike, words: Iterator, line: int) -> tuple[str, ...]:
+    count = next(words)[0]
+    if count not in set("0123456"):
+        raise MotionFileError(path, line, f"CHANNELS {excerpt(count)}: the count must be 0 to 6")
+    known = {name.lower(): name for name in _CHANNELS}
+    found = []
+    for _ in range(int(count)):
+        word = next(words)[0]
+        if word.lower() not in known:
+            raise MotionFileError(
+                path, line, f"unknown channel {excerpt(word)}; channels are {' '.join(_CHANNELS)}"
+            )
+        found.append(known[word.lower()])
+    if len({name for name in found if "pos" in name}) < sum("pos" in name for name in found):
+        raise MotionFileError(path, line, f"a position channel appears twice: {' '.join(found)}")
+    return tuple(found)
+
+
+def _name_ends(names: list[str | None], parents: list[int]) -> tuple[str, ...]:
+    """Name the End Sites after their joint, with a number where that is taken."""
+    taken = {name for name in names if name}
+    for i, name in enumerate(names):
+        if name is None:
+            base = f"{names[parents[i]]}_end"
+            names[i] = next(
+                n for n in (base, *(f"{base}{k}" for k in range(2, len(names) + 3))) if n not in taken
+            )
+            taken.add(names[i])
+    return tuple(names)
+
+
+def _parse_motion_header(path: str | os.PathLike, data: bytes, start: int) -> tuple[int, float, int]:
+    """Frames, seconds per frame, and where the numbers start."""
+    found = []
+    for title, pattern in ("Frames:", rb"\s*Frames[ \t]*:"), ("Frame Time:", rb"\s*Frame[ \t]+Time[ \t]*:"):
+        match = re.compile(pattern + rb"[ \t]*([^\n]*)", re.IGNORECASE).match(data, start)
+        if match is None:
+            at = start + len(data[start:]) - len(data[start:].lstrip())
+            text = data[at : at + 40].split(b"\n")[0]
+            raise MotionFileError(
+                path, line_of(data, at), f"'{title}' expected, found {excerpt(text or b'the end')}"
+            )
+        found.append((match[1].strip(), line_of(data, match.start(1))))
+        start = match.end()
+    (count, line), (seconds, at) = found
+    if not (count.isdigit() and len(count) < 16 and int(count) > 0):
+        raise MotionFileError(path, line, f"Frames: {excerpt(count)}: a positive whole number is needed")
+    frame_time = to_number(path, at, seconds, "Frame Time")
+    if not 1e-5 <= frame_time <= 1e3:
+        raise MotionFileError(path, at, f"Frame Time: {excerpt(seconds)}: seconds per frame, above 0")
+    return int(count), frame_time, min(start + 1, len(data))
+
+
+def _parse_rows(path: str | os.PathLike, data: bytes, start: int, frames: int, width: int) -> np.ndarray:
+    """The (T, C) numbers, in bulk; only a fault is looked for line by line."""
+    body = data[start:].rstrip()
+    ends = np.flatnonzero(np.frombuffer(body, np.uint8) == ord("\n"))
+    longest = np.diff(ends, prepend=-1, append=len(body)).max() if body else 0
+    values = None
+    if body and longest <= 64 * width + 4096 and frames * (2 * width - 1) <= len(body):
+        try:
+            values = np.loadtxt(io.BytesIO(body), np.float64, comments=None, ndmin=2)
+        except ValueError:
+            pass
+    if values is None or values.shape != (frames, width) or not (np.abs(values) <= MAX_VALUE).all():
+        _explain_rows(path, body, line_of(data, start), frames, width)
+        raise MotionFileError(
+            path, line_of(data, start), f"the motion is not {frames} rows of {width} numbers"
+        )
+    return values
+
+
+def _explain_rows(path: str | os.PathLike, body: bytes, line: int, frames: int, width: int) -> None:
+    """Raise for the first bad row."""
+    stream, row = io.BytesIO(body), 0
+    for number, text in enumerate(stream, start=line):
+        if not text.strip():
+            continue
+        row += 1
+        if row > frames:
+            raise MotionFileError(path, number, f"more rows than 'Frames: {frames}' promises")
+        found = len(text) if len(text) > 64 * width + 4096 else len(text.split())
+        if found != width:
+            unit = "bytes" if found == len(text) else "numbers"
+            raise MotionFileError(
+                path, number, f"frame {row} has {found} {unit}; the hierarchy has {width} channels"
+            )
+        for word in text.split():
+            to_number(path, number, word, f"a value of frame {row}")
+    if row < frames:
+        last = line + body.count(b"\n")
+        raise MotionFileError(
+            path, last, f"{row} rows where 'Frames: {frames}' promises more: truncated, or a wrong count"
+        )

@@ -1,0 +1,1 @@
+"""From 2D keypoints of one person to 3D."""

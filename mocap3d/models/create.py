@@ -1,0 +1,56 @@
+"""The published lifting models, by name. A model is a plain nn.Module: a function of tensors, nothing else inside.
+
+Every model has, besides `model(x)` which is exactly the published forward pass: `encode_2d`, `encode_3d`, `decode_3d`
+between our units (screen coordinates, metres, camera frame) and the network's; `fit_normalisation`; and the attributes
+`name`, `input_skeleton`, `receptive_field` (frames). MotionBERT lifts whole clips (`clipwise`): it says a pose for each
+of at most `receptive_field` frames, reads confidence beside the 2D, and says image space unless `image_space` is False.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from functools import partial
+
+from torch import nn
+
+from mocap3d.models.motionbert import SIZES, MotionBERT
+from mocap3d.models.simple_baseline import SimpleBaseline3D
+from mocap3d.models.videopose3d import VideoPose3D
+
+MODELS: dict[str, Callable[..., nn.Module]] = {
+    "simple_baseline": partial(SimpleBaseline3D, "weigq"),  # 16 joints in, biases everywhere
+    "simple_baseline_mmpose": partial(SimpleBaseline3D, "mmpose"),  # 17 joints in, a bias only in the head
+    "videopose3d": VideoPose3D,  # any filter widths
+    "videopose3d_1": partial(VideoPose3D, (1, 1, 1, 1, 1)),  # one frame, as MMPose builds it
+    "videopose3d_27": partial(VideoPose3D, (3, 3, 3)),
+    "videopose3d_81": partial(VideoPose3D, (3, 3, 3, 3)),
+    "videopose3d_243": partial(VideoPose3D, (3, 3, 3, 3, 3)),
+    **{name: partial(MotionBERT, **size) for name, size in SIZES.items()},  # motionbert, _lite, _tiny
+}
+
+
+def list_models() -> list[str]:
+    """The names create_model takes."""
+    return list(MODELS)
+
+
+def create_model(name: str, **overrides: object) -> nn.Module:
+    """Make a model with new random weights, drawn from torch's generator (`torch.manual_seed` repeats them).
+
+    Args:
+        name: one of list_models().
+        overrides: options of that model, e.g. channels=256.
+    Returns:
+        a plain nn.Module, in training mode, on the CPU.
+    Raises:
+        ValueError: for an unknown name, or a value outside its range.
+        TypeError: for an unknown option.
+    """
+    if name not in MODELS:
+        raise ValueError(f"there is no model {name!r}; choose one of: {', '.join(MODELS)}")
+    options = inspect.signature(MODELS[name]).parameters
+    unknown = [option for option in overrides if option not in options]
+    if unknown:
+        raise TypeError(f"{name} has no option {unknown[0]!r}; its options are: {', '.join(options)}")
+    return MODELS[name](**overrides)

@@ -1,0 +1,295 @@
+"""VideoPose3D: lift a window of frames to the 3D pose in its middle, with convolutions over time.
+
+Source: Pavllo, Feichtenhofer, Grangier, Auli, "3D human pose estimation in video with temporal convolutions and
+semi-supervised training", CVPR 2019.
+
+    2D joints of R frames, as 34 channels
+      -> Layer: convolution over w0 frames to 1024 channels, batch norm, ReLU, dropout
+      -> Block: x + Layer(Layer(x)), the first over w frames that lie `dilation` apart, the second over one
+         ... each dilation the product of the widths before it, so that R frames feed one output
+      -> linear to 3 x 17 channels           = 3D joints of one frame, metres
+
+No layer pads: T frames go in, T - R + 1 poses come out. If exactly R go in, most of what the dilated form computes
+feeds nothing; then each convolution may as well step by its own width. That strided form uses the same weights and
+gives the same pose for a fifth to a fifteenth of the work, so it is what training runs on.
+
+Frames lie in memory one behind the other, channels last, so every convolution is a matrix product. In evaluation on a
+CPU a block works on a few hundred frames at a time, which changes no number: what lies between its layers stays in
+cache.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from mocap3d.models.cpu import dropout, linear
+from mocap3d.models.streaming import Stream
+from mocap3d.skeleton import H36M17, ROOT
+
+PIECE = 384  # frames a block evaluates at a time: fewer cost more per product, more leave the cache
+
+
+class Layer(nn.Module):
+    """Convolution over time, batch norm, ReLU, dropout: the brick of the paper's figure 2."""
+
+    def __init__(
+        self, channels_in: int, channels_out: int, width: int, dilation: int, stride: int, dropout: float
+    ) -> None:
+        super().__init__()
+        # A published (C_out, C_in, w) kernel with its last two axes swapped: a window of w frames is then one row.
+        self.weight = nn.Parameter(torch.empty(channels_out, width, channels_in))
+        nn.init.kaiming_uniform_(self.weight, a=math.sqrt(5))  # as torch does for its own convolutions
+        self.norm = nn.BatchNorm1d(channels_out)
+        self.dilation, self.stride, self.dropout = dilation, stride, dropout
+
+    def forward(self, x: torch.Tensor, strided: bool) -> torch.Tensor:  # (B, T, C_in) -> (B, T', C_out)
+        if strided:
+            rows = x.unflatten(1, (-1, self.stride)).flatten(2)  # (B, T / w, w C_in)
+        else:
+            width, reach = self.weight.shape[1], (self.weight.shape[1] - 1) * self.dilation
+            taps = [x[:, k * self.dilation : x.shape[1] - reach + k * self.dilation] for k in range(width)]
+            rows = torch.cat(taps, -1)  # (B, T - reach, w C_in)
+        x = linear(rows, self.weight.flatten(1))  # (B, T', C_out)
+        x = self.norm(x.flatten(0, 1)).view_as(x)
+        return dropout(F.relu(x, inplace=True), self.dropout, self.training)
+
+
+class Block(nn.Module):
+    """Two layers, and a skip connection that carries one frame of the input around both."""
+
+    def __init__(
+        self, channels: int, width: int, dilation: int, dropout: float, causal: bool, dense: bool
+    ) -> None:
+        super().__init__()
+        reach = (width - 1) * dilation
+        self.first = Layer(
+            channels, channels, *((reach + 1, 1) if dense else (width, dilation)), width, dropout
+        )
+        self.second = Layer(channels, channels, 1, 1, 1, dropout)
+        self.width = width
+        self.skip = reach if causal else reach // 2  # the frame of the window that is carried on
+        self.skip_strided = width - 1 if causal else width // 2
+        self.reach = reach
+
+    def forward(self, x: torch.Tensor, strided: bool) -> torch.Tensor:  # (B, T, C) -> (B, T', C)
+        if strided:
+            carried = x[:, self.skip_strided :: self.width]
+        else:
+            carried = x[:, self.skip : x.shape[1] - self.reach + self.skip]
+        return carried + self.second(self.first(x, strided), strided)
+
+    def in_pieces(self, x: torch.Tensor) -> torch.Tensor:
+        """The dilated form a few frames at a time."""
+        step = max(PIECE // max(len(x), 1), 1)
+        starts = range(0, x.shape[1] - self.reach, step)
+        return torch.cat(
+            [self(x[:, start : start + step + self.reach], strided=False) for start in starts], 1
+        )
+
+
+class VideoPose3D(nn.Module):
+    """The network: whole sequences or single windows, centred or causal, with one set of weights.
+
+    Args:
+        filter_widths: frames each convolution sees, odd; their product R is the receptive field. Widths of 1 give a
+            single-frame network with as many layers.
+        channels: of every hidden layer.
+        dropout: probability of dropping a channel in training.
+        causal: the pose is that of the window's last frame instead of its middle one, so that no future is needed.
+        dense: full filters in place of dilated ones, as in the paper's ablation. Slow.
+        joints_out: 17; or 1 for a trajectory model, whose output is the root's absolute place.
+    Raises:
+        ValueError: for an argument outside its range.
+    Source: Pavllo et al. 2019, section 3 and appendix A; widths (1, 1, 1, 1, 1) are MMPose's single-frame form.
+    """
+
+    input_skeleton = "h36m17"
+
+    def __init__(
+        self,
+        filter_widths: Sequence[int] = (3, 3, 3),
+        channels: int = 1024,
+        dropout: float = 0.25,
+        causal: bool = False,
+        dense: bool = False,
+        joints_out: int = len(H36M17),
+    ) -> None:
+        super().__init__()
+        widths = tuple(int(width) for width in filter_widths)
+        if not widths or any(width < 1 or width % 2 == 0 for width in widths):
+            raise ValueError(f"filter_widths={filter_widths}: give odd numbers of frames, such as (3, 3, 3)")
+        if channels < 1:
+            raise ValueError(f"channels={channels}: need at least 1")
+        if not 0.0 <= dropout < 1.0:
+            raise ValueError(f"dropout={dropout}: a probability of dropping must be at least 0 and below 1")
+        if joints_out not in (1, len(H36M17)):
+            raise ValueError(f"joints_out={joints_out}: 17 for poses, or 1 for the root's trajectory")
+        self.filter_widths, self.channels, self.joints_out = widths, channels, joints_out
+        self.causal, self.dense = bool(causal), bool(dense)
+        self.receptive_field = math.prod(widths)  # frames
+        kind = "_causal" * causal + "_dense" * dense + "_trajectory" * (joints_out == 1)
+        self.name = f"videopose3d_{self.receptive_field}{kind}"
+        self.stem = Layer(2 * len(H36M17), channels, widths[0], 1, widths[0], dropout)
+        dilations = [math.prod(widths[:i]) for i in range(1, len(widths))]
+        self.blocks = nn.ModuleList(
+            Block(channels, width, dilation, dropout, causal, dense)
+            for width, dilation in zip(widths[1:], dilations, strict=True)
+        )
+        self.head = nn.Linear(channels, 3 * joints_out)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """The published network: (B, T, 34) screen -> (B, T - R + 1, 3 J_out) metres; T at least R.
+
+        One window (T = R) is computed in the strided form, anything longer in the dilated one.
+        """
+        if x.ndim != 3 or x.shape[1] < self.receptive_field:
+            raise ValueError(
+                f"got shape {tuple(x.shape)}; {self.name} needs (B, T, 34) with T at least {self.receptive_field}: "
+                "repeat the first and last frame"
+            )
+        return self.run(x, strided=x.shape[1] == self.receptive_field and not self.dense)
+
+    def run(self, x: torch.Tensor, strided: bool) -> torch.Tensor:
+        """`forward` in the form asked for; the strided one takes T = n R frames as n windows side by side."""
+        pieces = not (strided or self.training) and x.device.type == "cpu"
+        x = self.stem(x, strided)  # (B, T, 34) -> (B, T', C)
+        for block in self.blocks:
+            x = block.in_pieces(x) if pieces else block(x, strided)
+        with torch.autocast(x.device.type, enabled=False):  # bfloat16 would round a metre to 4 mm
+            return linear(x.to(self.head.weight.dtype), self.head.weight, self.head.bias)  # (B, T', 3 J_out)
+
+    def stream(self) -> Stream:
+        """Lift frame by frame as they come, with the weights of now; only a causal model can.
+
+        Raises:
+            ValueError: if this model looks into the future.
+        """
+        if not self.causal:
+            raise ValueError(
+                f"{self.name} needs {self.receptive_field // 2} frames of the future; "
+                "only a model made and trained with causal=True can stream"
+            )
+        return Stream(self)
+
+    def encode_2d(self, points: torch.Tensor) -> torch.Tensor:
+        """Turn 2D joints into the network's input: (B, T, 17, 2) screen, h36m17 -> (B, T, 34)."""
+        _check(points, 2)
+        return points.flatten(-2)
+
+    def encode_3d(self, pose: torch.Tensor) -> torch.Tensor:
+        """Turn poses into targets: (B, T, 17, 3) m, camera frame, absolute -> (B, T, 3 J_out), NaN stays NaN.
+
+        Poses relative to the root; of a trajectory model, the root.
+        """
+        _check(pose, 3)
+        root = pose[..., ROOT : ROOT + 1, :]  # (B, T, 1, 3)
+        return (root if self.joints_out == 1 else pose - root).flatten(-2)
+
+    def decode_3d(self, output: torch.Tensor) -> torch.Tensor:
+        """Turn network output into poses: (B, T, 3 J_out) -> (B, T, J_out, 3) m, camera frame; not re-centred."""
+        return output.unflatten(-1, (self.joints_out, 3))
+
+    def fit_normalisation(self, points2d_screen: torch.Tensor, pose3d: torch.Tensor) -> None:
+        """Nothing to measure: this network works in screen units and metres."""
+
+    @property
+    def normalisation(self) -> None:
+        """None: this network has none."""
+        return None
+
+
+class PoseAndTrajectory(nn.Module):
+    """A pose network and a trajectory network as one model, whose output is that of the first, then the second.
+
+    The trajectory is what lets a pose be projected back into the image, so that video without labels can teach. The two
+    networks share no weights.
+
+    Args:
+        pose: a VideoPose3D of 17 joints.
+        trajectory: one of `joints_out=1` that looks at the same frames; None makes a new one built like `pose`.
+        absolute: whether `decode_3d` puts the pose where the trajectory says, or leaves it about its root.
+    Raises:
+        ValueError: if the two do not go together.
+    Source: Pavllo et al. 2019, section 4 and figure 3.
+    """
+
+    input_skeleton = "h36m17"
+
+    def __init__(
+        self, pose: VideoPose3D, trajectory: VideoPose3D | None = None, absolute: bool = False
+    ) -> None:
+        super().__init__()
+        if trajectory is None:
+            trajectory = VideoPose3D(
+                pose.filter_widths, pose.channels, pose.stem.dropout, pose.causal, pose.dense, joints_out=1
+            )
+        if (pose.joints_out, trajectory.joints_out) != (17, 1):
+            raise ValueError(
+                f"the networks put out {pose.joints_out} and {trajectory.joints_out} joints; they must be 17 and 1"
+            )
+        frames = [(model.receptive_field, model.causal) for model in (pose, trajectory)]
+        if frames[0] != frames[1]:
+            raise ValueError(
+                f"{pose.name} and {trajectory.name} look at other frames; give both the same filter_widths and causal"
+            )
+        self.pose, self.trajectory = pose, trajectory
+        self.name = f"{pose.name}_and_trajectory"
+        self.receptive_field, self.causal = frames[0]
+        self.root = "estimated" if absolute else "relative"  # of what decode_3d gives, see Pose3D
+
+    def absolute(self) -> PoseAndTrajectory:
+        """The same networks, as a model that puts the pose where it says the root is."""
+        model = PoseAndTrajectory(self.pose, self.trajectory, absolute=True)
+        return model.train(self.training)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:  # (B, T, 34) -> (B, T - R + 1, 51 + 3) metres
+        return torch.cat([self.pose(x), self.trajectory(x)], -1)
+
+    def run(self, x: torch.Tensor, strided: bool) -> torch.Tensor:
+        """As `VideoPose3D.run`, of both."""
+        return torch.cat([self.pose.run(x, strided), self.trajectory.run(x, strided)], -1)
+
+    def encode_2d(self, points: torch.Tensor) -> torch.Tensor:
+        """Turn 2D joints into the input of both: (B, T, 17, 2) screen, h36m17 -> (B, T, 34)."""
+        return self.pose.encode_2d(points)
+
+    def encode_3d(self, pose: torch.Tensor) -> torch.Tensor:
+        """Turn poses into targets: (B, T, 17, 3) m, camera frame, absolute -> (B, T, 51 + 3), NaN stays NaN."""
+        return torch.cat([self.pose.encode_3d(pose), self.trajectory.encode_3d(pose)], -1)
+
+    def decode_3d(self, output: torch.Tensor) -> torch.Tensor:
+        """Turn output into poses: (B, T, 51 + 3) -> (B, T, 17, 3) m, camera frame; see `absolute`."""
+        pose = self.pose.decode_3d(output[..., :-3])
+        return pose + self.decode_root(output) if self.root == "estimated" else pose
+
+    def decode_root(self, output: torch.Tensor) -> torch.Tensor:
+        """Where the root is: (B, T, 51 + 3) -> (B, T, 1, 3) m, camera frame."""
+        return self.trajectory.decode_3d(output[..., -3:])
+
+    def fit_normalisation(self, points2d_screen: torch.Tensor, pose3d: torch.Tensor) -> None:
+        """Nothing to measure, see `VideoPose3D`."""
+
+    @property
+    def normalisation(self) -> None:
+        """None: these networks have none."""
+        return None
+
+
+def _check(points: torch.Tensor, size: int) -> None:
+    if points.ndim != 4 or points.shape[-2:] != (len(H36M17), size):
+        raise ValueError(
+            f"got shape {tuple(points.shape)}; needs (B, T, 17, {size}) in h36m17: "
+            "convert with mocap3d.skeleton.convert"
+        )
+
+
+def set_batch_norm_momentum(model: nn.Module, momentum: float) -> None:
+    """Set how much a batch moves the running statistics, of every batch norm of a model, in torch's convention."""
+    for module in model.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.momentum = momentum

@@ -1,0 +1,183 @@
+"""`lift`: any length, any known skeleton, the same answer as the evaluation gives."""
+
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from mocap3d.data.image_space import screen_targets
+from mocap3d.data.windows import to_device
+from mocap3d.evaluation.predict import predict
+from mocap3d.lifting.lift import BONES_PER_HEIGHT, lift
+from mocap3d.metrics import bone_lengths
+from mocap3d.models.create import create_model
+from mocap3d.models.videopose3d import PoseAndTrajectory
+from mocap3d.poses import Clip, Pose2D
+from mocap3d.skeleton import HALPE26, Skeleton, SkeletonError, convert
+from tests.toys import Knows, small_motionbert, sticks
+
+HAND = Skeleton("hand", tuple(f"finger_{i}" for i in range(21)), (-1,) + (0,) * 20)
+
+
+def wide():
+    return create_model("videopose3d", filter_widths=(3, 3), channels=16)
+
+
+@pytest.fixture(scope="module")
+def dataset():
+    return sticks(takes=2, frames=30, split="test", views=1)
+
+
+def trained(model, dataset, device):
+    data = to_device(dataset, device)
+    model.to(device).fit_normalisation(data.points2d, data.pose3d)
+    return model, data
+
+
+@pytest.mark.parametrize("make", [lambda: create_model("simple_baseline", channels=16), wide])
+def test_lifting_a_clip_is_what_evaluation_predicts(make, dataset, device):
+    model, data = trained(make(), dataset, device)
+    model.train()
+    expected = predict(model, data)[: len(dataset[0])]
+    lifted = lift(dataset[0].pose2d, model)
+    np.testing.assert_allclose(lifted.points, expected.cpu().numpy(), atol=1e-5)
+    assert (lifted.frame, lifted.root, lifted.fps) == ("camera", "relative", 50)
+    assert model.training
+    both = predict(model, data, flip_test=True)[: len(dataset[0])].cpu().numpy()
+    assert np.abs(both - lifted.points).max() > 1e-3
+    np.testing.assert_allclose(lift(dataset[0].pose2d, model, flip_test=True).points, both, atol=1e-5)
+
+
+def test_one_frame_other_skeletons_and_other_rates(dataset):
+    model, _ = trained(create_model("simple_baseline", channels=16), dataset, torch.device("cpu"))
+    points = np.random.default_rng(0).uniform(300, 700, size=(1, len(HALPE26), 2)).astype(np.float32)
+    lifted = lift(Pose2D(points, skeleton=HALPE26, fps=25), model)
+    same = lift(Pose2D(convert(points, "halpe26"), fps=25), model)
+    assert len(lifted) == 1 and lifted.fps == 25
+    np.testing.assert_array_equal(lifted.points, same.points)
+    slow = lift(dataset[0].pose2d.resample(25), wide())
+    assert slow.fps == 50 and len(slow) == 29
+    with pytest.raises(SkeletonError, match="no conversion"):
+        lift(Pose2D(np.zeros((3, 21, 2)), skeleton=HAND), model)
+
+
+def test_missing_joints_are_filled_as_evaluation_fills_them(dataset, device):
+    model, _ = trained(create_model("simple_baseline", channels=16), dataset, device)
+    clip = dataset[0]
+    points = clip.pose2d.points.copy()
+    points[3:9, 5:9] = np.nan
+    holed = replace(clip, pose2d=Pose2D(points, image_size=clip.pose2d.image_size))
+    expected = predict(model, to_device([holed], device)).cpu().numpy()
+    np.testing.assert_allclose(lift(holed.pose2d, model).points, expected, atol=1e-5)
+    with pytest.raises(TypeError, match="clip.pose2d"):
+        lift(clip, model)
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_any_length_is_lifted(dataset, causal):
+    model = create_model("videopose3d_27", channels=16, causal=causal)
+    for frames in (1, 2, 26, 27, 28):
+        pose2d = dataset[0].pose2d.slice(0, frames)
+        assert len(lift(pose2d, model)) == frames
+        if causal:  # what comes later changes nothing
+            points = lift(dataset[0].pose2d, model).points[:frames]
+            np.testing.assert_allclose(lift(pose2d, model).points, points, atol=1e-5)
+
+
+def test_a_model_with_a_trajectory_says_where_the_root_is(dataset):
+    model = PoseAndTrajectory(wide())
+    assert lift(dataset[0].pose2d, model).root == "relative"
+    lifted = lift(dataset[0].pose2d, model.absolute())
+    assert lifted.root == "estimated" and np.isfinite(lifted.points).all()
+
+
+AN_HOUR = """
+import numpy as np
+import mocap3d
+model = mocap3d.create_model("videopose3d_243", channels=16)
+points = np.random.default_rng(0).uniform(200, 800, size=(180_000, 17, 2)).astype(np.float32)
+lifted = mocap3d.lift(mocap3d.Pose2D(points, fps=50), model)
+assert len(lifted) == 180_000
+with open("/proc/self/status") as status:  # ru_maxrss would count what the process that forks us holds
+    print(next(line.split()[1] for line in status if line.startswith("VmHWM")))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads the peak from /proc")
+def test_an_hour_of_video_fits_in_a_gigabyte():
+    done = subprocess.run([sys.executable, "-c", AN_HOUR], capture_output=True, text=True, check=True)
+    assert int(done.stdout) * 1024 < 1e9
+
+
+def test_without_a_model_the_small_one_of_the_package_lifts(dataset, monkeypatch):
+    model = wide()
+    monkeypatch.setattr("mocap3d.lifting.lift.load_shipped", lambda: model)
+    pose2d = dataset[0].pose2d
+    np.testing.assert_array_equal(lift(pose2d).points, lift(pose2d, model).points)
+
+
+# Image space
+
+
+class Filmed(Knows):
+    """Knows the clip's true image space; the frame's number is read off the 2D by nearest neighbour."""
+
+    def __init__(self, clip: Clip, frames: int = 27) -> None:
+        targets = screen_targets(clip.pose3d.points.astype(np.float64), clip.camera)
+        super().__init__(torch.from_numpy(targets).float(), frames)
+        self.seen = to_device([clip]).points2d
+
+    def forward(self, x):
+        far = torch.cdist(x[..., :2].flatten(2), self.seen.flatten(1).expand(len(x), -1, -1))
+        return self.answers[far.argmin(-1)]
+
+
+def test_height_gives_the_scale(dataset) -> None:
+    """With the true length of the bones as height, and the camera, the truth comes back; without it nearly."""
+    clip = dataset[0]
+    truth = clip.pose3d.points
+    tall = float(np.median(bone_lengths(truth).sum(-1))) / BONES_PER_HEIGHT
+    model = Filmed(clip)
+    placed = lift(clip.pose2d, model, height=tall, camera=clip.camera)
+    assert placed.root == "estimated"
+    # bones of the toy change their lengths, and perspective changes those in the picture: a few percent of depth
+    assert np.abs(placed.points[:, 0, 2] / truth[:, 0, 2] - 1).max() < 0.08
+    relative = placed.points - placed.points[:, :1]
+    assert np.linalg.norm(relative - (truth - truth[:, :1]), axis=-1).mean() < 0.03
+    far = lift(clip.pose2d, model, height=tall)
+    assert far.root == "relative" and (far.points[:, 0] == 0).all()
+    assert np.linalg.norm(far.points - (truth - truth[:, :1]), axis=-1).mean() < 0.08
+    np.testing.assert_allclose(lift(clip.pose2d, model, height=tall / 2).points, far.points / 2, rtol=1e-5)
+    usual = lift(clip.pose2d, model)
+    np.testing.assert_allclose(usual.points, far.points * (1.70 / tall), rtol=1e-4, atol=1e-6)
+
+
+def test_height_scales_models_of_metres(dataset) -> None:
+    model = small_motionbert(image_space=False).eval()
+    plain = lift(dataset[0].pose2d, model)
+    scaled = lift(dataset[0].pose2d, model, height=1.8)
+    assert np.median(bone_lengths(scaled.points).sum(-1)) == pytest.approx(BONES_PER_HEIGHT * 1.8, rel=1e-5)
+    ratio = scaled.points / plain.points
+    assert np.nanstd(ratio) < 1e-3
+
+
+def test_lift_refuses_heights_and_cameras_that_cannot_be(dataset) -> None:
+    pose2d, model = dataset[0].pose2d, small_motionbert()
+    for height in (0, 175, -1.7, float("nan")):
+        with pytest.raises(ValueError, match="give metres, such as 1.75"):
+            lift(pose2d, model, height=height)
+    with pytest.raises(ValueError, match="cannot use a camera"):
+        lift(pose2d, small_motionbert(image_space=False), camera=dataset[0].camera)
+    other = replace(dataset[0].camera, width=640, height=480)
+    with pytest.raises(ValueError, match="the camera's image is 640x480"):
+        lift(pose2d, model, camera=other)
+
+
+def test_lifting_is_what_evaluation_predicts(dataset, device: torch.device) -> None:
+    model = small_motionbert(image_space=False).to(device).eval()
+    data = to_device([dataset[0]], device)
+    expected = predict(model, data).cpu().numpy()
+    np.testing.assert_allclose(lift(dataset[0].pose2d, model).points, expected, atol=1e-5)
