@@ -22,8 +22,8 @@ from machine import describe_machine, time_interleaved
 from mocap3d.data.windows import DeviceDataset, batches
 from mocap3d.models.create import create_model
 from mocap3d.skeleton import H36M17
+from mocap3d.training.fit import train_step
 from mocap3d.training.recipe import RECIPES, make_optimizer
-from mocap3d.training.step import train_step
 
 IN_A_ROW = 10  # batches per turn: in an epoch too they follow one another
 

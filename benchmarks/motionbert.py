@@ -31,7 +31,7 @@ from torch import nn
 from mocap3d.data.loading import load_dataset
 from mocap3d.data.windows import to_device
 from mocap3d.evaluation.evaluate import evaluate
-from mocap3d.evaluation.predict import overlapping_pieces, predict, predict_clips, say_metres
+from mocap3d.evaluation.predict import overlapping_chunks, predict, predict_clips, to_metric
 from mocap3d.models.create import create_model
 from mocap3d.skeleton import H36M17
 from mocap3d.weights import load_shipped, load_weights
@@ -178,7 +178,7 @@ def bfloat16_accuracy(weights: str | None) -> None:
     rows, reports, poses = torch.arange(len(data)), {}, {}
     for way in (False, True):
         with torch.autocast("cpu", torch.bfloat16, enabled=way):
-            poses[way] = say_metres(model, predict(model, data), data, rows)
+            poses[way] = to_metric(model, predict(model, data), data, rows)
             reports[way] = evaluate(model, test, "videopose3d")
     moved = 1000 * (poses[True] - poses[False]).norm(dim=-1).mean().item()
     a, b = (reports[way].mpjpe_mm for way in (False, True))
@@ -298,7 +298,7 @@ def main() -> None:
     lite, minute = create_model(name), torch.rand(3000, JOINTS, 2) * 2 - 1
     started = clock()
     predict_clips(lite, minute, torch.tensor([3000]))
-    pieces = len(overlapping_pieces(3000, FRAMES))
+    pieces = len(overlapping_chunks(3000, FRAMES))
     print(f"{name}: a minute of 50 fps, {pieces} clips: {clock() - started:.1f} s (goal 10 on two cores)")
     for name in options.models:
         plain, thrifty = (kept_bytes(name, way) / 1e9 for way in (False, True))

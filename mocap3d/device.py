@@ -1,11 +1,15 @@
-"""How big to play: the same notebook on a test runner, a laptop and a GPU."""
+"""Devices, wrappers around models, and profiles: the same notebook on a test runner, a laptop and a GPU."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 import torch
+import torch.distributed as dist
+from torch import nn
 
+TORCHRUN = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR")  # what it tells each process
 PROFILES = {
     "ci": "toy sizes, so that a test takes seconds: its numbers are TOY NUMBERS and mean nothing",
     "laptop": "small sizes, minutes on two cores: its numbers are SMALL-RUN NUMBERS, not published ones",
@@ -47,3 +51,41 @@ def profile(name: str | None = None, quiet: bool = False) -> Profile:
         why = "as asked" if asked else "by this machine; set MOCAP3D_PROFILE to change it"
         print(f"profile {chosen!r} ({why}): {PROFILES[chosen]}")
     return Profile(chosen)
+
+
+def model_device(model: nn.Module) -> torch.device:
+    """Where a model's tensors are; the CPU for a model without any."""
+    for tensor in (*model.parameters(), *model.buffers()):
+        return tensor.device
+    return torch.device("cpu")
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """The model inside the wrappers of torch.compile, DataParallel and DistributedDataParallel."""
+    while True:
+        children = dict(model.named_children())
+        if "_orig_mod" in children:  # torch.compile; its class is not imported, because that takes seconds
+            model = children["_orig_mod"]
+        elif isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
+            model = model.module
+        else:
+            return model
+
+
+def compiled(model: nn.Module, device: torch.device, say: Callable[[str], object] = print) -> nn.Module:
+    """The model through torch.compile; where there is no working compiler the model itself, and why is printed."""
+    try:
+        torch.compile(torch.sin)(torch.ones(2, device=device))  # fails here, not in the first step
+        return torch.compile(model)
+    except Exception as error:  # of many kinds, from no compiler to no Triton
+        reason = f"{type(error).__name__}: {str(error).strip()}".split("\n")[0][:200]
+        say(f"torch.compile does not work here ({reason}); training goes on without it")
+        return model
+
+
+def in_several_processes() -> bool:
+    """Whether torchrun started this process together with others."""
+    if not dist.is_available():
+        return False
+    started = all(key in os.environ for key in TORCHRUN) and int(os.environ["WORLD_SIZE"]) > 1
+    return started or (dist.is_initialized() and dist.get_world_size() > 1)

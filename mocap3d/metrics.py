@@ -63,7 +63,28 @@ def _answer(tensor: torch.Tensor, in_numpy: bool):
 
 
 def _mean(errors: torch.Tensor, counted: torch.Tensor) -> torch.Tensor:
-    return torch.where(counted, errors, 0).sum() / counted.sum()
+    """Over what counts; 0 if nothing does."""
+    return torch.where(counted, errors, 0).sum() / counted.sum().clamp_min(1)
+
+
+def mean_distance(prediction: torch.Tensor, truth: torch.Tensor, counted: torch.Tensor) -> torch.Tensor:
+    """MPJPE of tensors without checks, differentiable: what metrics and losses share.
+
+    Args:
+        prediction, truth: (..., J, 3), one unit; truth without NaN.
+        counted: (..., J) bool.
+    Returns:
+        scalar; 0 if no joint counts.
+    """
+    return _mean(torch.linalg.vector_norm(prediction - truth, dim=-1), counted)
+
+
+def best_scale(prediction: torch.Tensor, truth: torch.Tensor, counted: torch.Tensor) -> torch.Tensor:
+    """Each frame of the prediction times its best scale (see `scale_align`); arguments as in `mean_distance`."""
+    seen = torch.where(counted[..., None], prediction, 0)
+    own = seen.square().sum((-2, -1), keepdim=True)
+    scale = (seen * truth).sum((-2, -1), keepdim=True) / own.clamp_min(1e-30)
+    return prediction * torch.where(own > 0, scale, 1)
 
 
 def joint_errors(prediction, truth, mask=None):
@@ -93,7 +114,7 @@ def mpjpe(prediction, truth, mask=None):
     Source: Ionescu et al. 2014, equation 8.
     """
     prediction, truth, counted, in_numpy = _prepare(prediction, truth, mask)
-    return _answer(_mean(torch.linalg.vector_norm(prediction - truth, dim=-1), counted), in_numpy)
+    return _answer(mean_distance(prediction, truth, counted), in_numpy)
 
 
 def scale_align(prediction, truth, mask=None):
@@ -105,22 +126,13 @@ def scale_align(prediction, truth, mask=None):
     Source: Rhodin et al. 2018, section 4.2 (N-MPJPE).
     """
     prediction, truth, counted, in_numpy = _prepare(prediction, truth, mask)
-    return _answer(_scaled(prediction, truth, counted), in_numpy)
-
-
-def _scaled(prediction: torch.Tensor, truth: torch.Tensor, counted: torch.Tensor) -> torch.Tensor:
-    seen = torch.where(counted[..., None], prediction, 0)
-    own = (seen * seen).sum((-2, -1), keepdim=True)
-    return prediction * torch.where(
-        own > 0, (seen * truth).sum((-2, -1), keepdim=True) / own.clamp_min(1e-30), 1
-    )
+    return _answer(best_scale(prediction, truth, counted), in_numpy)
 
 
 def n_mpjpe(prediction, truth, mask=None):
     """MPJPE after scaling each frame (see `scale_align`), metres."""
     prediction, truth, counted, in_numpy = _prepare(prediction, truth, mask)
-    aligned = _scaled(prediction, truth, counted)
-    return _answer(_mean(torch.linalg.vector_norm(aligned - truth, dim=-1), counted), in_numpy)
+    return _answer(mean_distance(best_scale(prediction, truth, counted), truth, counted), in_numpy)
 
 
 def procrustes_align(prediction, truth, mask=None):
@@ -162,8 +174,7 @@ def _similar(prediction: torch.Tensor, truth: torch.Tensor, counted: torch.Tenso
 def p_mpjpe(prediction, truth, mask=None):
     """MPJPE after Procrustes alignment of each frame (see `procrustes_align`), metres."""
     prediction, truth, counted, in_numpy = _prepare(prediction, truth, mask)
-    aligned = _similar(prediction, truth, counted)
-    return _answer(_mean(torch.linalg.vector_norm(aligned - truth, dim=-1), counted), in_numpy)
+    return _answer(mean_distance(_similar(prediction, truth, counted), truth, counted), in_numpy)
 
 
 def _differences(prediction, truth, mask, order: int):

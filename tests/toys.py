@@ -16,9 +16,8 @@ from mocap3d.skeleton import H36M17
 class ToyLifter(nn.Module):
     """Two linear layers with a norm and dropout, on z-scored screen points, to a z-scored pose."""
 
-    name = "toy"
-    receptive_field = 1
-    input_skeleton = "h36m17"
+    name, receptive_field, input_skeleton, space = "toy", 1, "h36m17", "metric"
+    clipwise = causal = checkpointing = False
 
     def __init__(self, hidden: int = 32, dropout: float = 0.1, norm: type = nn.BatchNorm1d) -> None:
         super().__init__()
@@ -47,13 +46,13 @@ class ToyLifter(nn.Module):
         self.mean2d.copy_(flat2d.mean(0)), self.std2d.copy_(flat2d.std(0) + 1e-3)
         self.mean3d.copy_(flat3d.nanmean(0)), self.std3d.copy_(flat3d.nan_to_num().std(0) + 1e-3)
 
-    def encode_2d(self, points):
-        return (points.flatten(1) - self.mean2d) / self.std2d
+    def encode(self, points2d, confidence=None):
+        return (points2d.flatten(1) - self.mean2d) / self.std2d
 
-    def encode_3d(self, pose):
-        return ((pose - pose[:, :, :1]).flatten(1) - self.mean3d) / self.std3d
+    def targets(self, pose3d):
+        return ((pose3d - pose3d[:, :, :1]).flatten(1) - self.mean3d) / self.std3d
 
-    def decode_3d(self, output):
+    def decode(self, output):
         return (output * self.std3d + self.mean3d).view(-1, 1, 17, 3)
 
     def forward(self, x):
@@ -63,23 +62,24 @@ class ToyLifter(nn.Module):
 class Oracle(nn.Module):
     """Answers with fixed poses, in order of the frames asked: for tests of what is measured, not of what is learnt."""
 
-    name = "oracle"
-    receptive_field = 1
+    name, receptive_field, input_skeleton, space = "oracle", 1, "h36m17", "metric"
+    clipwise = causal = checkpointing = False
+    normalisation = None
 
     def __init__(self, answers) -> None:
         super().__init__()
         self.register_buffer("answers", torch.as_tensor(np.asarray(answers, dtype=np.float32)))
         self.asked = 0
 
-    def encode_2d(self, points):
-        return points
+    def encode(self, points2d, confidence=None):
+        return points2d
 
     def forward(self, x):
         rows = (self.asked + torch.arange(len(x), device=x.device)) % len(self.answers)
         self.asked += len(x)
         return self.answers[rows, None]
 
-    def decode_3d(self, output):
+    def decode(self, output):
         return output
 
 
@@ -94,18 +94,21 @@ class Knows(nn.Module):
     """Says what it was told of each frame: x of the first joint of the input is the frame's number over 1e4."""
 
     name, clipwise, input_skeleton = "knows", True, "h36m17"
+    causal = checkpointing = False
+    normalisation = None
 
     def __init__(
         self, answers: torch.Tensor, frames: int, image_space: bool = True, edge: float = 0.0
     ) -> None:
         super().__init__()
         self.register_buffer("answers", answers)
-        self.receptive_field, self.image_space, self.edge = frames, image_space, edge
+        self.receptive_field, self.edge = frames, edge
+        self.space = "image" if image_space else "metric"
 
-    def encode_2d(self, points, confidence=None):
-        return torch.cat([points, torch.ones_like(points[..., :1])], -1)
+    def encode(self, points2d, confidence=None):
+        return torch.cat([points2d, torch.ones_like(points2d[..., :1])], -1)
 
-    def decode_3d(self, output):
+    def decode(self, output):
         return output
 
     def forward(self, x):

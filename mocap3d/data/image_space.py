@@ -1,4 +1,4 @@
-"""2.5D: poses as a picture shows them, and the pieces of video in which they are learnt and judged.
+"""2.5D: poses as a picture shows them.
 
 A pose in image space has pixels on all three axes: u and v of an ideal pinhole, and as z the depth behind the root,
 in pixels of the root's depth. `mm_factor` says how many mm such a pixel is. MotionBERT learns these poses divided by
@@ -7,12 +7,10 @@ half the image width, and is judged on pose times factor, which is what perspect
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from mocap3d.camera import Camera, pixels_to_screen, screen_to_pixels
-from mocap3d.skeleton import ROOT
+from mocap3d.skeleton import ROOT, root_relative
 
 
 class ImageSpaceError(ValueError):
@@ -98,14 +96,14 @@ def screen_targets(pose: np.ndarray, camera: Camera) -> np.ndarray:
         (..., J, 3) screen units.
     """
     image = to_image_space(pose, camera)
-    return (image - image[..., ROOT : ROOT + 1, :]) * (2 / camera.width)
+    return root_relative(image) * (2 / camera.width)
 
 
-def screen_to_metres(said: np.ndarray, camera: Camera, root: np.ndarray) -> np.ndarray:
-    """What MotionBERT says -> metres, if one knows where the root is: the inverse of `screen_targets`.
+def screen_to_metres(prediction: np.ndarray, camera: Camera, root: np.ndarray) -> np.ndarray:
+    """What MotionBERT predicts -> metres, if one knows where the root is: the inverse of `screen_targets`.
 
     Args:
-        said: (..., J, 3) screen units, about the root.
+        prediction: (..., J, 3) screen units, relative to the root.
         camera: distortion is ignored.
         root: (..., 3) metres, camera frame.
     Returns:
@@ -113,70 +111,11 @@ def screen_to_metres(said: np.ndarray, camera: Camera, root: np.ndarray) -> np.n
     """
     root = np.asarray(root)[..., None, :]
     at = root[..., :2] / root[..., 2:] * camera.focal + camera.centre  # (..., 1, 2) pixels
-    pixels = np.asarray(said) * (camera.width / 2)
+    pixels = np.asarray(prediction) * (camera.width / 2)
     pixels = np.concatenate([pixels[..., :2] + at, pixels[..., 2:]], -1)
     return from_image_space(pixels, camera, root[..., 0, :]) - root
 
 
 def scale_by_factor(image: np.ndarray, factor: np.ndarray) -> np.ndarray:
     """What MotionBERT is judged on: (..., J, 3) pixels, (...) mm per pixel -> (..., J, 3) metres, root-relative."""
-    image = np.asarray(image)
-    return (image - image[..., ROOT : ROOT + 1, :]) * (np.asarray(factor) / 1000)[..., None, None]
-
-
-def resample_frames(
-    length: int, frames: int, how: str = "jitter", rng: np.random.RandomState | None = None
-) -> np.ndarray:
-    """Stretch a short video: which of its frames to show, (frames,) int64 in 0 .. length - 1.
-
-    Args:
-        length: of the video, at most `frames` for "jitter".
-        frames: wanted.
-        how: "jitter" (evenly, each up or down by chance, as in MotionBERT's data), "even", or "repeat" (from the
-            start again).
-        rng: for "jitter".
-    Source: MotionBERT's resample.
-    """
-    if length < 1 or (how == "jitter" and length > frames):
-        raise ImageSpaceError(f"cannot stretch {length} frames to {frames}")
-    if how == "repeat":
-        return np.arange(frames) % length
-    even = np.linspace(0, length, num=frames, endpoint=False)
-    if how == "even":
-        return even.astype(np.int64)
-    if how != "jitter":
-        raise ImageSpaceError(f"how is {how!r}; give 'jitter', 'even' or 'repeat'")
-    rng = np.random.RandomState(0) if rng is None else rng
-    down = rng.randint(2, size=frames)
-    picked = np.sort(np.where(down == 1, np.floor(even), np.ceil(even)))
-    return np.minimum(picked, length - 1).astype(np.int64)
-
-
-def split_clips(
-    lengths: Sequence[int], frames: int = 243, stride: int = 81, short: str = "resample", seed: int = 0
-) -> list[np.ndarray]:
-    """Cut videos, lying one behind the other, into pieces of a fixed length; what is left at an end is not used.
-
-    Args:
-        lengths: of the videos, in frames.
-        frames: of a piece.
-        stride: from the start of a piece to the start of the next; MotionBERT's is 81 in training, 243 in testing.
-        short: what becomes of a video shorter than a piece: "resample" (MotionBERT: stretched by chance, except the
-            last video, which is lost) or "drop" (MMPose).
-        seed: of the chance; the generator is numpy's old one, as published.
-    Returns:
-        one (frames,) int64 array a piece: rows of the frames of all videos.
-    Source: MotionBERT's split_clips, MMPose's Human36mDataset.
-    """
-    if short not in ("resample", "drop"):
-        raise ImageSpaceError(f"short is {short!r}; give 'resample' or 'drop'")
-    if frames < 1 or stride < 1 or min(lengths, default=1) < 1:
-        raise ImageSpaceError(f"frames {frames}, stride {stride} and all lengths must be 1 or above")
-    rng, pieces, start = np.random.RandomState(seed), [], 0
-    for video, length in enumerate(lengths):
-        for first in range(0, length - frames + 1, stride):
-            pieces.append(start + np.arange(first, first + frames))
-        if length < frames and short == "resample" and video < len(lengths) - 1:
-            pieces.append(start + resample_frames(length, frames, rng=rng))
-        start += length
-    return pieces
+    return root_relative(np.asarray(image)) * (np.asarray(factor) / 1000)[..., None, None]

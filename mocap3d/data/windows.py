@@ -1,21 +1,21 @@
 """Clips -> a few tensors on one device -> shuffled batches of windows, without workers and without a loop over frames.
 
-All frames of a data set lie one behind the other, (N, J, C). A window around frame i is the rows
+The frames of all clips are concatenated, (N, J, C). A window around frame i is the rows
 i - R/2 .. i + R/2, and where that would leave its clip, the clip's first or last frame is repeated. So a batch
 of windows is one gather, and any batch of any epoch can be made again from (seed, epoch, step) alone: that is
 what makes a training run resumable, and a bad batch nameable.
 
     window     the plain form: any frames, any width
     batches    an epoch of windows, made the fast way: every clip is padded once, and every window is then one
-               uninterrupted stretch of memory
-    cut_pieces for networks that say a pose for every frame they see: clips cut to one length
+               contiguous block of memory
+    cut_chunks for networks that give a pose for every frame they see: clips cut to one length
 """
 
 from __future__ import annotations
 
 import hashlib
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 
@@ -24,10 +24,13 @@ import torch
 from torch import Tensor
 
 from mocap3d.camera import pixels_to_screen
+from mocap3d.data.dataset import PoseDataset
 from mocap3d.data.image_space import screen_targets
 from mocap3d.missing import fill_missing
 from mocap3d.poses import Clip
 from mocap3d.skeleton import H36M17, flip
+
+OVERLAP = 27  # frames that neighbouring chunks share, at least
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +81,7 @@ class DeviceDataset:
 class Batch:
     """B windows: 2D of R frames each, and the 3D pose of one, the middle frame (causal: the last).
 
-    Or B pieces of C frames: 2D of C + R - 1 frames, and the pose of C.
+    Or B chunks of C frames: 2D of C + R - 1 frames, and the pose of C.
 
     Args:
         points2d: (B, R, J, 2) or (B, C + R - 1, J, 2) screen units.
@@ -110,8 +113,7 @@ def to_device(clips: Iterable[Clip], device: torch.device | str = "cpu") -> Devi
     Raises:
         ValueError: for no clips, another skeleton, or mixed frame rates; the text says what to do.
     """
-    name = str(getattr(clips, "name", "clips"))
-    clips = tuple(clips)
+    name, clips, _ = described(clips)
     _check(clips, name)
     lengths = np.array([len(clip) for clip in clips])
     stop = np.cumsum(lengths)
@@ -133,6 +135,13 @@ def to_device(clips: Iterable[Clip], device: torch.device | str = "cpu") -> Devi
         clips=clips,
         name=name,
     )
+
+
+def described(clips: Iterable[Clip], name: str = "clips") -> tuple[str, tuple[Clip, ...], tuple[str, ...]]:
+    """Name, clips and notes of a PoseDataset; of other clips, the name given here and no notes."""
+    if isinstance(clips, PoseDataset):
+        return clips.name, clips.clips, clips.notes
+    return name, tuple(clips), ()
 
 
 def in_image_space(data: DeviceDataset) -> DeviceDataset:
@@ -165,11 +174,11 @@ def _check(clips: tuple[Clip, ...], name: str) -> None:
 def window(
     data: DeviceDataset, frames: Tensor, width: int = 1, causal: bool = False, confidence: bool = False
 ) -> Batch:
-    """The windows around some frames, or pieces of clips with the frames that their poses are made from.
+    """The windows around some frames, or chunks of clips with the frames that their poses are made from.
 
     Args:
         data: the frames.
-        frames: (B,) int64 rows of `data`: the middle frame of each window. Or (B, C): pieces, see `cut_pieces`; each is
+        frames: (B,) int64 rows of `data`: the middle frame of each window. Or (B, C): chunks, see `cut_chunks`; each is
             given the frames that the windows of its first and of its last frame reach to.
         width: R, an odd number of frames; beyond a clip's ends its first and last frame are repeated.
         causal: the windows end at `frames` instead.
@@ -212,24 +221,24 @@ def _check_width(width: int) -> None:
         raise ValueError(f"window width {width} must be odd, so that it has a middle frame")
 
 
-def cut_pieces(data: DeviceDataset, length: int = 243, stride: int = 81) -> Tensor:
+def cut_chunks(data: DeviceDataset, length: int = 243, stride: int = 81) -> Tensor:
     """Cut clips to one length, leaving out no frame.
 
-    The last piece of a clip ends where the clip ends, however much it overlaps the one before. A clip shorter than a
-    piece is one piece, which repeats its last frame. Published slicing leaves frames out: that is
-    `torch.from_numpy(np.stack(split_clips([len(clip) for clip in data.clips])))`, which fits wherever these do.
+    The last chunk of a clip ends where the clip ends, however much it overlaps the one before. A clip shorter than a
+    chunk is one chunk, which repeats its last frame. Published slicing leaves frames out: that is
+    `torch.from_numpy(np.stack(published_chunks([len(clip) for clip in data.clips])))`, which fits wherever these do.
 
     Args:
         data: the clips.
-        length: of a piece, in frames.
-        stride: from the start of a piece to the start of the next, at most `length`.
+        length: of a chunk, in frames.
+        stride: from the start of a chunk to the start of the next, at most `length`.
     Returns:
-        (P, length) int64 rows of `data`, clip by clip. Where several pieces hold a frame, or one repeats it, say
+        (P, length) int64 rows of `data`, clip by clip. Where several chunks hold a frame, or one repeats it, say
         which counts.
     Source: own.
     """
     if not 1 <= stride <= length:
-        raise ValueError(f"stride {stride} must be 1 to {length}, the length of a piece, or frames are lost")
+        raise ValueError(f"stride {stride} must be 1 to {length}, the length of a chunk, or frames are lost")
     rows = []
     for start, stop in zip(data.start.tolist(), data.stop.tolist(), strict=True):
         last = max(stop - length, start)
@@ -238,8 +247,83 @@ def cut_pieces(data: DeviceDataset, length: int = 243, stride: int = 81) -> Tens
     return torch.cat(rows).to(data.device)
 
 
+def overlapping_chunks(length: int, frames: int, overlap: int = OVERLAP) -> list[range]:
+    """The fewest chunks of a clip that share `overlap` frames with their neighbours, evenly spread.
+
+    Args:
+        length: of the clip, in frames.
+        frames: of a chunk; a shorter clip is one chunk.
+        overlap: at least so many, and at most half a chunk.
+    Source: own.
+    """
+    if length <= frames:
+        return [range(length)]
+    overlap = min(overlap, frames // 2)
+    last = -(-(length - frames) // (frames - overlap))  # chunks beside the first
+    starts = [(length - frames) * number // last for number in range(last + 1)]
+    return [range(start, start + frames) for start in starts]
+
+
+def resample_frames(
+    length: int, frames: int, how: str = "jitter", rng: np.random.RandomState | None = None
+) -> np.ndarray:
+    """Stretch a short clip: which of its frames to show, (frames,) int64 in 0 .. length - 1.
+
+    Args:
+        length: of the clip, at most `frames` for "jitter".
+        frames: wanted.
+        how: "jitter" (evenly, each up or down by chance, as in MotionBERT's data), "even", or "repeat" (from the
+            start again).
+        rng: for "jitter".
+    Source: MotionBERT's resample.
+    """
+    if length < 1 or (how == "jitter" and length > frames):
+        raise ValueError(f"cannot stretch {length} frames to {frames}")
+    if how == "repeat":
+        return np.arange(frames) % length
+    even = np.linspace(0, length, num=frames, endpoint=False)
+    if how == "even":
+        return even.astype(np.int64)
+    if how != "jitter":
+        raise ValueError(f"how is {how!r}; give 'jitter', 'even' or 'repeat'")
+    rng = np.random.RandomState(0) if rng is None else rng
+    down = rng.randint(2, size=frames)
+    picked = np.sort(np.where(down == 1, np.floor(even), np.ceil(even)))
+    return np.minimum(picked, length - 1).astype(np.int64)
+
+
+def published_chunks(
+    lengths: Sequence[int], frames: int = 243, stride: int = 81, short: str = "resample", seed: int = 0
+) -> list[np.ndarray]:
+    """Cut concatenated clips into chunks of one length as published: what is left at an end is not used.
+
+    Args:
+        lengths: of the clips, in frames.
+        frames: of a chunk.
+        stride: from the start of a chunk to the start of the next; MotionBERT's is 81 in training, 243 in testing.
+        short: what becomes of a clip shorter than a chunk: "resample" (MotionBERT: stretched by chance, except the
+            last clip, which is lost) or "drop" (MMPose).
+        seed: of the chance; the generator is numpy's old one, as published.
+    Returns:
+        one (frames,) int64 array a chunk: rows of the frames of all clips.
+    Source: MotionBERT's published_chunks, MMPose's Human36mDataset.
+    """
+    if short not in ("resample", "drop"):
+        raise ValueError(f"short is {short!r}; give 'resample' or 'drop'")
+    if frames < 1 or stride < 1 or min(lengths, default=1) < 1:
+        raise ValueError(f"frames {frames}, stride {stride} and all lengths must be 1 or above")
+    rng, chunks, start = np.random.RandomState(seed), [], 0
+    for clip, length in enumerate(lengths):
+        for first in range(0, length - frames + 1, stride):
+            chunks.append(start + np.arange(first, first + frames))
+        if length < frames and short == "resample" and clip < len(lengths) - 1:
+            chunks.append(start + resample_frames(length, frames, rng=rng))
+        start += length
+    return chunks
+
+
 def padded_rows(lengths: Tensor, width: int, causal: bool = False) -> tuple[Tensor, Tensor]:
-    """Pad clips that lie one behind the other for windows of `width`, by repeating their first and last frames.
+    """Pad concatenated clips for windows of `width`, by repeating their first and last frames.
 
     Args:
         lengths: (K,) int64, of the clips, in frames; N in all.
@@ -287,7 +371,7 @@ def batches(
     first: int = 0,
     mirror: bool = False,
     confidence: bool = False,
-    pieces: Tensor | None = None,
+    chunks: Tensor | None = None,
 ) -> Iterator[Batch]:
     """One epoch: every frame once, shuffled, in batches of windows.
 
@@ -300,23 +384,23 @@ def batches(
         first: start at this batch of the epoch (0-based), as if the earlier ones had been drawn.
         mirror: flip the first half of every batch. The order is random, so is the half.
         confidence: gather that too.
-        pieces: (P, C) rows: an epoch of these instead, e.g. `cut_pieces(data)`.
+        chunks: (P, C) rows: an epoch of these instead, e.g. `cut_chunks(data)`.
     """
-    count = len(data) if pieces is None else len(pieces)
+    count = len(data) if chunks is None else len(chunks)
     order = torch.randperm(count, generator=epoch_generator(seed, epoch)).to(data.device)
     parts = [
         slice(step * batch_size, (step + 1) * batch_size) for step in range(steps_in_epoch(count, batch_size))
     ]
-    if pieces is not None:
+    if chunks is not None:
         for part in parts[first:]:
-            batch = window(data, pieces[order[part]], width, causal, confidence)
+            batch = window(data, chunks[order[part]], width, causal, confidence)
             yield mirrored(batch, len(batch) // 2) if mirror else batch
         return
     swap = torch.tensor(H36M17.mirror, device=data.device)
     sign = torch.tensor([-1.0, 1.0, 1.0], device=data.device)
     rows, starts = padded_rows(data.stop - data.start, width, causal)
     points2d, seen = data.points2d[rows], data.confidence[rows] if confidence else None
-    if mirror:  # the mirror images lie behind, so that they cost no time
+    if mirror:  # appended, so that mirroring costs no time
         points2d = torch.cat([points2d, flip(points2d, H36M17)])
         seen = torch.cat([seen, seen[:, swap]]) if confidence else None
     points2d, seen = _Tape(points2d, width), _Tape(seen, width) if confidence else None
@@ -338,11 +422,11 @@ def endless_batches(
     """What the steps `first` (from 0), first + 1, ... see, epoch after epoch without end.
 
     Args:
-        data, batch_size, options: as of `batches`.
+        data, batch_size, options: same as in `batches`.
         first: as if the earlier ones had been drawn; nothing but seed and number decides what a step sees.
     """
-    pieces = options.get("pieces")
-    per_pass = steps_in_epoch(len(data) if pieces is None else len(pieces), batch_size)
+    chunks = options.get("chunks")
+    per_pass = steps_in_epoch(len(data) if chunks is None else len(chunks), batch_size)
     for number in count(first // per_pass):
         yield from batches(
             data, batch_size, epoch=number + 1, first=max(first - number * per_pass, 0), **options
@@ -368,7 +452,7 @@ class InStep:
 
 
 class _Tape:
-    """Frames one behind the other, (M, ...), of which any R in a row are one stretch of memory: a window."""
+    """Concatenated frames, (M, ...), of which any R in a row are one block of memory: a window."""
 
     def __init__(self, frames: Tensor, width: int) -> None:
         on_cpu = frames.device.type == "cpu"

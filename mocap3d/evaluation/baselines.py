@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from mocap3d.data.windows import to_device
 from mocap3d.poses import Clip
-from mocap3d.skeleton import H36M17, ROOT, root_relative
+from mocap3d.skeleton import H36M17, root_relative
 
 JOINTS = len(H36M17)
 LARGEST_PRODUCT = 2**22  # numbers of the similarity matrix at once: 16 MiB, about what a cache holds
@@ -28,6 +28,9 @@ class MeanPose(nn.Module):
     name = "mean_pose"
     receptive_field = 1
     input_skeleton = "h36m17"
+    clipwise = causal = checkpointing = False
+    space = "metric"
+    normalisation = None
 
     def __init__(self) -> None:
         super().__init__()
@@ -47,15 +50,15 @@ class MeanPose(nn.Module):
         """The mean of (N, J, 3) metres; missing joints are left out of it."""
         self.mean.copy_(torch.nanmean(root_relative(pose3d).double(), 0))
 
-    def encode_2d(self, points: Tensor) -> Tensor:
+    def encode(self, points2d: Tensor, confidence: Tensor | None = None) -> Tensor:
         """(B, 1, J, 2) screen units, as they are."""
-        return points
+        return points2d
 
-    def encode_3d(self, pose: Tensor) -> Tensor:
+    def targets(self, pose3d: Tensor) -> Tensor:
         """(B, 1, J, 3) metres -> root-relative metres."""
-        return root_relative(pose)
+        return root_relative(pose3d)
 
-    def decode_3d(self, output: Tensor) -> Tensor:
+    def decode(self, output: Tensor) -> Tensor:
         """(B, 1, J, 3) root-relative metres, as they are."""
         return output
 
@@ -82,6 +85,9 @@ class NearestNeighbour(nn.Module):
     name = "nearest_neighbour"
     receptive_field = 1
     input_skeleton = "h36m17"
+    clipwise = causal = checkpointing = False
+    space = "metric"
+    normalisation = None
 
     def __init__(self, most: int | None = 50_000, seed: int = 0) -> None:
         super().__init__()
@@ -112,19 +118,19 @@ class NearestNeighbour(nn.Module):
         if self.most is not None and len(rows) > self.most:
             drawn = torch.randperm(len(rows), generator=torch.Generator().manual_seed(self.seed))[: self.most]
             rows = rows[drawn.sort().values.to(rows.device)]
-        self.looks = self.encode_2d(points2d[rows, None])
+        self.looks = self.encode(points2d[rows, None])
         self.poses = root_relative(pose3d[rows])
 
-    def encode_2d(self, points: Tensor) -> Tensor:
+    def encode(self, points2d: Tensor, confidence: Tensor | None = None) -> Tensor:
         """(B, 1, J, 2) screen units -> (B, 2 J), root at the origin, unit norm."""
-        look = (points - points[..., ROOT : ROOT + 1, :]).flatten(1)  # (B, 1, J, 2) -> (B, 2 J)
+        look = root_relative(points2d).flatten(1)  # (B, 1, J, 2) -> (B, 2 J)
         return look / torch.linalg.vector_norm(look, dim=1, keepdim=True).clamp_min(1e-8)
 
-    def encode_3d(self, pose: Tensor) -> Tensor:
+    def targets(self, pose3d: Tensor) -> Tensor:
         """(B, 1, J, 3) metres -> root-relative metres."""
-        return root_relative(pose)
+        return root_relative(pose3d)
 
-    def decode_3d(self, output: Tensor) -> Tensor:
+    def decode(self, output: Tensor) -> Tensor:
         """(B, 1, J, 3) root-relative metres, as they are."""
         return output
 

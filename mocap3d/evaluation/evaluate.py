@@ -1,4 +1,4 @@
-"""Measuring what a model says under a stated protocol."""
+"""Measure predictions under a stated protocol."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from torch import nn
 
 from mocap3d import metrics
-from mocap3d.data.image_space import mm_factor, screen_to_metres, split_clips, to_image_space
-from mocap3d.data.windows import DeviceDataset, to_device
-from mocap3d.evaluation.comparison import Comparison, ReportTable, compare, table
-from mocap3d.evaluation.predict import FRAMES_AT_ONCE, model_device, predict, predict_pieces
+from mocap3d.data.image_space import mm_factor, screen_to_metres, to_image_space
+from mocap3d.data.windows import DeviceDataset, described, published_chunks, to_device
+from mocap3d.device import model_device
+from mocap3d.evaluation.predict import FRAMES_AT_ONCE, predict, predict_chunks
 from mocap3d.evaluation.protocol import (
     BOTH_CENTRED,
     CLIPS_RESAMPLED,
@@ -28,19 +27,15 @@ from mocap3d.evaluation.protocol import (
     ReportError,
 )
 from mocap3d.evaluation.report import ClipErrors, Report
+from mocap3d.models.lifter import Lifter
 from mocap3d.poses import Clip
-from mocap3d.skeleton import H36M17, ROOT
-
-__all__ = [
-    "PROTOCOLS", "ClipErrors", "Comparison", "EvalProtocol", "Report", "ReportError", "ReportTable",
-    "compare", "evaluate", "measure", "predict", "table",
-]  # fmt: skip
+from mocap3d.skeleton import H36M17, ROOT, root_relative
 
 EXACT_2D = 0.5  # pixels: lens conventions differ by less than this from each other on average
 
 
 def evaluate(
-    model: nn.Module,
+    model: Lifter,
     dataset: Iterable[Clip],
     protocol: str | EvalProtocol = "videopose3d",
     device: torch.device | str | None = None,
@@ -53,7 +48,7 @@ def evaluate(
     under the other protocols, overlapping ones that cover every frame.
 
     Args:
-        model: satisfies the model contract.
+        model: fulfils `Lifter`.
         dataset: a PoseDataset or clips, h36m17, at the protocol's frame rate; clips of subjects that the protocol
             does not count are passed over.
         protocol: a name in `PROTOCOLS`, or an EvalProtocol of your own.
@@ -72,8 +67,8 @@ def evaluate(
         protocol = PROTOCOLS[protocol]
     if device is not None:
         model.to(device)
-    name, notes = str(getattr(dataset, "name", "clips")), getattr(dataset, "notes", ())
-    clips = [clip for clip in dataset if not protocol.subjects or clip.subject in protocol.subjects]
+    name, clips, notes = described(dataset)
+    clips = [clip for clip in clips if not protocol.subjects or clip.subject in protocol.subjects]
     if not clips:
         wanted = (
             f" of the protocol's subjects {', '.join(protocol.subjects)}" if protocol.subjects else "s at all"
@@ -81,20 +76,17 @@ def evaluate(
         raise ReportError(f"{name} has no clip{wanted}; select others, or load a data set that has some")
     data = replace(to_device(clips, model_device(model)), name=name)
     options = {"flip_test": protocol.flip_test, "batch_size": batch_size}
-    as_cut = (
-        getattr(model, "clipwise", False)
-        and protocol.frames != EVERY_FRAME
-        and model.receptive_field >= protocol.piece
-    )
-    if as_cut:
+    if model.clipwise and protocol.frames != EVERY_FRAME and model.receptive_field >= protocol.piece:
         predictions = np.zeros((len(data), len(H36M17), 3), dtype=np.float32)
-        if pieces := _published_pieces(data, protocol):
-            said = predict_pieces(model, data, torch.from_numpy(np.stack(pieces)).to(data.device), **options)
-            predictions[np.stack(pieces)] = said.cpu().numpy()  # of a frame shown twice, the last counts
+        if chunks := _published_chunks(data, protocol):
+            chunks = np.stack(chunks)
+            poses = predict_chunks(model, data, torch.from_numpy(chunks).to(data.device), **options)
+            predictions[chunks] = poses.cpu().numpy()  # of a frame predicted twice, the last counts
     else:
         predictions = predict(model, data, **options).cpu().numpy()
-    in_image_space = getattr(model, "image_space", False)
-    return measure(predictions, data, protocol, model.name, notes, in_image_space, factors)
+    if model.space == "metric absolute":
+        predictions = root_relative(predictions)
+    return measure(predictions, data, protocol, model.name, notes, model.space == "image", factors)
 
 
 def measure(
@@ -115,12 +107,12 @@ def measure(
         protocol: the rules; whether the predictions were made with its flip test is the caller's word.
         model: name to print.
         notes: of the data set; those about its 2D are put in the report.
-        in_image_space: the predictions are what MotionBERT says: image space in screen units. Under a metric protocol
-            they are carried to metres with the camera and the true place of the root, and the report says so.
+        in_image_space: the predictions are MotionBERT's, image space in screen units. Under a metric protocol
+            they are converted to metres with the camera and the true place of the root, and the report says so.
         factors: for protocols that judge in image space, the data's own mm per pixel in place of the camera's:
             (take, camera name) -> (T,), as `read_factors` of the layouts gives them.
         targets: likewise the data's own truth: (take, camera name) -> (T, J, 3) metres, image space times factor.
-    Deviation: MotionBERT takes a frame with an error of exactly 0 for one that no piece covers; here it counts.
+    Deviation: MotionBERT takes a frame with an error of exactly 0 for one that no chunk covers; here it counts.
     """
     if predictions.shape != tuple(data.pose3d.shape):
         raise ReportError(
@@ -173,18 +165,18 @@ def _counted_frames(data: DeviceDataset, protocol: EvalProtocol) -> np.ndarray:
     start, stop = data.start.tolist(), data.stop.tolist()
     counted = np.full(len(data), protocol.frames == EVERY_FRAME)
     if protocol.frames != EVERY_FRAME:
-        for piece in _published_pieces(data, protocol):
-            counted[piece] = True
+        for chunk in _published_chunks(data, protocol):
+            counted[chunk] = True
     for first, last, clip in zip(start, stop, data.clips, strict=True):
         counted[first:last] &= np.arange(last - first) % protocol.stride == 0
         counted[first:last] &= clip.recording not in protocol.exclusions
     return counted
 
 
-def _published_pieces(data: DeviceDataset, protocol: EvalProtocol) -> list[np.ndarray]:
-    """The pieces a protocol cuts, (piece,) rows each."""
+def _published_chunks(data: DeviceDataset, protocol: EvalProtocol) -> list[np.ndarray]:
+    """The chunks a protocol cuts, (C,) rows each."""
     short = "resample" if protocol.frames == CLIPS_RESAMPLED else "drop"
-    return split_clips([len(clip) for clip in data.clips], protocol.piece, protocol.piece, short)
+    return published_chunks([len(clip) for clip in data.clips], protocol.piece, protocol.piece, short)
 
 
 def _in_space(
@@ -203,7 +195,7 @@ def _in_space(
     if protocol.space == METRIC:
         return screen_to_metres(prediction, camera, root), truth
     image = to_image_space(truth, camera)  # (T, J, 3) pixels
-    at = image[:, ROOT : ROOT + 1]
+    at = image[:, [ROOT]]
     if in_image_space:
         pixels = prediction * (camera.width / 2) + at
     else:
@@ -270,15 +262,14 @@ def _clip_errors(clip: Clip, prediction: np.ndarray, truth: np.ndarray) -> ClipE
 
 def _roots(prediction: np.ndarray, truth: np.ndarray, rule: str) -> tuple[np.ndarray, np.ndarray]:
     """Apply the protocol's root rule. truth is absolute, prediction root-relative; both (T, J, 3)."""
-    root = truth[:, ROOT : ROOT + 1]
     if rule == TARGET_ADDED:
-        return prediction + root, truth
+        return prediction + truth[:, [ROOT]], truth
     if rule == BOTH_CENTRED:
-        prediction = prediction - prediction[:, ROOT : ROOT + 1]
+        prediction = root_relative(prediction)
     elif rule == ROOT_COPIED:
         prediction = prediction.copy()
         prediction[:, ROOT] = 0
-    return prediction, truth - root
+    return prediction, root_relative(truth)
 
 
 def pose2d_source(clips: tuple[Clip, ...], notes: Iterable[str]) -> str:

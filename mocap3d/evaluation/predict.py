@@ -1,8 +1,8 @@
-"""Running a model over clips: every frame of any video, by whatever way of looking the model has.
+"""Run a model over clips: a pose for every frame of any video.
 
 single frames       a pose for each frame by itself
 windows             VideoPose3D: a pose for each frame that has R frames around it; ends are repeated
-whole clips         MotionBERT: a pose for every frame of a clip of at most R; longer video is cut, and blended
+whole clips         MotionBERT: a pose for every frame of a clip of at most R; of longer video in overlapping chunks
 """
 
 from __future__ import annotations
@@ -12,64 +12,58 @@ from contextlib import contextmanager
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from mocap3d import metrics
 from mocap3d.data.image_space import screen_to_metres
-from mocap3d.data.windows import DeviceDataset, padded_rows, window
+from mocap3d.data.windows import OVERLAP, DeviceDataset, cut_chunks, overlapping_chunks, padded_rows, window
 from mocap3d.evaluation.protocol import ReportError
-from mocap3d.skeleton import H36M17, ROOT, flip
+from mocap3d.models.lifter import Lifter
+from mocap3d.skeleton import H36M17, ROOT, flip, root_relative
 
 FRAMES_AT_ONCE = 4096
 FRAMES_ON_CPU = 256  # of models that lift whole clips: MotionBERT-Lite is a quarter faster than with 4096
-OVERLAP = 27  # frames that neighbouring pieces share, at least
-
-
-def model_device(model: nn.Module) -> torch.device:
-    """Where a model's tensors are; the CPU for a model without any."""
-    for tensor in (*model.parameters(), *model.buffers()):
-        return tensor.device
-    return torch.device("cpu")
+VALIDATION_FRAMES = 8192
 
 
 @torch.no_grad()
 def predict(
-    model: nn.Module,
+    model: Lifter,
     data: DeviceDataset,
     *,
     frames: Tensor | None = None,
     flip_test: bool = False,
     batch_size: int = FRAMES_AT_ONCE,
 ) -> Tensor:
-    """What a model says of each frame.
+    """A pose for each frame.
 
     Args:
-        model: satisfies the model contract; must be on the device of `data`.
+        model: fulfils `Lifter`; must be on the device of `data`.
         data: the clips; beyond its ends, the first and last frame of a clip are repeated.
         frames: (M,) rows of `data`, each given to the model as a window of its own (default: all, by `predict_clips`).
         flip_test: average with the un-mirrored prediction of the mirrored input.
         batch_size: frames at once; changes memory and speed, and results by rounding at most.
     Returns:
-        (M, J, 3) metres, camera frame, root-relative (the root is where the model puts it); of a model that says image
-        space, that (see `say_metres`).
+        (M, J, 3) in the model's space: metres, camera frame, root-relative (the root is where the model puts it), or
+        image space (see `to_metric`).
     """
-    if frames is None or getattr(model, "clipwise", False):
+    if frames is None or model.clipwise:
         every = predict_clips(
             model, data.points2d, data.stop - data.start, confidence=data.confidence, flip_test=flip_test,
             batch_size=batch_size,
         )  # fmt: skip
         return every if frames is None else every[frames]
-    width, causal = model.receptive_field, getattr(model, "causal", False)
+    width, parts = model.receptive_field, []
     with _in_evaluation_mode(model):
-        parts = [
-            _lift(model, window(data, rows, width, causal).points2d, flip_test)[:, 0]
-            for rows in frames.split(max(batch_size // width, 1))
-        ]
+        for rows in frames.split(max(batch_size // width, 1)):
+            batch = window(data, rows, width, model.causal, confidence=True)
+            parts.append(_lift(model, batch.points2d, batch.confidence, flip_test)[:, 0])
     return torch.cat(parts)
 
 
 @torch.no_grad()
 def predict_clips(
-    model: nn.Module,
+    model: Lifter,
     points2d: Tensor,
     lengths: Tensor,
     *,
@@ -77,70 +71,58 @@ def predict_clips(
     flip_test: bool = False,
     batch_size: int = FRAMES_AT_ONCE,
 ) -> Tensor:
-    """What a model says of every frame of some clips, of any length, in memory that does not grow with it.
+    """A pose for every frame of some clips, of any length, in memory that does not grow with it.
 
-    A model of R frames is given long stretches, T frames for T - R + 1 poses, because neighbouring windows share most
-    of their work. Padded clips lie behind one another; the poses made of frames of two clips are dropped. A model that
-    lifts whole clips is given overlapping pieces of them, which are blended (`overlapping_pieces`).
+    A model of R frames is given T frames at a time for T - R + 1 poses, because neighbouring windows share most of
+    their work. Padded clips are concatenated; the poses made of frames of two clips are dropped. A model that lifts
+    whole clips is given overlapping chunks of them, which are blended (`overlapping_chunks`).
 
     Args:
-        model: satisfies the model contract; must be on the device of the tensors.
-        points2d: (N, J, 2) screen units, no NaN: the clips one behind the other.
+        model: fulfils `Lifter`; must be on the device of the tensors.
+        points2d: (N, J, 2) screen units, no NaN: the clips, concatenated.
         lengths: (K,) int64, of the clips, in frames.
-        confidence: (N, J), for models that ask for it; None: sure of all.
+        confidence: (N, J); None stands for 1 everywhere.
         flip_test, batch_size: see `predict`.
     Returns:
         (N, J, 3) metres, camera frame, root-relative; or image space, see `predict`.
-    Source: Pavllo et al. 2019 (padding by repetition, flip test); stretches of several clips are ours.
+    Source: Pavllo et al. 2019 (padding by repetition, flip test); concatenated clips are ours.
     """
-    width, parts = model.receptive_field, []
-    if getattr(model, "clipwise", False):
+    confidence = torch.ones_like(points2d[..., 0]) if confidence is None else confidence
+    if model.clipwise:
         return _blended(model, points2d, lengths, confidence, flip_test, batch_size)
+    width, parts = model.receptive_field, []
     with _in_evaluation_mode(model):
         if width == 1:
-            for part in points2d.split(batch_size):
-                parts.append(_lift(model, part[:, None], flip_test)[:, 0])  # (B, 1, J, 3) -> (B, J, 3)
+            for part, seen in zip(points2d.split(batch_size), confidence.split(batch_size), strict=True):
+                parts.append(
+                    _lift(model, part[:, None], seen[:, None], flip_test)[:, 0]
+                )  # (B, 1, J, 3) -> (B, J, 3)
         else:
-            rows, starts = padded_rows(lengths, width, getattr(model, "causal", False))
+            rows, starts = padded_rows(lengths, width, model.causal)
             of_one_clip = torch.zeros(len(rows) - width + 1, dtype=torch.bool, device=rows.device)
             of_one_clip[starts] = True
             for first in range(0, len(of_one_clip), batch_size):
-                stretch = points2d[rows[first : first + batch_size + width - 1]]  # (T, J, 2)
-                pose = _lift(model, stretch[None], flip_test)[0]  # (T - R + 1, J, 3)
+                at = rows[first : first + batch_size + width - 1]
+                pose = _lift(model, points2d[at][None], confidence[at][None], flip_test)[
+                    0
+                ]  # (T, J, 2) -> (T - R + 1, J, 3)
                 parts.append(pose[of_one_clip[first : first + batch_size]])
     return torch.cat(parts)
 
 
-def overlapping_pieces(length: int, frames: int, overlap: int = OVERLAP) -> list[range]:
-    """The fewest pieces of a clip that share `overlap` frames with their neighbours, evenly spread.
-
-    Args:
-        length: of the clip, in frames.
-        frames: of a piece; a shorter clip is one piece.
-        overlap: at least so many, and at most half a piece.
-    Source: own.
-    """
-    if length <= frames:
-        return [range(length)]
-    overlap = min(overlap, frames // 2)
-    last = -(-(length - frames) // (frames - overlap))  # pieces beside the first
-    starts = [(length - frames) * number // last for number in range(last + 1)]
-    return [range(start, start + frames) for start in starts]
-
-
 def _blended(
-    model: nn.Module, points2d: Tensor, lengths: Tensor, confidence: Tensor | None, flip_test: bool, batch_size: int
+    model: Lifter, points2d: Tensor, lengths: Tensor, confidence: Tensor, flip_test: bool, batch_size: int
 ) -> Tensor:  # fmt: skip
     """Every frame of every clip, by a model that lifts whole clips: (N, J, 3).
 
-    Where pieces overlap, each counts by how far the frame is from the piece's end, up to the least overlap: there
-    is no seam, and a frame far from both ends is not touched by the neighbour.
+    Where chunks overlap, each counts by how far the frame is from the chunk's end, up to the least overlap: there
+    is no seam, and a frame far from both ends is not affected by the neighbour.
     """
     frames, device = model.receptive_field, points2d.device
-    by_length: dict[int, list[int]] = {}  # pieces of one length can go through the network together
+    by_length: dict[int, list[int]] = {}  # chunks of one length can go through the network together
     for start, length in zip((lengths.cumsum(0) - lengths).tolist(), lengths.tolist(), strict=True):
-        for piece in overlapping_pieces(length, frames):
-            by_length.setdefault(len(piece), []).append(start + piece.start)
+        for chunk in overlapping_chunks(length, frames):
+            by_length.setdefault(len(chunk), []).append(start + chunk.start)
     total = points2d.new_zeros(len(points2d), points2d.shape[1], 3)
     weights = points2d.new_zeros(len(points2d), 1, 1)
     with _in_evaluation_mode(model):
@@ -150,9 +132,8 @@ def _blended(
             ramp = ramp.to(total.dtype)[:, None, None]  # (T, 1, 1)
             rows = torch.tensor(firsts, device=device)[:, None] + at  # (P, T)
             for some in rows.split(_clips_at_once(length, batch_size, device)):
-                seen = None if confidence is None else confidence[some]
-                said = _lift(model, points2d[some], flip_test, seen)  # (B, T, J, 3)
-                total.index_add_(0, some.flatten(), (said * ramp).flatten(0, 1))
+                pose = _lift(model, points2d[some], confidence[some], flip_test)  # (B, T, J, 3)
+                total.index_add_(0, some.flatten(), (pose * ramp).flatten(0, 1))
                 weights.index_add_(0, some.flatten(), ramp.expand(len(some), -1, -1, -1).flatten(0, 1))
     return total / weights
 
@@ -164,55 +145,55 @@ def _clips_at_once(length: int, batch_size: int, device: torch.device) -> int:
 
 
 @torch.no_grad()
-def predict_pieces(
-    model: nn.Module,
+def predict_chunks(
+    model: Lifter,
     data: DeviceDataset,
-    pieces: Tensor,
+    chunks: Tensor,
     *,
     flip_test: bool = False,
     batch_size: int = FRAMES_AT_ONCE,
 ) -> Tensor:
-    """What a model that lifts whole clips says of some pieces, each by itself.
+    """Predictions of a model that lifts whole clips for some chunks, each by itself.
 
     Args:
         model: clipwise; must be on the device of `data`.
         data: the clips.
-        pieces: (P, C) rows of `data`, as `cut_pieces` or the published slicing makes them.
+        chunks: (P, C) rows of `data`, as `cut_chunks` or `published_chunks` makes them.
         flip_test, batch_size: see `predict`.
     Returns:
-        (P, C, J, 3), as of `predict`.
+        (P, C, J, 3), same as in `predict`.
     """
     with _in_evaluation_mode(model):
         return torch.cat([
-            _lift(model, data.points2d[rows], flip_test, data.confidence[rows])
-            for rows in pieces.split(_clips_at_once(pieces.shape[1], batch_size, pieces.device))
+            _lift(model, data.points2d[rows], data.confidence[rows], flip_test)
+            for rows in chunks.split(_clips_at_once(chunks.shape[1], batch_size, chunks.device))
         ])  # fmt: skip
 
 
-def say_metres(model: nn.Module, said: Tensor, data: DeviceDataset, frames: Tensor) -> Tensor:
+def to_metric(model: Lifter, poses: Tensor, data: DeviceDataset, frames: Tensor) -> Tensor:
     """Predictions in metres: those in image space need the camera and the true place of the root.
 
     Args:
-        model: that said them.
-        said: (..., J, 3) of `predict` or `predict_pieces`.
+        model: that made them.
+        poses: (..., J, 3) of `predict` or `predict_chunks`.
         data: the clips, in metres.
         frames: (...) rows of `data`.
     Returns:
         (..., J, 3) metres, camera frame, root-relative.
     """
-    if not getattr(model, "image_space", False):
-        return said
-    found = np.empty(said.shape, dtype=np.float32)
+    if model.space != "image":
+        return poses
+    found = np.empty(poses.shape, dtype=np.float32)
     clips, roots = data.clip[frames].cpu().numpy(), data.pose3d[frames][..., ROOT, :].cpu().numpy()
-    values = said.cpu().numpy()
+    values = poses.cpu().numpy()
     for clip in np.unique(clips):
         rows = clips == clip
         found[rows] = screen_to_metres(values[rows], data.clips[clip].camera, roots[rows])
-    return torch.from_numpy(found).to(said.device)
+    return torch.from_numpy(found).to(poses.device)
 
 
 @contextmanager
-def _in_evaluation_mode(model: nn.Module) -> Iterator[None]:
+def _in_evaluation_mode(model: Lifter) -> Iterator[None]:
     was_training = model.training
     model.eval()
     try:
@@ -221,14 +202,10 @@ def _in_evaluation_mode(model: nn.Module) -> Iterator[None]:
         model.train(was_training)
 
 
-def _lift(model: nn.Module, points2d: Tensor, flip_test: bool, confidence: Tensor | None = None) -> Tensor:
-    """(B, T, J, 2) screen -> (B, T - R + 1, J, 3) metres; a clipwise model's (B, T, J, 3), perhaps in image space."""
-    if getattr(model, "clipwise", False):
-        said = model(model.encode_2d(points2d, confidence))
-        pose, frames = said if model.image_space else model.decode_3d(said), points2d.shape[1]
-    else:
-        pose = model.decode_3d(model(model.encode_2d(points2d)))
-        frames = points2d.shape[1] - model.receptive_field + 1
+def _lift(model: Lifter, points2d: Tensor, confidence: Tensor, flip_test: bool) -> Tensor:
+    """(B, T, J, 2) screen units -> poses in the model's space, (B, T - R + 1, J, 3); clipwise (B, T, J, 3)."""
+    pose = model.decode(model(model.encode(points2d, confidence)))
+    frames = points2d.shape[1] - (0 if model.clipwise else model.receptive_field - 1)
     expected = (len(points2d), frames, len(H36M17), 3)
     if pose.shape != expected:
         raise ReportError(
@@ -236,7 +213,20 @@ def _lift(model: nn.Module, points2d: Tensor, flip_test: bool, confidence: Tenso
             f"{model.receptive_field} it must be {expected}: a pose for every frame that has a whole window"
         )
     if flip_test:
-        if confidence is not None:
-            confidence = confidence[..., list(H36M17.mirror)]
-        pose = (pose + flip(_lift(model, flip(points2d, H36M17), False, confidence), H36M17)) / 2
+        confidence = confidence[..., list(H36M17.mirror)]
+        pose = (pose + flip(_lift(model, flip(points2d, H36M17), confidence, False), H36M17)) / 2
     return pose
+
+
+def validation_error(model: Lifter, data: DeviceDataset, most: int = VALIDATION_FRAMES) -> float:
+    """MPJPE in mm over at most `most` evenly spaced frames, by the "videopose3d" root rule, without flip test."""
+    chunks = cut_chunks(data, model.receptive_field, model.receptive_field) if model.clipwise else None
+    rows = len(data) if chunks is None else len(chunks)
+    most = most if chunks is None else max(most // model.receptive_field, 1)
+    chosen = torch.linspace(0, rows - 1, min(most, rows), dtype=torch.float64).round().long().to(data.device)
+    if chunks is None:
+        poses, frames = predict(model, data, frames=chosen), chosen
+    else:
+        frames = chunks[chosen]  # (P, C)
+        poses = to_metric(model, predict_chunks(model, data, frames), data, frames)
+    return 1000 * float(metrics.mpjpe(poses, root_relative(data.pose3d[frames])))

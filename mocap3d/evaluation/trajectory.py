@@ -1,4 +1,4 @@
-"""Where a model says the person went, beside how the body moved: paths through space, and how far they are off."""
+"""Where the person went, beside how the body moved: predicted paths of the root, and their errors."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from torch import Tensor
 
 from mocap3d import metrics
 from mocap3d.data.windows import DeviceDataset, to_device
+from mocap3d.device import model_device
 from mocap3d.evaluation.evaluate import evaluate
-from mocap3d.evaluation.predict import model_device, predict
+from mocap3d.evaluation.predict import predict
 from mocap3d.evaluation.protocol import EvalProtocol
 from mocap3d.evaluation.report import Report
 from mocap3d.models.videopose3d import PoseAndTrajectory
@@ -27,7 +28,7 @@ def predict_root(
 
     Args:
         model: both networks.
-        data, flip_test, batch_size: as of `predict`.
+        data, flip_test, batch_size: same as in `predict`.
     Returns:
         (N, 3) metres, camera frame.
     """
@@ -48,7 +49,7 @@ def evaluate_with_trajectory(
 
     Args:
         model: both networks.
-        dataset, protocol, device, options: as of `evaluate`.
+        dataset, protocol, device, options: same as in `evaluate`.
     Returns:
         Report, whose metrics "trajectory_mm" and "trajectory_aligned_mm" are filled too: over all frames, the mean
         distance of the predicted root from the true one, as it is, and after each clip's path as a whole was moved,

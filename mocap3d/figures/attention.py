@@ -13,6 +13,7 @@ from mocap3d.camera import pixels_to_screen
 from mocap3d.figures import style
 from mocap3d.figures.body import joint_label, polyline
 from mocap3d.missing import fill_missing
+from mocap3d.models.motionbert import MotionBERT
 from mocap3d.poses import Pose2D
 from mocap3d.skeleton import Skeleton
 
@@ -23,7 +24,7 @@ LIT = style.OTHER_COLOURS[0]
 
 
 def show_attention(
-    model: torch.nn.Module,
+    model: MotionBERT,
     pose2d: Pose2D,
     joint: str | Sequence[str] = ("right_wrist", "left_foot", "head", "pelvis"),
     frame: int | None = None,
@@ -37,7 +38,7 @@ def show_attention(
     """Draw what one joint in one frame attends to: on the skeleton, and on the timeline.
 
     Args:
-        model: MotionBERT; anything with its `attention`, `encode_2d`, `depth`, `heads` and `receptive_field`.
+        model: a trained MotionBERT.
         pose2d: (T, J, 2) pixels, any known skeleton, at the frame rate that the model was trained at. Of a video longer
             than the model's clips, the clip around `frame` is taken.
         joint: whose attention; of several a menu chooses, and the first is shown.
@@ -113,12 +114,12 @@ def show_attention(
 
 
 def show_gates(
-    model: torch.nn.Module, pose2d: Pose2D, *, title: str | None = None, height: int = 520
+    model: MotionBERT, pose2d: Pose2D, *, title: str | None = None, height: int = 520
 ) -> go.Figure:
     """Draw how much of each stream the learned gates let through, for each joint and depth, as a mean over frames.
 
     Args:
-        model: MotionBERT with gates; anything with its `shares` and `encode_2d`.
+        model: a MotionBERT with gates.
         pose2d: as for `show_attention`; of a long video the clip in its middle is taken.
         title: replaces the title.
         height: pixels.
@@ -130,7 +131,7 @@ def show_gates(
     Source: own.
     """
     x, pose2d, _, _ = _clip(model, pose2d, None, "show_gates()")
-    if not getattr(model, "fuse", True):
+    if not model.fuse:
         raise style.FigureError(
             f"show_gates(): {model.name} averages its streams (fuse=False); it has no gates"
         )
@@ -153,13 +154,11 @@ def show_gates(
 
 
 def _clip(
-    model: torch.nn.Module, pose2d: Pose2D, frame: int | None, caller: str
+    model: MotionBERT, pose2d: Pose2D, frame: int | None, caller: str
 ) -> tuple[torch.Tensor, Pose2D, int, int]:
     """The network's input (1, T, 17, 3), the clip it was made of, where that starts in the video, and the frame."""
-    if not hasattr(model, "attention"):
-        raise style.FigureError(
-            f"{caller}: {getattr(model, 'name', type(model).__name__)} has no attention; give a MotionBERT"
-        )
+    if not isinstance(model, MotionBERT):
+        raise style.FigureError(f"{caller}: {model.name} has no attention; give a MotionBERT")
     style.check_pose(pose2d, Pose2D, caller)
     frame = len(pose2d) // 2 if frame is None else frame
     _in_range("frame", frame, len(pose2d))
@@ -170,7 +169,7 @@ def _clip(
     pose2d = replace(pose2d, points=fill_missing(pose2d.points))
     screen = pixels_to_screen(pose2d.points, *pose2d.image_size)  # (T, 17, 2)
     seen = torch.from_numpy(np.asarray(pose2d.confidence, dtype=np.float32)).to(device)
-    x = model.encode_2d(torch.from_numpy(screen.astype(np.float32)).to(device)[None], seen[None])
+    x = model.encode(torch.from_numpy(screen.astype(np.float32)).to(device)[None], seen[None])
     return x, pose2d, first, frame
 
 

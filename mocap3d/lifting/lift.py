@@ -1,18 +1,19 @@
-"""Lift one person's 2D joints to 3D: the call that people who only want the answer make."""
+"""Lift one person's 2D joints to 3D."""
 
 from __future__ import annotations
 
 import numpy as np
 import torch
-from torch import nn
 
 from mocap3d.camera import Camera, pixels_to_screen
 from mocap3d.data.image_space import depth_of_scale, screen_to_metres
-from mocap3d.evaluation.predict import model_device, predict_clips
+from mocap3d.device import model_device, unwrapped
+from mocap3d.evaluation.predict import predict_clips
 from mocap3d.metrics import bone_lengths
 from mocap3d.missing import fill_missing
+from mocap3d.models.lifter import Lifter
 from mocap3d.poses import Pose2D, Pose3D
-from mocap3d.skeleton import H36M17
+from mocap3d.skeleton import H36M17, ROOT, root_relative
 from mocap3d.weights import load_shipped
 
 MODEL_FPS = 50.0  # what every model here is trained at
@@ -25,7 +26,7 @@ STEADY_SECONDS = 1.0  # over which the scale of image space is averaged: people 
 
 def lift(
     pose2d: Pose2D,
-    model: nn.Module | None = None,
+    model: Lifter | None = None,
     flip_test: bool = False,
     *,
     height: float | None = None,
@@ -33,38 +34,39 @@ def lift(
 ) -> Pose3D:
     """Lift a 2D pose with a trained model.
 
-    One camera cannot tell a small person from one far away. Models that say metres guess by what they have seen; a
-    model of image space (MotionBERT) says the shape alone, and the person's height makes metres of it.
+    One camera cannot tell a small person from one far away. Models that predict metres guess from their training data;
+    a model of image space (MotionBERT) predicts the shape alone, and the person's height scales it to metres.
 
     Args:
         pose2d: pixels, any known skeleton (converted to h36m17, see `provenance`), any length; missing joints are
             filled as in training and evaluation (`fill_missing`). Its frames are taken at their own rate by a
             single-frame model, and resampled to 50 fps for one that looks at several frames: the rate of the result
             says which.
-        model: satisfies the model contract and is trained. By default the small one that comes with the package
+        model: fulfils `Lifter` and is trained. By default the small one that comes with the package
             (`load_shipped`).
         flip_test: average with the un-mirrored pose of the mirrored input, as some protocols do; takes twice as long.
-        height: metres, of the person. By default metric models keep the size they say, and 1.70 is assumed for
+        height: metres, of the person. By default metric models keep the size they predict, and 1.70 is assumed for
             models of image space.
         camera: intrinsics of the camera that filmed it, for models of image space: then perspective is undone too, and
             the person is put where height and focal length say ("estimated"). Without it depth is as if filmed from
             far away.
     Returns:
         Pose3D on h36m17, camera frame, metres, the pelvis at the origin (root "relative"), or where a model with a
-        trajectory, or a camera, says it is ("estimated").
+        trajectory, or a camera, puts it ("estimated").
     Raises:
         SkeletonError: if the skeleton has no conversion.
         TypeError: if something other than a Pose2D is given.
-        ValueError: for a height that is none, or a camera of another image size or for a model that says metres.
+        ValueError: for a height that is none, or a camera of another image size or for a model that predicts metres.
     """
     if not isinstance(pose2d, Pose2D):
         raise TypeError(f"lift() takes a Pose2D, not a {type(pose2d).__name__}; of a clip, give clip.pose2d")
     if height is not None and not 0.3 <= height <= 3:
         raise ValueError(f"height={height!r}: give metres, such as 1.75")
     model = load_shipped() if model is None else model
-    in_image_space = getattr(model, "image_space", False)
+    model = unwrapped(model)
+    in_image_space = model.space == "image"
     if camera is not None and not in_image_space:
-        raise ValueError(f"{model.name} says metres by itself and cannot use a camera; leave it out")
+        raise ValueError(f"{model.name} predicts metres by itself and cannot use a camera; leave it out")
     if camera is not None and (camera.width, camera.height) != tuple(pose2d.image_size):
         raise ValueError(
             f"the camera's image is {camera.width}x{camera.height}, the pose's {pose2d.image_size[0]}x"
@@ -78,29 +80,27 @@ def lift(
     screen = pixels_to_screen(torch.from_numpy(filled).to(device), *pose2d.image_size)  # (T, J, 2)
     confidence = torch.from_numpy(pose2d.confidence).to(device)
     lengths = torch.tensor([len(screen)], device=device)
-    said = predict_clips(model, screen, lengths, confidence=confidence, flip_test=flip_test).cpu().numpy()
-    root = getattr(model, "root", "relative")
+    points = predict_clips(model, screen, lengths, confidence=confidence, flip_test=flip_test).cpu().numpy()
+    root = "estimated" if model.space == "metric absolute" else "relative"
     if in_image_space:
-        said, root = _metres_by_height(
-            said, pose2d, filled[:, 0], HEIGHT if height is None else height, camera
-        )
+        points, root = _metres_by_height(points, pose2d, filled[:, ROOT], height or HEIGHT, camera)
     elif height is not None:
-        said = said * (BONES_PER_HEIGHT * height / np.median(bone_lengths(said).sum(-1)))
-    return Pose3D(said, H36M17, pose2d.fps, frame="camera", root=root)
+        points = points * (BONES_PER_HEIGHT * height / np.median(bone_lengths(points).sum(-1)))
+    return Pose3D(points, H36M17, pose2d.fps, frame="camera", root=root)
 
 
 def _metres_by_height(
-    said: np.ndarray, pose2d: Pose2D, root2d: np.ndarray, height: float, camera: Camera | None
+    image: np.ndarray, pose2d: Pose2D, root2d: np.ndarray, height: float, camera: Camera | None
 ) -> tuple[np.ndarray, str]:
     """(T, 17, 3) image space -> metres, and what is known of the root. root2d: (T, 2) pixels."""
     width = pose2d.image_size[0]
-    said = said.astype(np.float64) - said[:, :1]
-    size = bone_lengths(said * (width / 2)).sum(-1)  # (T,) pixels: shrinks as the person walks away
+    image = root_relative(image.astype(np.float64))
+    size = bone_lengths(image * (width / 2)).sum(-1)  # (T,) pixels: shrinks as the person walks away
     steady = min(len(size), round(STEADY_SECONDS * pose2d.fps))
     edge = np.pad(size, (steady // 2, (steady - 1) // 2), mode="edge")
     size = np.convolve(edge, np.full(steady, 1 / steady), mode="valid")  # (T,)
     scale = BONES_PER_HEIGHT * height / size  # metres per pixel
     if camera is None:
-        return (said * (width / 2) * scale[:, None, None]).astype(np.float32), "relative"
+        return (image * (width / 2) * scale[:, None, None]).astype(np.float32), "relative"
     root = camera.rays(root2d) * depth_of_scale(scale, camera)[:, None]  # (T, 3)
-    return (screen_to_metres(said, camera, root) + root[:, None]).astype(np.float32), "estimated"
+    return (screen_to_metres(image, camera, root) + root[:, None]).astype(np.float32), "estimated"

@@ -28,7 +28,8 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from mocap3d.models.cpu import linear, linear_gelu
-from mocap3d.skeleton import H36M17, ROOT
+from mocap3d.models.lifter import Space
+from mocap3d.skeleton import H36M17, root_relative
 
 # Base and Lite are the paper's; tiny is ours, for CPUs: 417,801 parameters, 8.1 M multiplications a frame.
 SIZES = {
@@ -133,7 +134,7 @@ class MotionBERT(nn.Module):
         representation: channels of `represent`.
         depth: how many times both streams follow each other.
         heads: of every attention. Weights do not tell it.
-        joints: tokens per frame. `encode_2d` knows 17, h36m17.
+        joints: tokens per frame. `encode` knows 17, h36m17.
         frames: of the longest clip; there is an embedding for each.
         fuse: whether gates are learned; else the streams are averaged.
         drop_path: probability of leaving out an addition in the last depth; it grows evenly from 0 in the first.
@@ -145,7 +146,8 @@ class MotionBERT(nn.Module):
     """
 
     input_skeleton = "h36m17"
-    clipwise = True  # says a pose for every frame it is given, of at most `receptive_field`
+    clipwise, causal = True, False
+    normalisation = None  # it works in screen units, or metres
 
     def __init__(
         self,
@@ -225,7 +227,7 @@ class MotionBERT(nn.Module):
         x = self.tokens(x)
         for depth in range(self.depth):
             if self.checkpointing and self.training:
-                st, ts = (_thrifty(stream[depth], x) for stream in (self.st, self.ts))
+                st, ts = (_checkpointed(stream[depth], x) for stream in (self.st, self.ts))
             else:
                 st, ts = self.st[depth](x), self.ts[depth](x)
             share = self.gates[depth](st, ts)[..., :1] if self.fuse else 0.5
@@ -283,66 +285,50 @@ class MotionBERT(nn.Module):
                 hook.remove()
         return heard
 
-    def encode_2d(self, points: torch.Tensor, confidence: torch.Tensor | None = None) -> torch.Tensor:
+    def encode(self, points2d: torch.Tensor, confidence: torch.Tensor | None = None) -> torch.Tensor:
         """Turn 2D joints into the network's input.
 
         Args:
-            points: (B, T, 17, 2), screen coordinates, h36m17. A missing joint (NaN) is given as three zeros: that is
+            points2d: (B, T, 17, 2), screen coordinates, h36m17. A missing joint (NaN) is given as three zeros: that is
                 how pretraining hides one.
             confidence: (B, T, 17) in [0, 1], how sure the detector is. By default every joint that is there gets 1.
         Returns:
             (B, T, 17, 3).
         """
-        if points.ndim != 4 or points.shape[-2:] != (self.joints, 2):
+        if points2d.ndim != 4 or points2d.shape[-2:] != (self.joints, 2):
             raise ValueError(
-                f"got shape {tuple(points.shape)}; needs (B, T, {self.joints}, 2) in {self.input_skeleton}: "
+                f"got shape {tuple(points2d.shape)}; needs (B, T, {self.joints}, 2) in {self.input_skeleton}: "
                 "convert with mocap3d.skeleton.convert"
             )
         if confidence is None:
-            confidence = torch.ones_like(points[..., 0])
-        elif confidence.shape != points.shape[:-1]:
+            confidence = torch.ones_like(points2d[..., 0])
+        elif confidence.shape != points2d.shape[:-1]:
             raise ValueError(
-                f"confidence has shape {tuple(confidence.shape)}; points of shape {tuple(points.shape)} need "
-                f"{tuple(points.shape[:-1])}"
+                f"confidence has shape {tuple(confidence.shape)}; points2d of shape {tuple(points2d.shape)} need "
+                f"{tuple(points2d.shape[:-1])}"
             )
-        x = torch.cat([points, confidence[..., None].to(points.dtype)], -1)  # (B, T, J, 3)
+        x = torch.cat([points2d, confidence[..., None].to(points2d.dtype)], -1)  # (B, T, J, 3)
         return torch.where(torch.isnan(x).any(-1, keepdim=True), 0.0, x)
 
-    def encode_3d(self, pose: torch.Tensor) -> torch.Tensor:
-        """Poses about their root: (B, T, 17, 3) m, camera frame -> the same.
+    @property
+    def space(self) -> Space:
+        """Of its poses: "image", or "metric" if it was made so."""
+        return "image" if self.image_space else "metric"
 
-        A model of image space refuses: a metric pose has one only together with its camera.
-        """
-        if self.image_space:
-            raise ValueError(
-                f"{self.name} learns poses in image space, which are made of metric ones with their camera "
-                "(mocap3d.data.windows.in_image_space)"
-            )
-        return pose - pose[..., ROOT : ROOT + 1, :]
+    def targets(self, pose3d: torch.Tensor) -> torch.Tensor:
+        """Turn poses into targets: (B, T, 17, 3) in the model's space -> the same, relative to the root."""
+        return root_relative(pose3d)
 
-    def decode_3d(self, output: torch.Tensor) -> torch.Tensor:
-        """What the network says, in metres: (B, T, 17, 3) -> the same; not re-centred.
-
-        A model of image space refuses: that becomes metres only with the camera and the root's place.
-        """
-        if self.image_space:
-            raise ValueError(
-                f"{self.name} says poses in image space; metres need the camera and the root's place besides "
-                "(mocap3d.data.image_space.screen_to_metres)"
-            )
+    def decode(self, output: torch.Tensor) -> torch.Tensor:
+        """Turn network output into poses: (B, T, 17, 3) in the model's space, as it is; not re-centred."""
         return output
 
-    def fit_normalisation(self, points2d_screen: torch.Tensor, pose3d: torch.Tensor) -> None:
-        """Nothing to measure: this network works in screen units."""
-
-    @property
-    def normalisation(self) -> None:
-        """None: this network has none."""
-        return None
+    def fit_normalisation(self, points2d: torch.Tensor, pose3d: torch.Tensor) -> None:
+        """Nothing to measure: this network works in screen units, or metres."""
 
 
-def _thrifty(layers: nn.Sequential, x: torch.Tensor) -> torch.Tensor:
-    """The layers, each computed again on the way back instead of kept."""
+def _checkpointed(layers: nn.Sequential, x: torch.Tensor) -> torch.Tensor:
+    """The layers, their activations recomputed in the backward pass instead of stored."""
     for layer in layers:
         x = checkpoint(layer, x, use_reentrant=False)
     return x

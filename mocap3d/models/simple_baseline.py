@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from mocap3d.models.cpu import dropout, linear
-from mocap3d.skeleton import H36M17, ROOT
+from mocap3d.skeleton import H36M17, ROOT, root_relative
 
 JOINTS_OUT = tuple(i for i in range(len(H36M17)) if i != ROOT)
 JOINTS_IN = {
@@ -72,6 +72,8 @@ class SimpleBaseline3D(nn.Module):
 
     input_skeleton = "h36m17"
     receptive_field = 1  # frames
+    clipwise = causal = checkpointing = False
+    space = "metric"
 
     def __init__(
         self, form: str = "weigq", channels: int = 1024, stages: int = 2, dropout: float = 0.5
@@ -116,27 +118,28 @@ class SimpleBaseline3D(nn.Module):
             output = linear(features, self.head.weight, self.head.bias)  # (N, 48)
         return output.view(*x.shape[:-1], -1)  # (..., 48)
 
-    def encode_2d(self, points: torch.Tensor) -> torch.Tensor:
+    def encode(self, points2d: torch.Tensor, confidence: torch.Tensor | None = None) -> torch.Tensor:
         """Turn 2D joints into the network's input; each frame is lifted alone, so T may be any.
 
         Args:
-            points: (B, T, 17, 2), screen coordinates, h36m17. A missing joint (NaN) takes its mean position.
+            points2d: (B, T, 17, 2), screen coordinates, h36m17. A missing joint (NaN) takes its mean position.
+            confidence: ignored.
         Returns:
             (B, T, 2 J_in), z-scores.
         """
-        _check(points, 2)
+        _check(points2d, 2)
         self._need_normalisation()
-        z = (points[..., self.joints_in, :] - self.mean_2d) / self.std_2d  # (B, T, J_in, 2)
+        z = (points2d[..., self.joints_in, :] - self.mean_2d) / self.std_2d  # (B, T, J_in, 2)
         return torch.nan_to_num(z, nan=0.0).flatten(-2)  # (B, T, 2 J_in)
 
-    def encode_3d(self, pose: torch.Tensor) -> torch.Tensor:
+    def targets(self, pose3d: torch.Tensor) -> torch.Tensor:
         """Turn poses into training targets: (B, T, 17, 3) m, camera frame -> (B, T, 48) z-scores; NaN stays NaN."""
-        _check(pose, 3)
+        _check(pose3d, 3)
         self._need_normalisation()
-        relative = pose[..., JOINTS_OUT, :] - pose[..., ROOT : ROOT + 1, :]  # (B, T, 16, 3)
+        relative = root_relative(pose3d)[..., JOINTS_OUT, :]  # (B, T, 16, 3)
         return ((relative - self.mean_3d) / self.std_3d).flatten(-2)  # (B, T, 48)
 
-    def decode_3d(self, output: torch.Tensor) -> torch.Tensor:
+    def decode(self, output: torch.Tensor) -> torch.Tensor:
         """Turn network output into poses: (B, T, 48) z-scores -> (B, T, 17, 3) m, camera frame, pelvis at 0."""
         self._need_normalisation()
         relative = output.unflatten(-1, (len(JOINTS_OUT), 3)) * self.std_3d + self.mean_3d  # (B, T, 16, 3)
@@ -145,25 +148,23 @@ class SimpleBaseline3D(nn.Module):
         return pose
 
     def fit_normalisation(
-        self, points2d_screen: torch.Tensor | np.ndarray, pose3d: torch.Tensor | np.ndarray
+        self, points2d: torch.Tensor | np.ndarray, pose3d: torch.Tensor | np.ndarray
     ) -> None:
         """Measure the means and standard deviations of training data; missing joints (NaN) are left out.
 
         Args:
-            points2d_screen: (N, 17, 2), screen coordinates, h36m17.
+            points2d: (N, 17, 2), screen coordinates, h36m17.
             pose3d: (N, 17, 3), m, camera frame, h36m17; the root is subtracted here.
         Raises:
             ValueError: for other shapes, or when a joint is never seen.
         Source: Martinez et al. 2017, section 3.1 ("data preprocessing"); population standard deviation.
         """
-        points = torch.as_tensor(points2d_screen).double()
+        points = torch.as_tensor(points2d).double()
         pose = torch.as_tensor(pose3d).double()
         _check(points, 2)
         _check(pose, 3)
         points = points.reshape(-1, len(H36M17), 2)[:, self.joints_in]  # (N, J_in, 2)
-        relative = (pose - pose[..., ROOT : ROOT + 1, :]).reshape(-1, len(H36M17), 3)[
-            :, JOINTS_OUT
-        ]  # (N, 16, 3)
+        relative = root_relative(pose).reshape(-1, len(H36M17), 3)[:, JOINTS_OUT]  # (N, 16, 3)
         statistics = _mean_and_std(points, self.joints_in) + _mean_and_std(relative, JOINTS_OUT)
         self.normalisation = dict(zip(NORMALISATION, statistics, strict=True))
 
@@ -196,7 +197,7 @@ class SimpleBaseline3D(nn.Module):
         if not self._normalised:
             raise ValueError(
                 f"{self.name} does not know the mean and spread of its data yet: call "
-                "model.fit_normalisation(points2d_screen, pose3d), or set model.normalisation"
+                "model.fit_normalisation(points2d, pose3d), or set model.normalisation"
             )
 
 

@@ -28,8 +28,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from mocap3d.models.cpu import dropout, linear
+from mocap3d.models.lifter import Space
 from mocap3d.models.streaming import Stream
-from mocap3d.skeleton import H36M17, ROOT
+from mocap3d.skeleton import H36M17, ROOT, root_relative
 
 PIECE = 384  # frames a block evaluates at a time: fewer cost more per product, more leave the cache
 
@@ -109,6 +110,8 @@ class VideoPose3D(nn.Module):
     """
 
     input_skeleton = "h36m17"
+    clipwise = checkpointing = False
+    normalisation = None  # it works in screen units and metres
 
     def __init__(
         self,
@@ -176,31 +179,30 @@ class VideoPose3D(nn.Module):
             )
         return Stream(self)
 
-    def encode_2d(self, points: torch.Tensor) -> torch.Tensor:
-        """Turn 2D joints into the network's input: (B, T, 17, 2) screen, h36m17 -> (B, T, 34)."""
-        _check(points, 2)
-        return points.flatten(-2)
+    @property
+    def space(self) -> Space:
+        """Of a trajectory model absolute: its only joint is the root."""
+        return "metric absolute" if self.joints_out == 1 else "metric"
 
-    def encode_3d(self, pose: torch.Tensor) -> torch.Tensor:
+    def encode(self, points2d: torch.Tensor, confidence: torch.Tensor | None = None) -> torch.Tensor:
+        """Turn 2D joints into the network's input: (B, T, 17, 2) screen, h36m17 -> (B, T, 34)."""
+        _check(points2d, 2)
+        return points2d.flatten(-2)
+
+    def targets(self, pose3d: torch.Tensor) -> torch.Tensor:
         """Turn poses into targets: (B, T, 17, 3) m, camera frame, absolute -> (B, T, 3 J_out), NaN stays NaN.
 
         Poses relative to the root; of a trajectory model, the root.
         """
-        _check(pose, 3)
-        root = pose[..., ROOT : ROOT + 1, :]  # (B, T, 1, 3)
-        return (root if self.joints_out == 1 else pose - root).flatten(-2)
+        _check(pose3d, 3)
+        return (pose3d[..., [ROOT], :] if self.joints_out == 1 else root_relative(pose3d)).flatten(-2)
 
-    def decode_3d(self, output: torch.Tensor) -> torch.Tensor:
+    def decode(self, output: torch.Tensor) -> torch.Tensor:
         """Turn network output into poses: (B, T, 3 J_out) -> (B, T, J_out, 3) m, camera frame; not re-centred."""
         return output.unflatten(-1, (self.joints_out, 3))
 
-    def fit_normalisation(self, points2d_screen: torch.Tensor, pose3d: torch.Tensor) -> None:
+    def fit_normalisation(self, points2d: torch.Tensor, pose3d: torch.Tensor) -> None:
         """Nothing to measure: this network works in screen units and metres."""
-
-    @property
-    def normalisation(self) -> None:
-        """None: this network has none."""
-        return None
 
 
 class PoseAndTrajectory(nn.Module):
@@ -212,13 +214,15 @@ class PoseAndTrajectory(nn.Module):
     Args:
         pose: a VideoPose3D of 17 joints.
         trajectory: one of `joints_out=1` that looks at the same frames; None makes a new one built like `pose`.
-        absolute: whether `decode_3d` puts the pose where the trajectory says, or leaves it about its root.
+        absolute: whether `decode` puts the pose where the trajectory says, or leaves it about its root.
     Raises:
         ValueError: if the two do not go together.
     Source: Pavllo et al. 2019, section 4 and figure 3.
     """
 
     input_skeleton = "h36m17"
+    clipwise = checkpointing = False
+    normalisation = None
 
     def __init__(
         self, pose: VideoPose3D, trajectory: VideoPose3D | None = None, absolute: bool = False
@@ -240,7 +244,12 @@ class PoseAndTrajectory(nn.Module):
         self.pose, self.trajectory = pose, trajectory
         self.name = f"{pose.name}_and_trajectory"
         self.receptive_field, self.causal = frames[0]
-        self.root = "estimated" if absolute else "relative"  # of what decode_3d gives, see Pose3D
+        self._absolute = absolute
+
+    @property
+    def space(self) -> Space:
+        """Of the poses that `decode` gives."""
+        return "metric absolute" if self._absolute else "metric"
 
     def absolute(self) -> PoseAndTrajectory:
         """The same networks, as a model that puts the pose where it says the root is."""
@@ -254,30 +263,25 @@ class PoseAndTrajectory(nn.Module):
         """As `VideoPose3D.run`, of both."""
         return torch.cat([self.pose.run(x, strided), self.trajectory.run(x, strided)], -1)
 
-    def encode_2d(self, points: torch.Tensor) -> torch.Tensor:
+    def encode(self, points2d: torch.Tensor, confidence: torch.Tensor | None = None) -> torch.Tensor:
         """Turn 2D joints into the input of both: (B, T, 17, 2) screen, h36m17 -> (B, T, 34)."""
-        return self.pose.encode_2d(points)
+        return self.pose.encode(points2d, confidence)
 
-    def encode_3d(self, pose: torch.Tensor) -> torch.Tensor:
+    def targets(self, pose3d: torch.Tensor) -> torch.Tensor:
         """Turn poses into targets: (B, T, 17, 3) m, camera frame, absolute -> (B, T, 51 + 3), NaN stays NaN."""
-        return torch.cat([self.pose.encode_3d(pose), self.trajectory.encode_3d(pose)], -1)
+        return torch.cat([self.pose.targets(pose3d), self.trajectory.targets(pose3d)], -1)
 
-    def decode_3d(self, output: torch.Tensor) -> torch.Tensor:
+    def decode(self, output: torch.Tensor) -> torch.Tensor:
         """Turn output into poses: (B, T, 51 + 3) -> (B, T, 17, 3) m, camera frame; see `absolute`."""
-        pose = self.pose.decode_3d(output[..., :-3])
-        return pose + self.decode_root(output) if self.root == "estimated" else pose
+        pose = self.pose.decode(output[..., :-3])
+        return pose + self.decode_root(output) if self._absolute else pose
 
     def decode_root(self, output: torch.Tensor) -> torch.Tensor:
         """Where the root is: (B, T, 51 + 3) -> (B, T, 1, 3) m, camera frame."""
-        return self.trajectory.decode_3d(output[..., -3:])
+        return self.trajectory.decode(output[..., -3:])
 
-    def fit_normalisation(self, points2d_screen: torch.Tensor, pose3d: torch.Tensor) -> None:
+    def fit_normalisation(self, points2d: torch.Tensor, pose3d: torch.Tensor) -> None:
         """Nothing to measure, see `VideoPose3D`."""
-
-    @property
-    def normalisation(self) -> None:
-        """None: these networks have none."""
-        return None
 
 
 def _check(points: torch.Tensor, size: int) -> None:
@@ -286,10 +290,3 @@ def _check(points: torch.Tensor, size: int) -> None:
             f"got shape {tuple(points.shape)}; needs (B, T, 17, {size}) in h36m17: "
             "convert with mocap3d.skeleton.convert"
         )
-
-
-def set_batch_norm_momentum(model: nn.Module, momentum: float) -> None:
-    """Set how much a batch moves the running statistics, of every batch norm of a model, in torch's convention."""
-    for module in model.modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm):
-            module.momentum = momentum

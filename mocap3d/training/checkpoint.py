@@ -16,12 +16,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
+from torch import nn, optim
 
 from mocap3d.data.windows import DeviceDataset
 from mocap3d.files import write_whole
-from mocap3d.training.recipe import Recipe
-from mocap3d.training.run import Job
+from mocap3d.training.recipe import Recipe, make_optimizer
+from mocap3d.training.run import Job, Progress, TrainingError
 
 CHECKPOINT = "checkpoint.pt"
 RECORD = "run.json"
@@ -33,9 +33,13 @@ class CheckpointError(ValueError):
 
 
 def fingerprint(job: Job) -> dict:
-    """All that decides a run's numbers, as plain values: two runs may continue each other only if these agree."""
+    """All that decides a run's numbers, as plain values: two runs may continue each other only if these agree.
+
+    Raises:
+        TrainingError: if the processes of a run do not agree.
+    """
     model = job.model
-    return {
+    identity = {
         "recipe": {key: value for key, value in asdict(job.recipe).items() if key != "source"},
         "seed": job.seed,
         "keep": job.keep,
@@ -49,8 +53,13 @@ def fingerprint(job: Job) -> dict:
         },
         "train": _data(job.train),
         "validation": None if job.validation is None else _data(job.validation),
-        "processes": job.workers.count,
+        "processes": job.processes,
     } | (job.objective.describe() if job.objective else {})
+    first, *others = job.gather(identity)
+    for rank, other in enumerate(others, 1):
+        if wrong := differences(first, other):
+            raise TrainingError(f"process {rank} was not given what process 0 was: {'; '.join(wrong[:5])}")
+    return first
 
 
 def _settings(model: nn.Module) -> dict:
@@ -80,6 +89,29 @@ def differences(old: Mapping, new: Mapping, path: str = "") -> list[str]:
                 a, b = next(((x.strip(), y.strip()) for x, y in pairs if x != y), (a[:60], b[:60]))
             found.append(f"{where} was {a!r}, is {b!r}")
     return found
+
+
+def contents(job: Job, identity: Mapping, optimizer: optim.Optimizer, state: Progress) -> dict:
+    """What a checkpoint holds."""
+    return {
+        "fingerprint": identity,
+        "progress": vars(state),
+        "random": job.gather(random_states()),
+        "model": job.model.state_dict(),
+        "normalisation": job.model.normalisation,
+        "optimizer": optimizer.state_dict(),
+    }
+
+
+def restore(job: Job, stored: Mapping) -> tuple[optim.Optimizer, Progress]:
+    """Put a run back to where its checkpoint was written: weights, statistics, optimizer and random states."""
+    job.model.load_state_dict(stored["model"])
+    if stored["normalisation"] is not None:
+        job.model.normalisation = stored["normalisation"]
+    optimizer = make_optimizer(job.model, job.recipe)
+    optimizer.load_state_dict(stored["optimizer"])
+    set_random_states(stored["random"][job.workers.rank if job.workers else 0])
+    return optimizer, Progress(**stored["progress"])
 
 
 def random_states() -> dict:
@@ -159,6 +191,10 @@ def load(out: Path, expected: Mapping, device: torch.device) -> dict | None:
                 field.name: field.default for field in fields(Recipe) if field.name in expected["recipe"]
             }
             found["recipe"] = defaults | found["recipe"]
+            settings = expected["model"]["settings"]  # those that a model no longer has decide nothing
+            found["model"]["settings"] = {
+                k: v for k, v in found["model"]["settings"].items() if k in settings
+            }
     except Exception as error:  # torch raises many kinds for a damaged file
         raise CheckpointError(
             f"{path} cannot be read ({type(error).__name__}: {str(error).splitlines()[0][:200]}); "

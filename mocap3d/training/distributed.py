@@ -4,10 +4,10 @@
 
 Each process holds all data and all weights. A batch is the same as in one process: process r of n takes its windows
 r, r + n, ..., and torch's DistributedDataParallel averages the gradients, so that all weights stay equal. Batch norm
-sees the windows of its own process; on GPUs torch's SyncBatchNorm lets it see them all. Files, words and validation
+sees the windows of its own process; on GPUs torch's SyncBatchNorm lets it see them all. Files, messages and validation
 are the first process's. What a script does after `fit`, it does in every process, unless it looks at RANK.
 
-One process alone is the case n = 1, in which everything here does nothing.
+One process alone never comes here.
 """
 
 from __future__ import annotations
@@ -24,23 +24,9 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from mocap3d.data.windows import Batch
-
-TORCHRUN = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR")  # what it says to each process
-
-
-class Replica(nn.parallel.DistributedDataParallel):
-    """One process's copy of the model, through which the model's own methods are reached."""
-
-    def __getattr__(self, name: str) -> Any:
-        try:
-            return super().__getattr__(name)
-        except AttributeError:
-            if name == "module":  # not there yet
-                raise
-            return getattr(self.module, name)
+from mocap3d.training.recipe import batch_norms, momentum_restored
 
 
 @dataclass(frozen=True)
@@ -59,52 +45,42 @@ class Workers:
 
     def share(self, batch: Batch) -> Batch:
         """This process's windows of a batch; all of a batch too small to leave each two, which batch norm needs."""
-        alone = self.count == 1 or len(batch) < 2 * self.count
-        return batch if alone else batch[self.rank :: self.count]
+        return batch if len(batch) < 2 * self.count else batch[self.rank :: self.count]
 
     def replicate(self, model: nn.Module) -> nn.Module:
         """The model with the first process's weights, and gradients averaged over all processes."""
-        return model if self.count == 1 else Replica(model)
+        return nn.parallel.DistributedDataParallel(model)
 
     def mean(self, values: Tensor) -> Tensor:
         """Over the processes."""
-        if self.count > 1:
-            dist.all_reduce(values)
-            values /= self.count
-        return values
+        dist.all_reduce(values)
+        return values / self.count
 
     def any(self, flag: bool) -> bool:
-        """Whether one process says so."""
-        if self.count == 1:
-            return flag
+        """Whether one process has raised the flag."""
         return bool(self.mean(torch.tensor(float(flag), device=self.device)))
 
     def first(self, measure: Callable[[], float]) -> float:
         """What the first process measures; the others wait for it."""
-        if self.count == 1:
-            return measure()
         value = torch.tensor(measure() if self.rank == 0 else 0.0, dtype=torch.float64, device=self.device)
         dist.broadcast(value, 0)
         return value.item()
 
     def gather(self, value: Any) -> list:
         """The values of all processes, first to last."""
-        values = [value]
-        if self.count > 1:
-            values = [None] * self.count
-            dist.all_gather_object(values, value)
+        values = [None] * self.count
+        dist.all_gather_object(values, value)
         return values
 
     def equalise(self, model: nn.Module) -> None:
         """Give all processes the first one's running statistics of batch norm; the weights are equal anyway."""
-        if self.count > 1:
-            for buffer in model.buffers():
-                dist.broadcast(buffer, 0)
+        for buffer in model.buffers():
+            dist.broadcast(buffer, 0)
 
     @contextmanager
     def interrupts(self) -> Iterator[list]:
         """Ctrl-C put down in a list that all look at together, because one that stopped alone would leave the others
-        waiting; the second Ctrl-C is an exception as usual. One process alone has the exception at once."""
+        waiting; the second Ctrl-C is an exception as usual."""
         asked = []
 
         def note(number: int, frame: object) -> None:
@@ -112,7 +88,7 @@ class Workers:
                 raise KeyboardInterrupt
             asked.append(number)
 
-        if self.count == 1 or threading.current_thread() is not threading.main_thread():
+        if threading.current_thread() is not threading.main_thread():
             yield asked
             return
         before = signal.signal(signal.SIGINT, note)
@@ -124,30 +100,24 @@ class Workers:
     @contextmanager
     def norms(self, model: nn.Module) -> Iterator[None]:
         """Batch norm for the time of training: shared between GPUs, and with its momentum put back afterwards."""
-        norms = {name: module for name, module in model.named_modules() if isinstance(module, _BatchNorm)}
-        momenta = {name: module.momentum for name, module in norms.items()}
-        if self.count > 1 and self.device.type == "cuda":
-            nn.SyncBatchNorm.convert_sync_batchnorm(model)  # new modules around the same tensors
-        try:
-            yield
-        finally:
-            for name, module in norms.items():
-                if model.get_submodule(name) is not module:
-                    model.set_submodule(name, module.train(model.training))
-                module.momentum = momenta[name]
+        norms = batch_norms(model)
+        with momentum_restored(model):
+            if self.device.type == "cuda":
+                nn.SyncBatchNorm.convert_sync_batchnorm(model)  # new modules around the same tensors
+            try:
+                yield
+            finally:
+                for name, module in norms.items():
+                    if model.get_submodule(name) is not module:
+                        model.set_submodule(name, module.train(model.training))
 
 
 def join(device: torch.device) -> Workers:
-    """The processes that torchrun started with this one, ready to talk; one alone if there are none.
+    """The processes that torchrun started with this one, ready to talk.
 
     Args:
         device: any CUDA device means that of LOCAL_RANK, unless it has a number.
     """
-    if not dist.is_available():
-        return Workers(device=device)
-    started = all(key in os.environ for key in TORCHRUN) and int(os.environ["WORLD_SIZE"]) > 1
-    if not (started or dist.is_initialized()):
-        return Workers(device=device)
     if device.type == "cuda":
         if device.index is None:
             device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))

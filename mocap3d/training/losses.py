@@ -7,9 +7,11 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from mocap3d import metrics
 from mocap3d.camera import project
 from mocap3d.metrics import bone_lengths
-from mocap3d.skeleton import H36M17, ROOT
+from mocap3d.models.lifter import Lifter
+from mocap3d.skeleton import H36M17, root_relative
 
 # every two bones that meet in a joint, (19, 2) numbers of bones
 BONE_PAIRS = [
@@ -43,8 +45,7 @@ def mpjpe(prediction: Tensor, target: Tensor) -> Tensor:
     Source: Pavllo et al. 2019, section 4.
     """
     known = ~torch.isnan(target).any(-1)  # (..., J)
-    difference = prediction - torch.where(known[..., None], target, prediction.detach())
-    return torch.linalg.vector_norm(difference, dim=-1).sum() / known.sum().clamp_min(1)
+    return metrics.mean_distance(prediction, torch.where(known[..., None], target, 0), known)
 
 
 def trajectory(prediction: Tensor, target: Tensor) -> Tensor:
@@ -102,11 +103,9 @@ def n_mpjpe(prediction: Tensor, target: Tensor) -> Tensor:
 
     Source: Rhodin et al. 2018, section 4.2; Zhu et al. 2023 take it as a loss. The gradient flows through the scale.
     """
-    known = ~torch.isnan(target).any(-1, keepdim=True)  # (..., J, 1)
-    seen, truth = torch.where(known, prediction, 0), torch.where(known, target, 0)
-    own = seen.square().sum((-2, -1), keepdim=True)
-    scale = (seen * truth).sum((-2, -1), keepdim=True) / own.clamp_min(1e-12)
-    return mpjpe(scale * prediction, target)
+    known = ~torch.isnan(target).any(-1)  # (..., J)
+    truth = torch.where(known[..., None], target, 0)
+    return metrics.mean_distance(metrics.best_scale(prediction, truth, known), truth, known)
 
 
 def velocity(prediction: Tensor, target: Tensor) -> Tensor:
@@ -185,27 +184,29 @@ def weighted_2d(prediction: Tensor, target: Tensor, confidence: Tensor) -> Tenso
 
 
 def pose_loss(
-    name: str, model: nn.Module, output: Tensor, pose3d: Tensor, terms: Mapping[str, float] | None = None
+    name: str, model: Lifter, output: Tensor, pose3d: Tensor, terms: Mapping[str, float] | None = None
 ) -> Tensor:
-    """A recipe's loss of what the network put out.
+    """A recipe's loss of a network's output.
 
     Args:
-        name: "mse" (network units, against `model.encode_3d`) or "mpjpe" (metres, `model.decode_3d` against the
-            pose with its root moved to the origin; the prediction is not re-centred).
-        model: satisfies the model contract.
+        name: "mse" (network units, against `model.targets`) or "mpjpe" (`model.decode` against the pose with its root
+            moved to the origin; the prediction is not re-centred).
+        model: fulfils `Lifter`.
         output: of `model`.
-        pose3d: (B, T, J, 3) metres, camera frame, absolute; of a model that says image space, that.
+        pose3d: (B, T, J, 3) in the model's space; metres are absolute, in the camera frame.
         terms: weights of further losses, see `TERMS`.
     """
     if name not in ("mse", "mpjpe"):
         raise ValueError(f"no loss {name!r}; there are: mse, mpjpe")
-    in_image_space = getattr(model, "image_space", False)
-    target = pose3d - pose3d[..., ROOT : ROOT + 1, :]
-    pose = None
+    loss = 0.0
+    if name == "mse":
+        loss = mse(output, model.targets(pose3d).reshape(output.shape))
     if name == "mpjpe" or terms:
-        pose = output if in_image_space else model.decode_3d(output)
-    if name == "mpjpe":
-        loss = mpjpe(pose, target)
-    else:
-        loss = mse(output, (target if in_image_space else model.encode_3d(pose3d)).reshape(output.shape))
-    return loss + sum(weight * TERMS[term](pose, target) for term, weight in (terms or {}).items() if weight)
+        pose = model.decode(output)
+        target = pose3d if model.space == "metric absolute" else root_relative(pose3d)
+        if name == "mpjpe":
+            loss = mpjpe(pose, target)
+        loss = loss + sum(
+            weight * TERMS[term](pose, target) for term, weight in (terms or {}).items() if weight
+        )
+    return loss

@@ -1,9 +1,9 @@
 """Pretraining: learning what motion is, from 3D that is cheap and from 2D that is everywhere.
 
-Source: Zhu et al. 2023, section 3.3. The network is shown spoilt 2D (a detector's noise, joints and whole frames
-hidden) and must say the 3D pose of every joint, also of those it does not see. That it can learn from any motion
-capture, for projecting is easy; and once it knows poses, even from 2D nobody lifted: there x and y alone are judged,
-each joint as much as the detector was sure of it. What is learnt is then finetuned with `fit` on the poses wanted.
+Source: Zhu et al. 2023, section 3.3. The network is shown corrupted 2D (a detector's noise, joints and whole frames
+masked) and predicts the 3D pose of every joint, also of those it does not see. Any motion capture can teach that,
+because projecting is easy; and, once it knows poses, even 2D without labels: there x and y alone are judged, each joint
+weighted by the detector's confidence. The network is then finetuned with `fit` on the poses wanted.
 
     run = pretrain(model, synthetic.train, video)                    # recipe "motionbert_pretrain"
     run = fit(run.model, few_labelled_clips, "motionbert_finetune")
@@ -17,31 +17,38 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from mocap3d.data.windows import Batch, DeviceDataset, InStep, cut_pieces, endless_batches, to_device
-from mocap3d.device import choose_device
+from mocap3d.data.windows import (
+    Batch,
+    DeviceDataset,
+    InStep,
+    cut_chunks,
+    described,
+    endless_batches,
+    to_device,
+)
+from mocap3d.device import choose_device, unwrapped
 from mocap3d.poses import Clip, Pose2D
-from mocap3d.skeleton import ROOT
-from mocap3d.training.fit import TrainingError, fit
+from mocap3d.skeleton import ROOT, root_relative
+from mocap3d.training.fit import fit, forward, supervised
 from mocap3d.training.losses import weighted_2d
 from mocap3d.training.recipe import Recipe, RecipeError
-from mocap3d.training.run import Run
+from mocap3d.training.run import Run, TrainingError
 from mocap3d.training.semi_supervised import UNLABELLED_SEED, unlabelled_clips
-from mocap3d.training.step import forward, supervised
 
 
 class Pretraining:
-    """What a step of pretraining descends on; `fit` calls it with every batch of 3D.
+    """Training objective of pretraining; `fit` calls it with every batch of 3D.
 
     Args:
         video: the 2D-only part.
-        pieces: (P, C) its rows, cut to clips.
+        chunks: (P, C) its rows, cut to chunks.
         after: share of the run that sees 3D alone.
         weight: of the 2D loss.
         seed: of the run.
     """
 
-    def __init__(self, video: DeviceDataset, pieces: Tensor, after: float, weight: float, seed: int) -> None:
-        self.video, self.pieces, self.after, self.weight, self.seed = video, pieces, after, weight, seed
+    def __init__(self, video: DeviceDataset, chunks: Tensor, after: float, weight: float, seed: int) -> None:
+        self.video, self.chunks, self.after, self.weight, self.seed = video, chunks, after, weight, seed
         self._batches: InStep | None = None
 
     def __call__(
@@ -53,7 +60,7 @@ class Pretraining:
             return loss
         if self._batches is None:
             self._batches = InStep(lambda first: endless_batches(
-                self.video, recipe.batch_size, first, pieces=self.pieces, seed=self.seed + UNLABELLED_SEED,
+                self.video, recipe.batch_size, first, chunks=self.chunks, seed=self.seed + UNLABELLED_SEED,
                 mirror=recipe.flip, confidence=True,
             ))  # fmt: skip
         return loss + self.weight * seen_in_2d(model, self._batches.at(step - 1), recipe)
@@ -74,12 +81,13 @@ def seen_in_2d(model: nn.Module, video: Batch, recipe: Recipe) -> Tensor:
 
     Args:
         model: of image space, in training mode.
-        video: B clips with confidence; what was filled in has confidence 0 and counts for nothing.
-        recipe: says what is hidden, and the precision.
+        video: B clips with confidence; filled joints have confidence 0 and counts for nothing.
+        recipe: gives masks and precision.
     """
-    target = video.points2d - video.points2d[..., ROOT : ROOT + 1, :]
-    root_seen = video.confidence[..., ROOT : ROOT + 1] > 0  # nothing is about a root nobody saw
-    return weighted_2d(forward(model, video, recipe), target, video.confidence * root_seen)
+    root_seen = video.confidence[..., [ROOT]] > 0  # nothing is relative to a root nobody saw
+    return weighted_2d(
+        forward(model, video, recipe), root_relative(video.points2d), video.confidence * root_seen
+    )
 
 
 def pretrain(
@@ -101,36 +109,37 @@ def pretrain(
         model: a MotionBERT of image space; trained in place.
         train: clips with 3D; with the recipe's detector their 2D is the projected truth plus new noise each epoch.
         video: clips whose 3D is not looked at, or Pose2D as detectors give them. No camera is needed.
-        recipe: as of `fit`. Every step sees `batch_size` clips of each kind.
-        validation: as of `fit`.
+        recipe: same as in `fit`. Every step sees `batch_size` clips of each kind.
+        validation: same as in `fit`.
         after: share of the run, in [0, 1), that sees 3D alone; published are 30 of 90 epochs.
         weight: of the 2D loss; published is 1.
-        device, seed: as of `fit`.
-        options: out, resume, progress, keep, callback, ... as of `fit`.
+        device, seed: same as in `fit`.
+        options: out, resume, progress, keep, callback, ... same as in `fit`.
     Returns:
-        Run, as of `fit`; `run.record["unlabelled"]` says what was seen.
+        Run, same as in `fit`; `run.record["unlabelled"]` says what was seen.
     Raises:
         TrainingError, CheckpointError, RecipeError: as `fit`, and for video that cannot be used.
     Source: Zhu et al. 2023, section 3.3. There epochs of 2D and of 3D follow each other; here a step sees both.
     """
-    if not (getattr(model, "clipwise", False) and model.image_space):
+    lifter = unwrapped(model)
+    if not (lifter.clipwise and lifter.space == "image"):
         raise TrainingError(
-            f"pretraining judges x and y in the image: it needs a MotionBERT of image space, not "
-            f"{getattr(model, 'name', type(model).__name__)}"
+            f"pretraining judges x and y in the image: it needs a MotionBERT of image space, not {lifter.name}"
         )
     if not 0 <= after < 1:
         raise RecipeError(f"after={after!r}: give a share of the run, in [0, 1)")
     if not 0 <= weight < float("inf"):
         raise RecipeError(f"weight={weight!r}: give 0 or above")
-    device, name, clips = choose_device(device), getattr(video, "name", "video"), unlabelled_clips(video)
+    device, (name, clips, _) = choose_device(device), described(video, "video")
+    clips = unlabelled_clips(clips)
     if sum(map(len, clips)) < 2:
         raise TrainingError(
             f"the video {name!r} holds {sum(map(len, clips))} frames; give two or more, or train with `fit`, which "
             "needs none"
         )
     data = replace(to_device(clips, device), name=name)
-    pieces = cut_pieces(data, model.receptive_field, model.receptive_field)
-    if len(pieces) == 1:
-        pieces = pieces.repeat(2, 1)  # an epoch leaves out a batch of one
-    objective = Pretraining(data, pieces, after, weight, seed)
+    chunks = cut_chunks(data, lifter.receptive_field, lifter.receptive_field)
+    if len(chunks) == 1:
+        chunks = chunks.repeat(2, 1)  # an epoch leaves out a batch of one
+    objective = Pretraining(data, chunks, after, weight, seed)
     return fit(model, train, recipe, validation, device, seed=seed, objective=objective, **options)

@@ -11,10 +11,12 @@ machine before the run starts, turned into steps, and printed: to get the same b
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from torch import nn, optim
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from mocap3d.data.detector import DETECTORS
 from mocap3d.training.losses import TERMS
@@ -164,6 +166,17 @@ class Recipe:
             raise RecipeError(f"recipe {self.name!r}: {field} is {getattr(self, field)!r}; it must be {rule}")
 
 
+def get_recipe(recipe: Recipe | str) -> Recipe:
+    """A recipe by name; a Recipe passes through."""
+    if isinstance(recipe, str):
+        if recipe not in RECIPES:
+            raise RecipeError(f"no recipe {recipe!r}; there are: {', '.join(RECIPES)}")
+        return RECIPES[recipe]
+    if not isinstance(recipe, Recipe):
+        raise RecipeError(f"recipe is {recipe!r}; give a Recipe, or one of {', '.join(RECIPES)}")
+    return recipe
+
+
 def make_optimizer(model: nn.Module, recipe: Recipe) -> optim.Optimizer:
     """The recipe's optimizer over all parameters, in torch's fused form: one pass over memory instead of several."""
     kind = {"adam": optim.Adam, "adamw": optim.AdamW}[recipe.optimizer]
@@ -205,6 +218,46 @@ def norm_momentum(recipe: Recipe, step: int, total_steps: int, steps_per_epoch: 
     every = min(steps_per_epoch, -(-total_steps // 10))
     done = (step - 1) // every * every
     return first * (last / first) ** (done / total_steps)
+
+
+def batch_norms(model: nn.Module) -> dict[str, _BatchNorm]:
+    """The batch norm modules of a model, by name."""
+    return {name: module for name, module in model.named_modules() if isinstance(module, _BatchNorm)}
+
+
+@contextmanager
+def momentum_restored(model: nn.Module) -> Iterator[None]:
+    """Training may change the momentum of batch norm; afterwards it is as it was."""
+    momenta = {name: norm.momentum for name, norm in batch_norms(model).items()}
+    try:
+        yield
+    finally:
+        for name, norm in batch_norms(model).items():
+            norm.momentum = momenta[name]
+
+
+@contextmanager
+def momentum_of_step(
+    model: nn.Module, recipe: Recipe, step: int, total_steps: int, steps_per_epoch: int
+) -> Iterator[None]:
+    """One step with the recipe's momentum of batch norm; arguments as in `learning_rate`."""
+    if recipe.norm_momentum is None:
+        yield
+        return
+    momentum = norm_momentum(recipe, step, total_steps, steps_per_epoch)
+    norms = batch_norms(model).values()
+    if not recipe.compile:
+        for norm in norms:
+            norm.momentum = momentum
+        yield
+        return
+    # another momentum would be compiled again: instead the change that the model's own one makes is scaled
+    norms = [norm for norm in norms if norm.track_running_stats]
+    before = [(norm.running_mean.clone(), norm.running_var.clone()) for norm in norms]
+    yield
+    for norm, (mean, var) in zip(norms, before, strict=True):
+        norm.running_mean.copy_(mean.lerp(norm.running_mean, momentum / norm.momentum))
+        norm.running_var.copy_(var.lerp(norm.running_var, momentum / norm.momentum))
 
 
 RECIPES = {

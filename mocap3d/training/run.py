@@ -1,20 +1,33 @@
-"""What a training run leaves: the model, and how it got there."""
+"""What a training run is given, where it stands, and what it leaves."""
 
 from __future__ import annotations
 
 import html
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+import math
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from torch import Tensor, nn
+import torch
+from torch import Tensor
 
-from mocap3d.data.windows import DeviceDataset, steps_in_epoch
+from mocap3d.data.detector import detect_tensor
+from mocap3d.data.windows import Batch, DeviceDataset, batches, epoch_generator, steps_in_epoch
+from mocap3d.evaluation.evaluate import pose2d_source
+from mocap3d.evaluation.predict import VALIDATION_FRAMES
 from mocap3d.evaluation.report import html_table, text_table
-from mocap3d.training.distributed import Workers
-from mocap3d.training.recipe import Recipe
+from mocap3d.models.lifter import Lifter
+from mocap3d.skeleton import root_relative
+from mocap3d.training.recipe import Recipe, momentum_restored
 
-VALIDATION_FRAMES = 8192  # looked at after each epoch
+if TYPE_CHECKING:
+    from mocap3d.training.distributed import Workers
+
+
+class TrainingError(RuntimeError):
+    """Training that cannot go on."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,29 +35,152 @@ class Job:
     """What is asked for: together these decide every number of a run.
 
     Args:
-        pieces: (P, C) rows of `train`: what is learnt from one by one, if the model lifts whole clips.
-        objective: what steps descend on instead of the recipe's loss; see `fit`.
-        workers: the processes that share the work.
+        train: the clips to learn from, in the model's space.
+        chunks: (P, C) rows of `train`: the examples, if the model lifts whole clips.
+        objective: training objective instead of the recipe's loss; see `fit`.
+        workers: the processes that share the work, if there are several; see `distributed`.
     """
 
-    model: nn.Module
+    model: Lifter
     train: DeviceDataset
     validation: DeviceDataset | None
     recipe: Recipe
     seed: int
     keep: str
-    pieces: Tensor | None = None
+    chunks: Tensor | None = None
     objective: Callable | None = None
-    workers: Workers = Workers()
+    workers: Workers | None = None
 
     @property
     def examples(self) -> int:
-        """Windows or pieces in an epoch."""
-        return len(self.train) if self.pieces is None else len(self.pieces)
+        """Windows or chunks in an epoch."""
+        return len(self.train) if self.chunks is None else len(self.chunks)
 
     @property
     def steps_per_epoch(self) -> int:
         return steps_in_epoch(self.examples, self.recipe.batch_size)
+
+    @property
+    def processes(self) -> int:
+        return self.workers.count if self.workers else 1
+
+    @property
+    def writes(self) -> bool:
+        """Whether this process writes files and prints: the first."""
+        return not self.workers or self.workers.rank == 0
+
+    def interrupts(self) -> AbstractContextManager[list]:
+        """Collects Ctrl-C in a list where several processes have to stop together; one has the exception at once."""
+        return self.workers.interrupts() if self.workers else nullcontext([])
+
+    def batch_norm(self) -> AbstractContextManager[None]:
+        """Batch norm for the time of training; afterwards its modules and their momentum are as they were."""
+        return self.workers.norms(self.model) if self.workers else momentum_restored(self.model)
+
+    def losses(self, pending: list[Tensor]) -> list[float]:
+        """Fetch losses from the device; over several processes, their means."""
+        values = torch.stack(pending)
+        if self.workers:
+            self.workers.equalise(self.model)
+            values = self.workers.mean(values)
+        return values.tolist()
+
+    def measure(self, what: Callable[[], float]) -> float:
+        """A number that every process must agree on: the first one's."""
+        return self.workers.first(what) if self.workers else what()
+
+    def agree(self, flag: bool) -> bool:
+        """Whether any process has raised a flag."""
+        return self.workers.any(flag) if self.workers else flag
+
+    def gather(self, value: object) -> list:
+        """The values of all processes, first to last."""
+        return self.workers.gather(value) if self.workers else [value]
+
+    def batches(self, epoch: int, first: int = 0) -> Iterator[Batch]:
+        """The batches of an epoch, from the one numbered `first` on."""
+        model, recipe = self.model, self.recipe
+        data = add_detector_noise(self.train, recipe.detector, self.seed, epoch)
+        options = {"seed": self.seed, "epoch": epoch, "first": first, "mirror": recipe.flip}
+        if self.chunks is not None:
+            return batches(data, recipe.batch_size, chunks=self.chunks, confidence=True, **options)
+        return batches(data, recipe.batch_size, width=model.receptive_field, causal=model.causal, **options)
+
+    def suspects(self, epoch: int, step: int) -> str:
+        """The clips of one batch, those with the largest poses first. Any batch can be drawn again from its number."""
+        data, size = self.train, self.recipe.batch_size
+        order = torch.randperm(self.examples, generator=epoch_generator(self.seed, epoch))
+        frames = order[step * size : (step + 1) * size].to(data.device)
+        held = f"{len(frames)} windows"
+        if self.chunks is not None:
+            frames = self.chunks[frames].flatten()
+            held = f"{len(frames):,} frames"
+        pose = root_relative(data.pose3d[frames])
+        extent = torch.maximum(pose.nan_to_num().abs().amax((1, 2)), data.points2d[frames].abs().amax((1, 2)))
+        worst = [data.label(int(frames[i])) for i in extent.argsort(descending=True)[:5].tolist()]
+        clips = len(set(data.clip[frames].tolist()))
+        return f"The batch held {held} of {clips} clips; largest coordinates in: {'; '.join(worst)}."
+
+
+def add_detector_noise(data: DeviceDataset, detector: str | None, seed: int, epoch: int) -> DeviceDataset:
+    """The data with simulated detections, which no other epoch repeats; None leaves them as they are."""
+    if detector is None:
+        return data
+    generator = torch.Generator(data.device).manual_seed(1_000_003 * seed + epoch)
+    points, confidence = detect_tensor(
+        data.points2d, data.clip, data.clips[0].pose2d.fps, detector, generator
+    )
+    confidence = confidence.where(data.confidence > 0, 0)  # a joint that was filled in stays unseen
+    return replace(data, points2d=points, confidence=confidence)
+
+
+def check_job(job: Job, notes: Iterable[str]) -> None:
+    """Refuse what cannot be trained; `notes` are those of the training set."""
+    model, recipe, data = job.model, job.recipe, job.train
+    if job.keep not in ("best", "last"):
+        raise ValueError(f"keep is {job.keep!r}; give 'best' or 'last'")
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise TrainingError(
+            f"{model.name} has no parameters to train by gradient; a baseline has its own .fit(train)"
+        )
+    if len(data) < 2:
+        raise TrainingError(f"data set {data.name!r} holds a single frame; training needs two or more")
+    if model.clipwise and len(job.chunks) < 2:
+        raise TrainingError(
+            f"data set {data.name!r} makes a single chunk of {model.receptive_field} frames; training needs two or "
+            "more: give more clips, or a recipe with a smaller clip_stride"
+        )
+    asked = {key: getattr(recipe, key) for key in ("mask_joints", "mask_frames", "checkpointing")}
+    for key, value in asked.items():
+        if value and not model.clipwise:
+            raise TrainingError(
+                f"recipe {recipe.name!r} has {key}={value!r}, which {model.name} does not know; MotionBERT does"
+            )
+    if recipe.detector is not None:
+        source = pose2d_source(data.clips, notes)
+        if not source.startswith("ground truth"):
+            raise TrainingError(
+                f"recipe {recipe.name!r} simulates {recipe.detector!r} detections from true 2D, but the 2D of "
+                f"{data.name!r} is {source}; give clips with true 2D, or set detector=None"
+            )
+    if job.objective is not None and (recipe.accumulate > 1 or job.processes > 1):
+        raise TrainingError(
+            f"accumulate is {recipe.accumulate}, and there are {job.processes} processes; an objective of its own "
+            "may not add up over parts of a batch: set accumulate=1, and train in one process"
+        )
+
+
+def check_targets(job: Job) -> None:
+    """Unknown joints are NaN and count for nothing; statistics that are NaN would make everything so."""
+    first = job.train.pose3d[:256, None]
+    if torch.isnan(first).all():
+        raise TrainingError(
+            f"data set {job.train.name!r} starts with 256 frames of unknown poses; leave such clips out"
+        )
+    if torch.isnan(job.model.targets(first[~torch.isnan(first).flatten(1).any(1)])).any():
+        raise TrainingError(
+            f"{job.model.name} makes NaN of known poses; its normalisation statistics are not finite"
+        )
 
 
 @dataclass
@@ -70,6 +206,42 @@ class Progress:
     def done(self) -> bool:
         return self.step >= self.total_steps
 
+    def add_entry(self, rate: float, error: float | None) -> bool:
+        """One more entry of the history; returns whether it is the best so far."""
+        epoch = self.step / self.steps_per_epoch
+        entry = {
+            "epoch": int(epoch) if epoch == int(epoch) else round(epoch, 2),
+            "step": self.step,
+            "train_loss": math.fsum(self.losses) / len(self.losses),  # since the last entry
+            "learning_rate": rate,
+            "validation_mpjpe_mm": error,
+            "seconds": round(self.seconds, 3),
+        }
+        self.history.append(entry)
+        self.losses.clear()
+        best = None if self.best is None else self.best["validation_mpjpe_mm"]
+        if error is not None and best is not None and error >= best:
+            return False
+        self.best = entry  # also where the best so far is NaN
+        return True
+
+    def __str__(self) -> str:
+        loss = self.losses[-1] if self.losses else self.history[-1]["train_loss"]
+        text = f"epoch {self.step / self.steps_per_epoch:.1f}, loss {loss:.4f}"
+        error = self.history[-1]["validation_mpjpe_mm"] if self.history else None
+        return text if error is None else f"{text}, validation {error:.1f} mm MPJPE"
+
+    def message_on_leaving(self, out: Path | None) -> str:
+        """The last line after Ctrl-C."""
+        held = f"its weights at step {self.step:,}"
+        if self.best_model is not None:
+            error = self.best["validation_mpjpe_mm"]
+            held = f"the best so far, epoch {self.best['epoch']} with {error:.1f} mm MPJPE"
+        more = (
+            f"; the same call again resumes from the last checkpoint in {out}" if out and self.history else ""
+        )
+        return f"stopped by hand after {self.step / self.steps_per_epoch:.3g} epochs: the model keeps {held}{more}"
+
 
 @dataclass(eq=False, repr=False)
 class Run:
@@ -77,7 +249,7 @@ class Run:
 
     Args:
         model: trained; holds the weights of the best epoch, or of the last (`keep`).
-        recipe: as used; if it said minutes, `record["planned_steps"]` says the steps they became.
+        recipe: as used; if it gave minutes, `record["planned_steps"]` holds the steps they became.
         history: one dict an epoch (of a run in steps or minutes: at least ten in all) with epoch, step, train_loss,
             learning_rate, validation_mpjpe_mm (None without validation), and seconds since the start.
         best: the entry of `history` with the lowest validation error, or the last one without validation; None if
@@ -87,7 +259,7 @@ class Run:
         out: the run's folder, if it has one.
     """
 
-    model: nn.Module
+    model: Lifter
     recipe: Recipe
     history: list[dict] = field(default_factory=list)
     best: dict | None = None
@@ -128,7 +300,7 @@ class Run:
 
 
 def describe(job: Job, state: Progress) -> dict:
-    """What run.json says before the first step."""
+    """What run.json holds before the first step."""
 
     def about(data: DeviceDataset, most: int) -> dict:
         used = f"{min(len(data), most):,} of {len(data):,} frames"
@@ -142,24 +314,16 @@ def describe(job: Job, state: Progress) -> dict:
         "train": about(job.train, len(job.train)),
         "validation": None if job.validation is None else about(job.validation, VALIDATION_FRAMES),
         "planned_steps": state.total_steps, "steps_per_epoch": state.steps_per_epoch,
-        "processes": job.workers.count,
+        "processes": job.processes,
     } | (job.objective.describe() if job.objective else {})  # fmt: skip
 
 
 def outcome(state: Progress, interrupted: bool) -> dict:
-    """What run.json says of how it went."""
+    """What run.json holds of how it went."""
     return {
         "steps": state.step, "seconds": round(state.seconds, 3), "done": state.done, "interrupted": interrupted,
         "best": state.best, "history": list(state.history),
     }  # fmt: skip
-
-
-def postfix(state: Progress) -> str:
-    """What the progress bar says."""
-    loss = state.losses[-1] if state.losses else state.history[-1]["train_loss"]
-    text = f"epoch {state.step / state.steps_per_epoch:.1f}, loss {loss:.4f}"
-    error = state.history[-1]["validation_mpjpe_mm"] if state.history else None
-    return text if error is None else f"{text}, validation {error:.1f} mm MPJPE"
 
 
 def in_words(seconds: float) -> str:
@@ -168,15 +332,3 @@ def in_words(seconds: float) -> str:
         if seconds > 1.5 * size:
             return f"{seconds / size:.1f} {unit}"
     return f"{seconds:.0f} s"
-
-
-def farewell(state: Progress, out: Path | None, keep: str) -> str:
-    """What Ctrl-C is answered with."""
-    if keep == "best" and state.best_model is not None:
-        held = f"the best so far, epoch {state.best['epoch']} with {state.best['validation_mpjpe_mm']:.1f} mm MPJPE"
-    else:
-        held = f"its weights as of step {state.step:,}"
-    more = f"; the same call again goes on from the last checkpoint in {out}" if out and state.history else ""
-    return (
-        f"stopped by hand after {state.step / state.steps_per_epoch:.3g} epochs: the model keeps {held}{more}"
-    )

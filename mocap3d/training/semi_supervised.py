@@ -23,15 +23,15 @@ from torch import Tensor, nn
 
 from mocap3d.camera import Camera
 from mocap3d.data.dataset import DatasetError, PoseDataset
-from mocap3d.data.windows import Batch, DeviceDataset, InStep, endless_batches, to_device
-from mocap3d.device import choose_device
+from mocap3d.data.windows import Batch, DeviceDataset, InStep, described, endless_batches, to_device
+from mocap3d.device import choose_device, unwrapped
 from mocap3d.models.videopose3d import PoseAndTrajectory
 from mocap3d.poses import Clip, Pose2D, Pose3D
-from mocap3d.skeleton import H36M17, ROOT
-from mocap3d.training.fit import TrainingError, fit
+from mocap3d.skeleton import H36M17, ROOT, root_relative
+from mocap3d.training.fit import fit
 from mocap3d.training.losses import bone_length, mpjpe, reprojection, trajectory
-from mocap3d.training.recipe import RECIPES, Recipe, RecipeError
-from mocap3d.training.run import Run
+from mocap3d.training.recipe import Recipe, RecipeError, get_recipe
+from mocap3d.training.run import Run, TrainingError
 
 UNLABELLED_SEED = 2**32  # added to the run's seed: the order of the unlabelled frames is its own
 FIELD_OF_VIEW = 60.0  # degrees, horizontal: assumed of video whose camera is unknown
@@ -113,11 +113,11 @@ class Video:
         seed: int = 0,
         mirror: bool = False,
     ) -> Iterator[VideoBatch]:
-        """What the steps `first` (from 0), first + 1, ... see, without end; it hangs on seed and step alone.
+        """What the steps `first` (from 0), first + 1, ... see, without end; depends on seed and step alone.
 
         Args:
             first: as if the earlier ones had been drawn.
-            batch_size, width, causal, seed, mirror: as of `windows.batches`.
+            batch_size, width, causal, seed, mirror: same as in `windows.batches`.
         """
         for batch in endless_batches(
             self.data, batch_size, first, width=width, causal=causal, seed=seed, mirror=mirror
@@ -160,15 +160,16 @@ def losses(
     Returns:
         "pose" (m) and "trajectory" (m per m); with video "projection" (screen units) and "bones" (m).
     """
+    lifter = unwrapped(model)
     points2d = labelled.points2d if video is None else torch.cat([labelled.points2d, video.points2d])
     with torch.autocast(points2d.device.type, torch.bfloat16, enabled=autocast):
-        output = model(model.encode_2d(points2d))
+        output = model(lifter.encode(points2d))
     output = output.float() if autocast else output
-    pose, root = model.decode_3d(output), model.decode_root(output)  # (B + B', 1, 17, 3), (B + B', 1, 1, 3)
+    pose, root = lifter.decode(output), lifter.decode_root(output)  # (B + B', 1, 17, 3), (B + B', 1, 1, 3)
     known, target = len(labelled), labelled.pose3d
     terms = {
-        "pose": mpjpe(pose[:known], target - target[..., ROOT : ROOT + 1, :]),
-        "trajectory": trajectory(root[:known], target[..., ROOT : ROOT + 1, :]),
+        "pose": mpjpe(pose[:known], root_relative(target)),
+        "trajectory": trajectory(root[:known], target[..., [ROOT], :]),
     }
     if video is not None:
         points = pose[known:] + root[known:]
@@ -178,7 +179,7 @@ def losses(
 
 
 class Objective:
-    """What a step of a semi-supervised run descends on; `fit` calls it with every labelled batch.
+    """Training objective of a semi-supervised run; `fit` calls it with every labelled batch.
 
     Args:
         video: the unlabelled part.
@@ -238,7 +239,7 @@ def unlabelled_video(
     Raises:
         TrainingError: for less than two frames, or cameras whose lens models do not go together.
     """
-    name, clips = str(getattr(clips, "name", "unlabelled")), list(clips)
+    name, clips, _ = described(clips, "unlabelled")
     assumed = sum(isinstance(clip, Pose2D) for clip in clips)
     clips = unlabelled_clips(clips, fov_degrees)
     if sum(map(len, clips)) < 2:
@@ -261,7 +262,7 @@ def unlabelled_video(
 
 
 def unlabelled_clips(clips: Iterable[Clip | Pose2D], fov_degrees: float = FIELD_OF_VIEW) -> list[Clip]:
-    """Clips without 3D, of clips and of 2D alone; arguments as of `unlabelled_video`."""
+    """Clips without 3D, of clips and of 2D alone; arguments same as in `unlabelled_video`."""
     return [
         _film_of(clip, i, fov_degrees) if isinstance(clip, Pose2D) else without_labels(clip)
         for i, clip in enumerate(clips)
@@ -300,25 +301,25 @@ def fit_semi_supervised(
         model: both networks; trained in place.
         labelled: clips to learn from, absolute in their camera's frame. Their number decides how long an epoch is.
         unlabelled: video; see `unlabelled_video`. The 3D of these clips is not used.
-        recipe: as of `fit`, with the loss "mpjpe". Every step sees `batch_size` labelled windows, and as many others.
-        validation: as of `fit`.
+        recipe: same as in `fit`, with the loss "mpjpe". A step sees `batch_size` labelled windows and as many others.
+        validation: same as in `fit`.
         semi: weights of the losses, and the warm-up.
-        device, seed: as of `fit`.
+        device, seed: same as in `fit`.
         fov_degrees: of cameras that are not known; the run's record says of how many.
-        options: out, resume, progress, keep, callback, ... as of `fit`.
+        options: out, resume, progress, keep, callback, ... same as in `fit`.
     Returns:
-        Run, as of `fit`; `run.record["unlabelled"]` says what was seen.
+        Run, same as in `fit`; `run.record["unlabelled"]` says what was seen.
     Raises:
         TrainingError, CheckpointError, RecipeError: as `fit`, and for unlabelled video that cannot be used.
     Source: Pavllo et al. 2019, section 4.
     """
-    if not isinstance(model, PoseAndTrajectory) or model.root != "relative":
+    lifter, recipe = unwrapped(model), get_recipe(recipe)
+    if not isinstance(lifter, PoseAndTrajectory) or lifter.space != "metric":
         raise TrainingError(
             f"semi-supervised training needs both networks in one model: give PoseAndTrajectory(pose_model), "
-            f"not {getattr(model, 'name', type(model).__name__)} or the view .absolute() of one"
+            f"not {lifter.name} or the view .absolute() of one"
         )
-    recipe = RECIPES.get(recipe, recipe) if isinstance(recipe, str) else recipe
-    if isinstance(recipe, Recipe) and (recipe.loss != "mpjpe" or recipe.detector is not None):
+    if recipe.loss != "mpjpe" or recipe.detector is not None:
         raise RecipeError(
             f"recipe {recipe.name!r}: loss {recipe.loss!r}, detector {recipe.detector!r}; semi-supervised training "
             "takes loss='mpjpe', and the 2D as given (dataset.with_detections simulates detections beforehand)"
@@ -344,13 +345,13 @@ def label_subset(
 
     Args:
         dataset: e.g. `load_dataset("open-mocap").train`.
-        fraction: of each take, in (0, 1], rounded to whole frames: one stretch of it, at a seeded place, the same for
-            all cameras that filmed it.
-        seed: of the places; a take's place hangs on the seed and its name, not on its neighbours.
-        labels: what may be labelled, as of `PoseDataset.select`: subject="S1", source=("a", "b"), ...; default all.
+        fraction: of each recording, in (0, 1], rounded to whole frames: one chunk of it, at a seeded place, the same
+            for all cameras that filmed it.
+        seed: of the places; a recording's place depends on the seed and its name, not on its neighbours.
+        labels: what may be labelled, see `PoseDataset.select`: subject="S1", source=("a", "b"), ...; default all.
     Returns:
         the labelled clips, and everything else without 3D: other clips whole, and what stands before and behind the
-        labelled stretches.
+        labelled chunks.
     Raises:
         DatasetError: if nothing is selected.
     Source: Pavllo et al. 2019, section 6.3, there with the rest of the labelled takes left out.
@@ -363,9 +364,9 @@ def label_subset(
         length = round(fraction * len(clip)) if id(clip) in chosen else 0
         generator = np.random.default_rng([seed, zlib.crc32(clip.take.encode())])
         start = int(generator.integers(len(clip) - length + 1))
-        known += [_piece(clip, start, start + length)] if length else []
+        known += [_chunk(clip, start, start + length)] if length else []
         rest = [(0, start), (start + length, len(clip))] if length else [(0, len(clip))]
-        unknown += [without_labels(_piece(clip, *ends)) for ends in rest if ends[0] < ends[1]]
+        unknown += [without_labels(_chunk(clip, *ends)) for ends in rest if ends[0] < ends[1]]
     if not known:
         longest = max((len(clip) for clip in dataset if id(clip) in chosen), default=0)
         raise DatasetError(
@@ -379,7 +380,7 @@ def label_subset(
     )
 
 
-def _piece(clip: Clip, start: int, stop: int) -> Clip:
+def _chunk(clip: Clip, start: int, stop: int) -> Clip:
     """Frames start .. stop - 1 of a clip, named so."""
     if (start, stop) == (0, len(clip)):
         return clip

@@ -15,13 +15,13 @@ from mocap3d.data.image_space import (
     from_image_space,
     mm_factor,
     normalise,
-    resample_frames,
+    published_chunks,
     scale_by_factor,
     screen_targets,
     screen_to_metres,
-    split_clips,
     to_image_space,
 )
+from mocap3d.data.windows import resample_frames
 from tests.toys import body
 
 MM_CAMERA = Camera((1145.05, 1143.78), (512.54, 515.45), 1000, 1002)
@@ -98,7 +98,7 @@ def test_25d_is_a_picture_of_the_pose_not_the_pose():
 
 @pytest.mark.parametrize("stride, name", [(81, "train"), (243, "test")])
 def test_pieces_are_motionberts(golden, stride, name):
-    pieces = split_clips(LENGTHS, 243, stride)
+    pieces = published_chunks(LENGTHS, 243, stride)
     bounds = np.array([[piece[0], piece[-1], len(piece)] for piece in pieces])
     np.testing.assert_array_equal(bounds, golden("data")[f"mb_split_{name}_bounds"])
 
@@ -111,24 +111,26 @@ def test_stretching_is_motionberts(golden):
 
 def test_chance_is_motionberts(golden):
     """Pieces of 27 from 60, 27 and 33 frames, as the published evaluator cut them."""
-    np.testing.assert_array_equal(split_clips([60, 27, 33], 27, 27), golden("eval_motionbert")["clip_ids"])
+    np.testing.assert_array_equal(
+        published_chunks([60, 27, 33], 27, 27), golden("eval_motionbert")["clip_ids"]
+    )
 
 
 def test_short_videos():
-    drop = split_clips(LENGTHS, 243, 243, short="drop")
+    drop = published_chunks(LENGTHS, 243, 243, short="drop")
     assert [piece[0] for piece in drop] == [0, 243, 600, 943, 1186]
-    stretched = split_clips(LENGTHS, 243, 243)[3]
+    stretched = published_chunks(LENGTHS, 243, 243)[3]
     assert (np.diff(stretched) >= 0).all() and set(stretched) <= set(range(843, 943))
-    assert not (split_clips(LENGTHS, 243, 243, seed=1)[3] == stretched).all()
-    last = split_clips([81], 243, 243)
-    assert last == [] and len(split_clips([81, 243], 243, 243)) == 2
+    assert not (published_chunks(LENGTHS, 243, 243, seed=1)[3] == stretched).all()
+    last = published_chunks([81], 243, 243)
+    assert last == [] and len(published_chunks([81, 243], 243, 243)) == 2
 
 
 @given(st.lists(st.integers(1, 60), min_size=1, max_size=6), st.integers(1, 20), st.integers(1, 20))
 def test_pieces_stay_within_their_video(lengths, frames, stride):
     owner = np.repeat(np.arange(len(lengths)), lengths)
-    whole = split_clips(lengths, frames, stride, short="drop")
-    for piece in split_clips(lengths, frames, stride):
+    whole = published_chunks(lengths, frames, stride, short="drop")
+    for piece in published_chunks(lengths, frames, stride):
         assert len(piece) == frames and len(set(owner[piece])) == 1
     assert all((np.diff(piece) == 1).all() for piece in whole)
     assert len(whole) == sum((length - frames) // stride + 1 for length in lengths if length >= frames)
@@ -136,9 +138,9 @@ def test_pieces_stay_within_their_video(lengths, frames, stride):
 
 def test_bad_calls_are_refused():
     for call in (
-        lambda: split_clips([10], 5, 5, short="pad"),
-        lambda: split_clips([10], 0, 5),
-        lambda: split_clips([0], 5, 5),
+        lambda: published_chunks([10], 5, 5, short="pad"),
+        lambda: published_chunks([10], 0, 5),
+        lambda: published_chunks([0], 5, 5),
         lambda: resample_frames(10, 5),
         lambda: resample_frames(3, 5, "odd"),
     ):

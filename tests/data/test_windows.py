@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 from mocap3d.camera import pixels_to_screen
 from mocap3d.data.dataset import PoseDataset
-from mocap3d.data.image_space import split_clips
+from mocap3d.data.image_space import published_chunks
 from mocap3d.data.windows import (
     DeviceDataset,
     batches,
-    cut_pieces,
+    cut_chunks,
     epoch_generator,
     mirrored,
     padded_rows,
@@ -148,9 +148,9 @@ def test_pieces_lose_no_frame(lengths, length, stride):
     data = bare(lengths)
     if stride > length:
         with pytest.raises(ValueError, match="frames are lost"):
-            cut_pieces(data, length, stride)
+            cut_chunks(data, length, stride)
         return
-    rows = cut_pieces(data, length, stride)
+    rows = cut_chunks(data, length, stride)
     assert rows.shape[1] == length and set(rows.flatten().tolist()) == set(range(len(data)))
     assert (data.clip[rows] == data.clip[rows[:, :1]]).all()  # no piece of two clips
     step = rows.diff(dim=1)
@@ -160,8 +160,8 @@ def test_pieces_lose_no_frame(lengths, length, stride):
 
 def test_an_epoch_of_pieces(dataset, device):
     data = to_device(dataset, device)
-    rows = cut_pieces(data, 9, 4)
-    drawn = list(batches(data, 5, pieces=rows, mirror=True, confidence=True, seed=1))
+    rows = cut_chunks(data, 9, 4)
+    drawn = list(batches(data, 5, chunks=rows, mirror=True, confidence=True, seed=1))
     assert sorted(frame for batch in drawn for frame in batch.frames[:, 0].tolist()) == rows[:, 0].tolist()
     batch = drawn[0]
     assert batch.points2d.shape == (5, 9, 17, 2) and batch.confidence.shape == (5, 9, 17)
@@ -169,7 +169,7 @@ def test_an_epoch_of_pieces(dataset, device):
         points, pose = data.points2d[batch.frames[k]], data.pose3d[batch.frames[k]]
         assert torch.equal(batch.points2d[k], flip(points) if turned else points)
         assert torch.equal(batch.pose3d[k], flip(pose) if turned else pose)
-    published = torch.from_numpy(np.stack(split_clips([len(clip) for clip in dataset], 9, 9))).to(device)
+    published = torch.from_numpy(np.stack(published_chunks([len(clip) for clip in dataset], 9, 9))).to(device)
     assert window(data, published).pose3d.shape == (len(published), 9, 17, 3)
 
 

@@ -57,7 +57,7 @@ def test_neighbour_knows_its_own_and_ignores_place_and_size(train, device):
     model = NearestNeighbour().to(device).fit(train)
     assert evaluate(model, train, "mmpose").mpjpe_mm < 1e-3
     points = to_device(train, device).points2d[:50, None]
-    a, b = (model.decode_3d(model(model.encode_2d(x))) for x in (points, 0.5 * points + 0.2))
+    a, b = (model.decode(model(model.encode(x))) for x in (points, 0.5 * points + 0.2))
     torch.testing.assert_close(a, b)
 
 

@@ -150,7 +150,7 @@ def test_flip_test_is_the_mean_of_both_views(dataset, device):
     plain = predict(model, data)
     model.eval()
     with torch.no_grad():
-        turned = model.decode_3d(model(model.encode_2d(flip(data.points2d[:, None]))))[:, 0]
+        turned = model.decode(model(model.encode(flip(data.points2d[:, None]))))[:, 0]
     torch.testing.assert_close(predict(model, data, flip_test=True), (plain + flip(turned)) / 2)
     torch.testing.assert_close(predict(model, data, batch_size=7), plain)
     torch.testing.assert_close(
@@ -205,15 +205,15 @@ def test_whole_clips_say_what_each_window_says(device, causal, flip_test):
 
 def test_a_model_that_breaks_the_contract_is_told(dataset):
     class Padding(torch.nn.Module):
-        name, receptive_field = "padding", 3
+        name, receptive_field, clipwise, causal, space = "padding", 3, False, False, "metric"
 
-        def encode_2d(self, points):
-            return points
+        def encode(self, points2d, confidence=None):
+            return points2d
 
         def forward(self, x):
             return torch.nn.functional.pad(x, (0, 1))  # to three coordinates, and as many poses as frames
 
-        def decode_3d(self, output):
+        def decode(self, output):
             return output
 
     with pytest.raises(ReportError, match="'padding' decodes .* receptive field of 3 it must be"):

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from mocap3d.camera import h36m_cameras
 from mocap3d.data.image_space import denormalise, scale_by_factor, screen_targets
-from mocap3d.data.windows import in_image_space, to_device
+from mocap3d.data.windows import OVERLAP, in_image_space, to_device
 from mocap3d.evaluation.evaluate import evaluate
-from mocap3d.evaluation.predict import OVERLAP, overlapping_pieces, predict_clips, predict_pieces, say_metres
+from mocap3d.evaluation.predict import overlapping_chunks, predict_chunks, predict_clips, to_metric
 from mocap3d.evaluation.protocol import CLIPS_WHOLE, METRIC, PROTOCOLS, ROOT_DEPTH
 from mocap3d.lifting.lift import lift
 from mocap3d.models.motionbert import MotionBERT
@@ -38,7 +38,7 @@ def numbered(frames: int) -> torch.Tensor:
 @settings(max_examples=200, deadline=None)
 @given(length=st.integers(1, 2000), frames=st.integers(1, 243), overlap=st.integers(0, 100))
 def test_pieces_cover_every_frame_and_overlap(length: int, frames: int, overlap: int) -> None:
-    pieces = overlapping_pieces(length, frames, overlap)
+    pieces = overlapping_chunks(length, frames, overlap)
     assert pieces[0].start == 0 and pieces[-1].stop == length
     assert all(len(piece) == min(length, frames) for piece in pieces)
     for a, b in zip(pieces, pieces[1:], strict=False):
@@ -124,9 +124,9 @@ def test_the_truth_in_image_space_comes_back_in_metres(test, device: torch.devic
     by_hand = screen_targets(clip.pose3d.points.astype(np.float64), clip.camera)
     np.testing.assert_allclose(targets[: len(clip)].cpu().numpy(), by_hand, atol=1e-6)
     rows = torch.arange(len(data), device=device)
-    metres = say_metres(Knows(targets, 9), targets, data, rows)
+    metres = to_metric(Knows(targets, 9), targets, data, rows)
     torch.testing.assert_close(metres, data.pose3d - data.pose3d[:, :1], rtol=0, atol=2e-5)
-    assert say_metres(Knows(targets, 9, image_space=False), targets, data, rows) is targets
+    assert to_metric(Knows(targets, 9, image_space=False), targets, data, rows) is targets
 
 
 @pytest.mark.parametrize("name", ["videopose3d", "open-mocap", "mmpose"])
@@ -137,7 +137,7 @@ def test_metric_protocols_say_that_the_roots_place_was_given(test, name: str) ->
     data = to_device(clips)
     answers = in_image_space(data).pose3d
     model = Knows(answers, 27)
-    model.encode_2d = lambda points, confidence=None: torch.cat(
+    model.encode = lambda points, confidence=None: torch.cat(
         [_rows(points, data)[..., None, None].expand(*points.shape[:-1], 1), points], -1
     )  # noqa: E501
     report = evaluate(model, clips, replace(PROTOCOLS[name], flip_test=False))
@@ -187,9 +187,9 @@ def test_the_published_slicing_is_what_the_network_sees(golden, formula) -> None
     }
     model.load_state_dict(motionbert_from_published(weights, "motionbert"))
     pieces = torch.from_numpy(case["clip_ids"])
-    x = model.encode_2d(data.points2d[pieces], data.confidence[pieces])
+    x = model.encode(data.points2d[pieces], data.confidence[pieces])
     np.testing.assert_allclose(x.numpy(), case["net_input"], atol=1e-6)
-    said = predict_pieces(model, data, pieces, flip_test=True).numpy().astype(np.float64)
+    said = predict_chunks(model, data, pieces, flip_test=True).numpy().astype(np.float64)
     said[:, :, 0] = 0  # as published: "rootrel"
     factor = 3.5 + formula.u("ev/f", n)
     for k, (rows, result) in enumerate(zip(case["clip_ids"], case["results"], strict=True)):

@@ -69,7 +69,7 @@ def test_roots_are_those_of_the_trajectory_network(dataset, model):
     model.cpu()
     data = to_device(dataset)
     with torch.no_grad():
-        alone = model.trajectory(model.encode_2d(data.points2d[None, 3:6]))[0, 0]
+        alone = model.trajectory(model.encode(data.points2d[None, 3:6]))[0, 0]
     torch.testing.assert_close(predict_root(model, data)[4], alone, atol=1e-5, rtol=1e-4)
 
 

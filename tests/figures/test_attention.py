@@ -40,7 +40,7 @@ def video() -> Pose2D:
 
 def network_input(video: Pose2D, first: int, model: MotionBERT) -> torch.Tensor:
     screen = pixels_to_screen(video.points[first : first + 9].astype(np.float32), 1000, 1000)
-    return model.encode_2d(torch.from_numpy(screen)[None])
+    return model.encode(torch.from_numpy(screen)[None])
 
 
 def part(figure: go.Figure, layer: int, frame: int | None = None) -> list:

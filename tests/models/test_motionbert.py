@@ -440,39 +440,39 @@ def test_encode_2d(device: torch.device) -> None:
     model = small(frames=243).to(device)
     points = torch.rand(2, 6, 17, 2, dtype=torch.float64, device=device)
     seen = torch.rand(2, 6, 17, dtype=torch.float64, device=device)
-    x = model.encode_2d(points, seen)
+    x = model.encode(points, seen)
     assert torch.equal(x[..., :2], points) and torch.equal(x[..., 2], seen)
-    assert (model.encode_2d(points)[..., 2] == 1).all()
+    assert (model.encode(points)[..., 2] == 1).all()
     seen[0, 3] = 0  # a whole frame nobody is sure of keeps its places
-    x = model.encode_2d(points, seen)
+    x = model.encode(points, seen)
     assert torch.equal(x[0, 3, :, :2], points[0, 3]) and torch.isfinite(model(x)).all()
     points[1, 2, 5] = torch.nan
     points[1, 4] = torch.nan
     points[0, 0, 0, 1] = torch.nan
     for confidence in (None, seen):
-        x = model.encode_2d(points, confidence)
+        x = model.encode(points, confidence)
         assert (x[1, 2, 5] == 0).all() and (x[1, 4] == 0).all() and (x[0, 0, 0] == 0).all()
         assert torch.isfinite(x).all() and torch.isfinite(model(x)).all()
-        assert model.encode_2d(points.float(), confidence).dtype == torch.float32
+        assert model.encode(points.float(), confidence).dtype == torch.float32
 
 
 def test_encode_2d_refuses_other_shapes() -> None:
     model = small()
     for shape in ((2, 6, 17, 3), (6, 17, 2), (2, 6, 16, 2), (2, 6, 34)):
         with pytest.raises(ValueError, match=r"needs \(B, T, 17, 2\) in h36m17"):
-            model.encode_2d(torch.zeros(shape))
+            model.encode(torch.zeros(shape))
     with pytest.raises(ValueError, match=r"confidence has shape \(2, 6\)"):
-        model.encode_2d(torch.zeros(2, 6, 17, 2), torch.zeros(2, 6))
+        model.encode(torch.zeros(2, 6, 17, 2), torch.zeros(2, 6))
 
 
 def test_nobody_takes_image_space_for_metres() -> None:
     model = create_model("motionbert_tiny", depth=1, channels=8)
     with pytest.raises(ValueError, match="image space, which are made of metric ones with their camera"):
-        model.encode_3d(torch.zeros(1, 2, 17, 3))
+        model.targets(torch.zeros(1, 2, 17, 3))
     with pytest.raises(ValueError, match="metres need the camera"):
-        model.decode_3d(torch.zeros(1, 2, 17, 3))
+        model.decode(torch.zeros(1, 2, 17, 3))
     assert model.normalisation is None
     metric = create_model("motionbert_tiny", depth=1, channels=8, image_space=False)
     pose = torch.randn(1, 2, 17, 3)
-    assert torch.equal(metric.encode_3d(pose), pose - pose[:, :, :1])
-    assert torch.equal(metric.decode_3d(pose), pose)
+    assert torch.equal(metric.targets(pose), pose - pose[:, :, :1])
+    assert torch.equal(metric.decode(pose), pose)

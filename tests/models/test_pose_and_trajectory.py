@@ -24,21 +24,19 @@ def test_it_is_the_two_networks_side_by_side(device):
     x = torch.randn(2, 13, 34, device=device)
     output = model(x)
     assert output.shape == (2, 5, 54)
-    assert torch.equal(model.decode_3d(output), model.pose.decode_3d(model.pose(x)))
+    assert torch.equal(model.decode(output), model.pose.decode(model.pose(x)))
     assert torch.equal(model.decode_root(output)[:, :, 0], model.trajectory(x))
     torch.testing.assert_close(model.run(x[:, :9], strided=True), output[:, :1])
     placed = model.absolute()
     assert (model.root, placed.root) == ("relative", "estimated")
-    torch.testing.assert_close(
-        placed.decode_3d(placed(x)), model.decode_3d(output) + model.decode_root(output)
-    )
+    torch.testing.assert_close(placed.decode(placed(x)), model.decode(output) + model.decode_root(output))
     assert placed.pose is model.pose and not placed.training
 
 
 def test_targets_come_back(device):
     model = both()
     pose = torch.randn(2, 3, 17, 3, device=device)
-    torch.testing.assert_close(model.absolute().decode_3d(model.encode_3d(pose)), pose)
+    torch.testing.assert_close(model.absolute().decode(model.targets(pose)), pose)
 
 
 def test_the_twin_is_built_alike():

@@ -151,9 +151,9 @@ def test_published_statistics_give_the_published_zscores(form: str, metres_per_u
     model.normalisation = simple_baseline_normalisation(
         mean_px, std_px, mean_3d, std_3d, width=1000, height=1002, metres_per_unit=metres_per_unit
     )
-    x = model.encode_2d(torch.from_numpy(pixels_to_screen(pixels, 1000, 1002)))
+    x = model.encode(torch.from_numpy(pixels_to_screen(pixels, 1000, 1002)))
     expected = ((pixels[:, :, joints] - mean_px) / std_px).reshape(4, 1, -1)
     np.testing.assert_allclose(x.numpy(), expected, atol=1e-9)
-    z = model.encode_3d(torch.from_numpy(pose * metres_per_unit))
+    z = model.targets(torch.from_numpy(pose * metres_per_unit))
     relative = (pose - pose[:, :, :1])[:, :, list(JOINTS_OUT)]
     np.testing.assert_allclose(z.numpy(), ((relative - mean_3d) / std_3d).reshape(4, 1, -1), atol=1e-9)

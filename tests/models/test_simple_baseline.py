@@ -212,7 +212,7 @@ def test_initial_weights(form: str) -> None:
 def test_decoding_inverts_encoding(form: str, seed: int, batch: int, frames: int) -> None:
     model = ready(form)
     _, pose = random_poses(seed, batch, frames)
-    decoded = model.decode_3d(model.encode_3d(pose))
+    decoded = model.decode(model.targets(pose))
     assert decoded.shape == pose.shape
     torch.testing.assert_close(decoded, pose - pose[..., :1, :], rtol=1e-5, atol=1e-5)
     assert torch.equal(decoded[..., 0, :], torch.zeros_like(decoded[..., 0, :]))
@@ -222,7 +222,7 @@ def test_decoding_inverts_encoding(form: str, seed: int, batch: int, frames: int
 def test_training_data_become_zscores(form: str, device: torch.device) -> None:
     model = ready(form, device)
     points, pose = random_poses(seed=1, batch=50)
-    for z in (model.encode_2d(points.to(device)), model.encode_3d(pose.to(device))):
+    for z in (model.encode(points.to(device)), model.targets(pose.to(device))):
         z = z.flatten(0, 1).double()
         torch.testing.assert_close(z.mean(0), torch.zeros_like(z[0]), rtol=0, atol=1e-4)
         torch.testing.assert_close(z.std(0, correction=0), torch.ones_like(z[0]), rtol=1e-4, atol=0)
@@ -234,13 +234,13 @@ def test_input_order_is_joint_by_joint(device: torch.device) -> None:
     points = points.to(device)
     for form in FORMS:
         model = ready(form, device)
-        base = model.encode_2d(points)
+        base = model.encode(points)
         names = [H36M17.joints[joint] for joint in JOINTS_IN[form]]
         assert ("nose" in names) == (form == "mmpose") and names[0] == "pelvis"
         for joint in H36M17.joints:
             moved = points.clone()
             moved[..., H36M17.index(joint), :] += 0.5
-            changed = (model.encode_2d(moved) != base).any(0).any(0).nonzero().flatten().tolist()
+            changed = (model.encode(moved) != base).any(0).any(0).nonzero().flatten().tolist()
             at = names.index(joint) if joint in names else None
             assert changed == ([] if at is None else [2 * at, 2 * at + 1])
 
@@ -249,7 +249,7 @@ def test_root_is_removed_and_where_it_was_does_not_matter(device: torch.device) 
     model = ready(device=device)
     _, pose = random_poses(seed=4)
     pose = pose.to(device)
-    torch.testing.assert_close(model.encode_3d(pose), model.encode_3d(pose + 1.0), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(model.targets(pose), model.targets(pose + 1.0), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -257,10 +257,10 @@ def test_frames_are_lifted_alone(form: str, device: torch.device) -> None:
     model = ready(form, device).eval()
     points, _ = random_poses(seed=5, batch=3, frames=7)
     points = points.to(device)
-    together = model.decode_3d(model(model.encode_2d(points)))
+    together = model.decode(model(model.encode(points)))
     assert together.shape == (3, 7, 17, 3) and model.receptive_field == 1
     for frame in range(7):
-        alone = model.decode_3d(model(model.encode_2d(points[:, frame : frame + 1])))
+        alone = model.decode(model(model.encode(points[:, frame : frame + 1])))
         torch.testing.assert_close(together[:, frame : frame + 1], alone, rtol=1e-4, atol=1e-5)
 
 
@@ -271,8 +271,8 @@ def test_missing_joint_takes_its_mean_place(device: torch.device) -> None:
     at_mean, missing = points.clone().to(device), points.clone().to(device)
     at_mean[..., wrist, :] = model.mean_2d[JOINTS_IN["weigq"].index(wrist)]
     missing[..., wrist, :] = torch.nan
-    torch.testing.assert_close(model.encode_2d(missing), model.encode_2d(at_mean))
-    assert torch.isfinite(model(model.encode_2d(missing))).all()
+    torch.testing.assert_close(model.encode(missing), model.encode(at_mean))
+    assert torch.isfinite(model(model.encode(missing))).all()
 
 
 def test_missing_joints_do_not_spoil_the_statistics() -> None:
@@ -287,7 +287,7 @@ def test_missing_joints_do_not_spoil_the_statistics() -> None:
     torch.testing.assert_close(
         model.std_3d[4], relative.std(0, correction=0)
     )  # joint 5 is output 4: no pelvis
-    assert model.encode_3d(pose[:, None]).isnan().sum() == 10 * 3  # a target that is not known stays unknown
+    assert model.targets(pose[:, None]).isnan().sum() == 10 * 3  # a target that is not known stays unknown
     points[:, 8] = torch.nan
     with pytest.raises(ValueError, match="thorax"):
         model.fit_normalisation(points, pose)
@@ -298,8 +298,8 @@ def test_coordinate_that_never_moves() -> None:
     points[..., 2, 1] = 0.25
     model = SimpleBaseline3D(channels=8)
     model.fit_normalisation(points.flatten(0, 1), pose.flatten(0, 1))
-    assert torch.isfinite(model.encode_2d(points)).all()
-    torch.testing.assert_close(model.encode_2d(points)[..., 5], torch.zeros(40, 2))
+    assert torch.isfinite(model.encode(points)).all()
+    torch.testing.assert_close(model.encode(points)[..., 5], torch.zeros(40, 2))
 
 
 def test_normalisation_is_kept_beside_the_state_dict(device: torch.device) -> None:
@@ -311,8 +311,8 @@ def test_normalisation_is_kept_beside_the_state_dict(device: torch.device) -> No
     other.normalisation = {name: value.numpy() for name, value in statistics.items()}
     points, pose = (tensor.to(device) for tensor in random_poses(seed=9))
     for twin in (other, copy.deepcopy(model)):
-        assert torch.equal(twin.encode_2d(points), model.encode_2d(points))
-        assert torch.equal(twin.encode_3d(pose), model.encode_3d(pose))
+        assert torch.equal(twin.encode(points), model.encode(points))
+        assert torch.equal(twin.targets(pose), model.targets(pose))
     statistics["mean_2d"] += 1  # a copy: the model is not changed from outside
     assert torch.equal(other.mean_2d, model.mean_2d)
 
@@ -326,9 +326,9 @@ def test_units_need_statistics_first(form: str, device: torch.device) -> None:
     points, pose = (tensor.to(device) for tensor in random_poses(seed=0))
     output = model(torch.zeros(2, 2 * len(model.joints_in), device=device))
     for call in (
-        lambda: model.encode_2d(points),
-        lambda: model.encode_3d(pose),
-        lambda: model.decode_3d(output),
+        lambda: model.encode(points),
+        lambda: model.targets(pose),
+        lambda: model.decode(output),
     ):
         with pytest.raises(ValueError, match="fit_normalisation"):
             call()
@@ -355,9 +355,9 @@ def test_bad_statistics(change: dict, message: str) -> None:
 def test_bad_shapes(device: torch.device) -> None:
     model = ready(device=device)
     with pytest.raises(ValueError, match=r"\(1, 1, 16, 2\).*17, 2"):
-        model.encode_2d(torch.zeros(1, 1, 16, 2, device=device))
+        model.encode(torch.zeros(1, 1, 16, 2, device=device))
     with pytest.raises(ValueError, match="batch first"):
-        model.encode_3d(torch.zeros(17, 3, device=device))
+        model.targets(torch.zeros(17, 3, device=device))
 
 
 @pytest.mark.parametrize(

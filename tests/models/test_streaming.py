@@ -27,7 +27,7 @@ def trained(device: torch.device | str = "cpu", **options) -> VideoPose3D:
 def whole(model: VideoPose3D, points: torch.Tensor) -> torch.Tensor:
     """(T, B, 17, 2) -> (T, B, J, 3), the first frame repeated before the sequence."""
     padded = torch.cat([points[:1].expand(model.receptive_field - 1, -1, -1, -1), points])
-    return model.decode_3d(model(model.encode_2d(padded.transpose(0, 1)))).transpose(0, 1)
+    return model.decode(model(model.encode(padded.transpose(0, 1)))).transpose(0, 1)
 
 
 @settings(max_examples=40, deadline=None)

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from mocap3d import metrics
 from mocap3d.models.create import create_model, list_models, videopose3d
-from mocap3d.models.videopose3d import VideoPose3D, set_batch_norm_momentum
+from mocap3d.models.videopose3d import VideoPose3D
 from mocap3d.skeleton import H36M17
+from mocap3d.training.recipe import Recipe, batch_norms, momentum_of_step, momentum_restored
 
 DILATED = ["1_111", "1_11111", "27", "27_causal", "27_dense", "27_traj", "45_353_causal", "63_337", "81", "243",
            "243_causal", "243_full1024"]  # fmt: skip
@@ -126,14 +127,15 @@ def test_golden_training(device: torch.device, golden, formula) -> None:
     file = golden("train_vp3d_strided")
     names = json.loads(str(file["meta"]))["tensor_names"]
     model = filled(formula, VideoPose3D((3, 3, 3), channels=64, dropout=0.0)).to(device).train()
-    set_batch_norm_momentum(model, 0.07)
+    for norm in batch_norms(model).values():
+        norm.momentum = 0.07
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, amsgrad=True, fused=True)
     log = []
     for step in range(3):
         points = torch.from_numpy(formula.pose2d(f"train/vp2d{step}", (8, 27, 17, 2))).to(device)
         target = torch.from_numpy(formula.pose3d(f"train/vp3d{step}", (8, 1, 17, 3))).to(device)
         target[:, :, 0] = 0
-        loss = metrics.mpjpe(model.decode_3d(model(model.encode_2d(points))), target)
+        loss = metrics.mpjpe(model.decode(model(model.encode(points))), target)
         optimizer.zero_grad()
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(model.parameters(), math.inf)
@@ -275,11 +277,15 @@ def test_dropout_only_in_training(device: torch.device) -> None:
 
 def test_batch_norm_momentum(device: torch.device) -> None:
     model = VideoPose3D((3, 3), channels=8, dropout=0.0).to(device).train()
-    set_batch_norm_momentum(model, 0.001)
     x = torch.randn(5, 9, 34, device=device)
-    model(x)
-    norms = [module for module in model.modules() if isinstance(module, torch.nn.BatchNorm1d)]
-    assert len(norms) == 3 and all(norm.momentum == 0.001 for norm in norms)
+    norms = batch_norms(model).values()
+    with momentum_restored(model):
+        with momentum_of_step(model, Recipe("r", steps=10, norm_momentum=(0.001, 0.001)), 1, 10, 10):
+            model(x)
+            assert len(norms) == 3 and all(norm.momentum == 0.001 for norm in norms)
+        with momentum_of_step(model, Recipe("r", steps=10, norm_momentum=(0.1, 0.001)), 6, 10, 10):
+            assert all(norm.momentum == pytest.approx(0.01) for norm in norms)
+    assert all(norm.momentum == 0.1 for norm in norms)
     seen = x.unflatten(1, (3, 3)).flatten(2) @ model.stem.weight.flatten(1).T  # (5, 3, 8)
     torch.testing.assert_close(model.stem.norm.running_mean, 0.001 * seen.mean((0, 1)))
     torch.testing.assert_close(model.stem.norm.running_var, 0.999 + 0.001 * seen.flatten(0, 1).var(0))
@@ -328,13 +334,13 @@ def random_poses(seed: int, frames: int = 3) -> tuple[torch.Tensor, torch.Tensor
 def test_units(joints_out: int, device: torch.device) -> None:
     model = VideoPose3D(channels=8, joints_out=joints_out).to(device)
     points, pose = (tensor.to(device) for tensor in random_poses(seed=1))
-    x = model.encode_2d(points)
+    x = model.encode(points)
     assert x.shape == (2, 3, 34) and torch.equal(x[0, 1, 2 * 9 + 1], points[0, 1, 9, 1])  # joint by joint
-    decoded = model.decode_3d(model.encode_3d(pose))
+    decoded = model.decode(model.targets(pose))
     expected = pose[..., :1, :] if joints_out == 1 else pose - pose[..., :1, :]
     torch.testing.assert_close(decoded, expected, rtol=0, atol=0)
     pose[0, 0, 5] = torch.nan
-    assert model.encode_3d(pose).isnan().sum() == (3 if joints_out == 17 else 0)
+    assert model.targets(pose).isnan().sum() == (3 if joints_out == 17 else 0)
     model.fit_normalisation(points, pose)
     assert model.normalisation is None and model.input_skeleton == H36M17.name
 
@@ -366,7 +372,7 @@ def test_bad_shapes(device: torch.device) -> None:
         model(torch.zeros(27, 34, device=device))
     for points in (torch.zeros(27, 17, 2), torch.zeros(1, 27, 16, 2), torch.zeros(1, 27, 17, 3)):
         with pytest.raises(ValueError, match="needs .B, T, 17, 2."):
-            model.encode_2d(points.to(device))
+            model.encode(points.to(device))
 
 
 def test_names() -> None:

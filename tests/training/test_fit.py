@@ -20,11 +20,12 @@ import torch
 from mocap3d.data.detector import detect_tensor
 from mocap3d.data.windows import Batch, batches, to_device
 from mocap3d.evaluation.baselines import MeanPose
+from mocap3d.evaluation.predict import validation_error
 from mocap3d.models.videopose3d import VideoPose3D
 from mocap3d.training.checkpoint import CheckpointError
-from mocap3d.training.fit import TrainingError, fit, validation_error
+from mocap3d.training.fit import fit, train_step
 from mocap3d.training.recipe import RECIPES, Recipe, RecipeError, learning_rate, make_optimizer, norm_momentum
-from mocap3d.training.step import as_seen, train_step
+from mocap3d.training.run import TrainingError, add_detector_noise
 from tests.toys import ToyLifter, sticks
 
 TOY = Recipe(
@@ -97,8 +98,8 @@ def test_a_loop_written_by_hand_gives_the_same_numbers(train, device):
             rows, step = order[start : start + 32], step + 1
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(recipe, step, 2 * per_epoch, per_epoch)
-            output = model(model.encode_2d(data.points2d[rows, None]))
-            loss = ((output - model.encode_3d(data.pose3d[rows, None])) ** 2).mean()
+            output = model(model.encode(data.points2d[rows, None]))
+            loss = ((output - model.targets(data.pose3d[rows, None])) ** 2).mean()
             optimizer.zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -425,10 +426,10 @@ def test_detections_are_drawn_anew_each_epoch_and_alike_each_run(train):
     data = to_device(train)
     hidden = replace(data, confidence=data.confidence.clone())
     hidden.confidence[:50, 3] = 0  # missing, and filled with a guess
-    first, again, second = (as_seen(hidden, FRESH_NOISE, 4, epoch) for epoch in (1, 1, 2))
+    first, again, second = (add_detector_noise(hidden, FRESH_NOISE.detector, 4, epoch) for epoch in (1, 1, 2))
     assert torch.equal(first.points2d, again.points2d) and not torch.equal(first.points2d, second.points2d)
     assert not first.confidence[:50, 3].any() and first.confidence[50:, 3].all()
-    assert as_seen(data, TOY, 4, 1) is data
+    assert add_detector_noise(data, None, 4, 1) is data
 
 
 def test_screen_units_get_the_noise_of_pixels(train):
@@ -438,7 +439,7 @@ def test_screen_units_get_the_noise_of_pixels(train):
     noisy, confidence = detect_tensor(
         pixels, data.clip, 50, "cpn", torch.Generator().manual_seed(1_000_003 * 4 + 2)
     )
-    seen = as_seen(data, FRESH_NOISE, 4, 2)
+    seen = add_detector_noise(data, FRESH_NOISE.detector, 4, 2)
     torch.testing.assert_close((seen.points2d - data.points2d) * width / 2, noisy - pixels, rtol=0, atol=0.01)
     torch.testing.assert_close(seen.confidence, confidence, rtol=0, atol=1e-3)
 
@@ -461,7 +462,7 @@ class Shrink:
 
     def __call__(self, model, batch, recipe, step, steps):
         self.steps.append((step, steps))
-        return self.weight * model(model.encode_2d(batch.points2d)).square().mean()
+        return self.weight * model(model.encode(batch.points2d)).square().mean()
 
     def describe(self) -> dict:
         return {"weight": self.weight}
@@ -621,10 +622,10 @@ def test_training_steps_equal_the_published_ones(golden, formula):
     from mocap3d.models.simple_baseline import SimpleBaseline3D
 
     class Bare(SimpleBaseline3D):  # its inputs and targets are the golden ones, not z-scores of poses
-        def encode_2d(self, points):
+        def encode(self, points):
             return points
 
-        def encode_3d(self, pose):
+        def targets(self, pose):
             return pose
 
     model = Bare("weigq", channels=64, dropout=0.0)

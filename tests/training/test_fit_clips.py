@@ -1,4 +1,4 @@
-"""Training MotionBERT on clips: image space and metres, masks, thrift, accumulation, resuming, and what is refused."""
+"""Training MotionBERT on clips: image space and metres, masks, checkpointing, accumulation, resuming, refusals."""
 
 from __future__ import annotations
 
@@ -8,14 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from mocap3d.data.windows import cut_pieces, in_image_space, to_device
+from mocap3d.data.windows import cut_chunks, in_image_space, to_device
 from mocap3d.evaluation.evaluate import evaluate
-from mocap3d.evaluation.predict import predict_pieces
+from mocap3d.evaluation.predict import predict_chunks, validation_error
 from mocap3d.models.create import create_model
-from mocap3d.training.fit import fit, validation_error
+from mocap3d.training.fit import fit, mask, train_step
 from mocap3d.training.recipe import Recipe, make_optimizer
 from mocap3d.training.run import Job
-from mocap3d.training.step import epoch_batches, hidden, train_step
 from tests.toys import Knows, small_motionbert, sticks
 
 RECIPE = Recipe(
@@ -52,14 +51,14 @@ def test_validation_is_the_metric_error(train, test) -> None:
     """In mm, of pieces that do not overlap, whatever the model says."""
     data = to_device(test)
     model = small_motionbert(False).eval()
-    pieces = cut_pieces(data, 9, 9)
-    said = predict_pieces(model, data, pieces)
+    pieces = cut_chunks(data, 9, 9)
+    said = predict_chunks(model, data, pieces)
     truth = data.pose3d[pieces] - data.pose3d[pieces][..., :1, :]
     assert validation_error(model, data) == pytest.approx(
         1000 * (said - truth).norm(dim=-1).mean().item(), rel=1e-5
     )
     perfect = Knows(in_image_space(data).pose3d, 9)
-    perfect.encode_2d = lambda points, confidence=None: _index(points, data)
+    perfect.encode = lambda points, confidence=None: _index(points, data)
     assert validation_error(perfect, data) < 0.1
 
 
@@ -73,11 +72,11 @@ def test_a_loop_written_by_hand_gives_the_same_numbers(train) -> None:
     recipe = replace(RECIPE, steps=5, mask_joints=0.1, mask_frames=0.2, clip_stride=4)
     run = quiet(model, train, recipe, device="cpu", keep="last", seed=3)
     data = in_image_space(to_device(train))
-    job = Job(twin, data, None, recipe, 3, "last", cut_pieces(data, 9, 4))
+    job = Job(twin, data, None, recipe, 3, "last", cut_chunks(data, 9, 4))
     optimizer, losses = make_optimizer(twin, recipe), []
     torch.manual_seed(3)
     twin.train()
-    for step, batch in zip(range(1, 6), epoch_batches(job, 1), strict=False):
+    for step, batch in zip(range(1, 6), job.batches(1), strict=False):
         assert batch.points2d.shape == (8, 9, 17, 2) and batch.confidence.shape == (8, 9, 17)
         rate = 3e-3 * (step / 0.5 if step < 0.5 else 0.5 * (1 + np.cos(np.pi * (step - 0.5) / 5.5)))
         losses.append(train_step(twin, optimizer, batch, recipe, rate).item())
@@ -105,16 +104,16 @@ def test_resuming_within_an_epoch_gives_the_same_bits(train, tmp_path, change) -
     )
 
 
-def test_thrift_changes_no_number(train) -> None:
+def test_checkpointing_changes_no_number(train) -> None:
     plain = quiet(small_motionbert(drop_path=0.2), train, replace(RECIPE, steps=3), device="cpu")
     model = small_motionbert(drop_path=0.2)
-    thrifty = quiet(model, train, replace(RECIPE, steps=3, checkpointing=True), device="cpu")
-    for a, b in zip(plain.model.parameters(), thrifty.model.parameters(), strict=True):
+    frugal = quiet(model, train, replace(RECIPE, steps=3, checkpointing=True), device="cpu")
+    for a, b in zip(plain.model.parameters(), frugal.model.parameters(), strict=True):
         torch.testing.assert_close(a, b)
     assert not model.checkpointing
 
 
-def test_thrift_keeps_less() -> None:
+def test_checkpointing_stores_less() -> None:
     def kept(checkpointing: bool) -> int:
         model, sizes = small_motionbert(frames=27).train(), []
         model.checkpointing = checkpointing
@@ -142,13 +141,13 @@ def test_parts_of_a_batch_add_up_to_it(train) -> None:
 def test_hidden_joints_and_frames(device: torch.device) -> None:
     torch.manual_seed(0)
     x = torch.ones(40, 50, 17, 3, device=device)
-    seen = hidden(x, replace(RECIPE, mask_joints=0.05, mask_frames=0.1))
+    seen = mask(x, replace(RECIPE, mask_joints=0.05, mask_frames=0.1))
     kept = seen.any(-1)
     assert (seen.amin(-1) == seen.amax(-1)).all()  # a joint is hidden whole
     frames = kept.any(-1).float().mean().item()
     assert frames == pytest.approx(0.9, abs=0.02)
     assert kept.float().mean().item() == pytest.approx(0.9 * 0.95, abs=0.02)
-    assert hidden(x, RECIPE) is x
+    assert mask(x, RECIPE) is x
 
 
 @pytest.mark.parametrize("change", [{"mask_joints": 0.1}, {"mask_frames": 0.1}, {"checkpointing": True}])

@@ -82,7 +82,7 @@ def test_pose_losses_speak_the_models_units(device):
     torch.manual_seed(0)
     pose = torch.randn(8, 1, 17, 3, device=device) + torch.tensor([0, 0, 5.0], device=device)
     model.fit_normalisation(torch.randn(8, 17, 2, device=device), pose[:, 0])
-    perfect = model.encode_3d(pose)
+    perfect = model.targets(pose)
     assert float(pose_loss("mse", model, perfect, pose)) == pytest.approx(0, abs=1e-10)
     assert float(pose_loss("mpjpe", model, perfect, pose)) == pytest.approx(0, abs=1e-5)
     off = perfect + torch.tensor([0, 0, 0.1], device=device).repeat(17) / model.std3d  # 0.1 m, in z-scores
@@ -257,12 +257,12 @@ def test_2d_teaches_x_and_y_by_confidence(device):
 def test_a_recipes_terms_are_added(device):
     torch.manual_seed(0)
     model = ToyLifter().to(device)
-    model.decode_3d = lambda output: output
+    model.decode = lambda output: output
     said, truth = torch.randn(2, 2, 4, 17, 3, device=device)
     target = truth - truth[..., :1, :]
     terms = {"n_mpjpe": 0.5, "velocity": 20.0, "angle": 0.0}
     expected = mpjpe(said, target) + 0.5 * n_mpjpe(said, target) + 20 * velocity(said, target)
     assert float(pose_loss("mpjpe", model, said, truth, terms)) == pytest.approx(float(expected), rel=1e-6)
-    model.image_space, model.decode_3d = True, None  # image space is not decoded
+    model.targets = lambda pose3d: pose3d - pose3d[..., :1, :]
     assert float(pose_loss("mpjpe", model, said, truth, terms)) == pytest.approx(float(expected), rel=1e-6)
     assert float(pose_loss("mse", model, said, truth)) == pytest.approx(float(mse(said, target)), rel=1e-6)

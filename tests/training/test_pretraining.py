@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from mocap3d.data.windows import Batch, cut_pieces, to_device
+from mocap3d.data.windows import Batch, cut_chunks, to_device
 from mocap3d.models.create import create_model
 from mocap3d.models.motionbert import MotionBERT
-from mocap3d.training.fit import TrainingError, fit
+from mocap3d.training.fit import fit, supervised
 from mocap3d.training.pretraining import Pretraining, pretrain, seen_in_2d
 from mocap3d.training.recipe import Recipe, RecipeError
-from mocap3d.training.step import supervised
+from mocap3d.training.run import TrainingError
 from tests.toys import sticks
 
 RECIPE = Recipe(
@@ -60,8 +60,8 @@ def test_it_learns(train, video) -> None:
 def test_2d_comes_in_after_its_share(train, video, device) -> None:
     model = tiny().to(device).train()
     data, seen = to_device(train, device), to_device(video, device)
-    objective = Pretraining(seen, cut_pieces(seen, 9, 9), after=0.5, weight=2.0, seed=0)
-    pieces = cut_pieces(data, 9, 9)[:6]
+    objective = Pretraining(seen, cut_chunks(seen, 9, 9), after=0.5, weight=2.0, seed=0)
+    pieces = cut_chunks(data, 9, 9)[:6]
     batch = Batch(data.points2d[pieces], data.confidence[pieces], data.pose3d[pieces], pieces)
     plain = replace(RECIPE, mask_joints=0.0, mask_frames=0.0)
     alone = supervised(model, batch, plain)

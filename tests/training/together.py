@@ -13,8 +13,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from mocap3d.training.fit import TrainingError, fit
+from mocap3d.training.fit import fit
 from mocap3d.training.recipe import Recipe
+from mocap3d.training.run import TrainingError
 from tests.toys import ToyLifter, sticks
 
 TOY = Recipe(

@@ -1,0 +1,146 @@
+"""The contract between the library and a model: all that is ever asked of one, always present, never guessed.
+
+`Lifter` lists it; every model here fulfils it as a plain nn.Module. `as_lifter` wraps a network of your own:
+
+    model = as_lifter(nn.Sequential(nn.Flatten(2), nn.Linear(34, 51), nn.Unflatten(2, (17, 3))))
+    run = fit(model, dataset.train, "quick")
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from mocap3d.skeleton import H36M17, root_relative
+
+Space = Literal["metric", "metric absolute", "image"]
+JOINTS = len(H36M17)
+
+
+class Lifter(Protocol):
+    """What the rest of the library may ask of a model.
+
+    Args:
+        name: printed in reports and records.
+        input_skeleton: of the 2D joints, "h36m17".
+        receptive_field: R. Frames that one pose is computed from; of a clipwise model, frames of its longest clip.
+        clipwise: whether the model gives a pose for every frame of a clip of 1 to R frames. Otherwise T frames give
+            T - R + 1 poses.
+        causal: whether a pose is that of the last frame of its window; otherwise it is the middle one.
+        checkpointing: whether activations are recomputed in the backward pass instead of stored. `fit` sets it.
+        space: of the poses. "metric": metres in the camera frame, relative to the root; "metric absolute": the same
+            with the root where the model puts it; "image": x and y on the screen, z the depth behind the root in the
+            same unit, relative to the root (see `data.image_space`).
+        normalisation: statistics of the training data by name, for a checkpoint; None where there are none (yet).
+    """
+
+    name: str
+    input_skeleton: str
+    receptive_field: int
+    clipwise: bool
+    causal: bool
+    checkpointing: bool
+    space: Space
+    normalisation: Mapping[str, Tensor] | None
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Network input -> network output."""
+
+    def encode(self, points2d: Tensor, confidence: Tensor | None = None) -> Tensor:
+        """2D joints, (B, T, 17, 2) screen units without NaN, and confidence (B, T, 17) -> network input.
+
+        A model that has no use for confidence ignores it; None stands for 1 everywhere.
+        """
+
+    def targets(self, pose3d: Tensor) -> Tensor:
+        """Poses, (B, T, 17, 3) in the model's space (metres: absolute), NaN where unknown -> targets of the output."""
+
+    def decode(self, output: Tensor) -> Tensor:
+        """Network output -> poses, (B, T', 17, 3) in the model's space; not re-centred on the root."""
+
+    def fit_normalisation(self, points2d: Tensor, pose3d: Tensor) -> None:
+        """Measure the statistics of (N, 17, 2) screen units and (N, 17, 3) poses; `fit` calls it once."""
+
+
+class WrappedLifter(nn.Module):
+    """A network of joints to joints that fulfils the contract; made by `as_lifter`, which explains the arguments."""
+
+    input_skeleton = "h36m17"
+    causal = False
+    checkpointing = False
+    normalisation = None
+
+    def __init__(self, module: nn.Module, frames: int, confidence: bool, space: Space, name: str) -> None:
+        super().__init__()
+        self.module = module
+        self.name, self.space, self.confidence = name, space, confidence
+        self.receptive_field, self.clipwise = frames, frames > 1
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, T, 17, 2 or 3) -> (B, T, 17, 3), checked."""
+        output = self.module(x)
+        wanted = (*x.shape[:-1], 3)
+        if not isinstance(output, Tensor) or output.shape != wanted:
+            found = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+            raise ValueError(
+                f"{self.name} was given {tuple(x.shape)} (B, T, joints, channels) and returned {found}; it must return "
+                f"{wanted}: x, y and z of every joint in every frame"
+            )
+        return output
+
+    def encode(self, points2d: Tensor, confidence: Tensor | None = None) -> Tensor:
+        """(B, T, 17, 2) screen units -> the same, or with confidence as a third channel."""
+        if not self.confidence:
+            return points2d
+        if confidence is None:
+            confidence = torch.ones_like(points2d[..., 0])
+        return torch.cat([points2d, confidence[..., None].to(points2d)], -1)
+
+    def targets(self, pose3d: Tensor) -> Tensor:
+        """(B, T, 17, 3) in the model's space -> the same, relative to the root unless the space is absolute."""
+        return pose3d if self.space == "metric absolute" else root_relative(pose3d)
+
+    def decode(self, output: Tensor) -> Tensor:
+        """(B, T, 17, 3) in the model's space, as it is."""
+        return output
+
+    def fit_normalisation(self, points2d: Tensor, pose3d: Tensor) -> None:
+        """Nothing to measure: scaling is the wrapped network's own affair."""
+
+
+def as_lifter(
+    module: nn.Module,
+    *,
+    frames: int = 1,
+    confidence: bool = False,
+    space: Space = "metric",
+    name: str | None = None,
+) -> WrappedLifter:
+    """Make a model of any network that maps joints to joints: it can be trained, evaluated and lifted with as it is.
+
+    Args:
+        module: maps (B, T, 17, 2), screen units on h36m17, to (B, T, 17, 3): a pose for every frame.
+        frames: 1 for a network that lifts each frame alone (T = 1), else the longest clip it takes (1 <= T <= frames).
+        confidence: give the detector's confidence as a third channel, (B, T, 17, 3).
+        space: what the output means, see `Lifter`.
+        name: printed; by default the class name of the module.
+    Returns:
+        the module inside a model that fulfils `Lifter`, with the same parameters.
+    Raises:
+        TypeError: if module is not an nn.Module.
+        ValueError: for another value of frames or space; in use, for an output of another shape.
+    Source: own.
+    """
+    if not isinstance(module, nn.Module):
+        what = "a class; make an instance of it" if isinstance(module, type) else f"a {type(module).__name__}"
+        raise TypeError(f"as_lifter() takes an nn.Module, not {what}")
+    if not isinstance(frames, int) or frames < 1:
+        raise ValueError(
+            f"frames={frames!r}: give 1 for a network of single frames, or the length of its longest clip"
+        )
+    if space not in Space.__args__:
+        raise ValueError(f"space={space!r}: give one of {', '.join(Space.__args__)}")
+    return WrappedLifter(module, frames, bool(confidence), space, name or type(module).__name__)
