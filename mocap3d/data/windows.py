@@ -119,8 +119,10 @@ def to_device(clips: Iterable[Clip], device: torch.device | str = "cpu") -> Devi
     stop = np.cumsum(lengths)
     screens = []
     for clip in clips:
-        filled = fill_missing(clip.pose2d.points)
-        screens.append(pixels_to_screen(filled, *clip.pose2d.image_size))
+        points = clip.pose2d.points
+        if np.isnan(points).any():
+            points = fill_missing(points)
+        screens.append(pixels_to_screen(points, *clip.pose2d.image_size))
 
     def put(array: np.ndarray) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(array)).to(device)
@@ -386,16 +388,12 @@ def batches(
         confidence: gather that too.
         chunks: (P, C) rows: an epoch of these instead, e.g. `cut_chunks(data)`.
     """
-    count = len(data) if chunks is None else len(chunks)
-    order = torch.randperm(count, generator=epoch_generator(seed, epoch)).to(data.device)
-    parts = [
-        slice(step * batch_size, (step + 1) * batch_size) for step in range(steps_in_epoch(count, batch_size))
-    ]
     if chunks is not None:
-        for part in parts[first:]:
-            batch = window(data, chunks[order[part]], width, causal, confidence)
-            yield mirrored(batch, len(batch) // 2) if mirror else batch
+        yield from _chunk_batches(
+            data, batch_size, chunks, width, causal, seed, epoch, first, mirror, confidence
+        )
         return
+    order = torch.randperm(len(data), generator=epoch_generator(seed, epoch)).to(data.device)
     swap = torch.tensor(H36M17.mirror, device=data.device)
     sign = torch.tensor([-1.0, 1.0, 1.0], device=data.device)
     rows, starts = padded_rows(data.stop - data.start, width, causal)
@@ -405,7 +403,8 @@ def batches(
         seen = torch.cat([seen, seen[:, swap]]) if confidence else None
     points2d, seen = _Tape(points2d, width), _Tape(seen, width) if confidence else None
     starts = starts[order]  # (N,) where windows begin
-    for part in parts[first:]:
+    for step in range(first, steps_in_epoch(len(data), batch_size)):
+        part = slice(step * batch_size, (step + 1) * batch_size)
         frames, at = order[part], starts[part]
         pose3d = data.pose3d.index_select(0, frames)[:, None]  # (B, 1, J, 3)
         if mirror:
@@ -414,6 +413,18 @@ def batches(
             pose3d[:half] = pose3d[:half].index_select(2, swap) * sign
         # further augmentation (masks) belongs here, drawn from its own generator of (seed, epoch, step)
         yield Batch(points2d.windows(at), seen.windows(at) if confidence else None, pose3d, frames)
+
+
+def _chunk_batches(
+    data: DeviceDataset, batch_size: int, chunks: Tensor, width: int, causal: bool, seed: int, epoch: int, first: int,
+    mirror: bool, confidence: bool,
+) -> Iterator[Batch]:  # fmt: skip
+    """`batches` of chunks."""
+    order = torch.randperm(len(chunks), generator=epoch_generator(seed, epoch)).to(data.device)
+    for step in range(first, steps_in_epoch(len(chunks), batch_size)):
+        rows = chunks[order[step * batch_size : (step + 1) * batch_size]]
+        batch = window(data, rows, width, causal, confidence)
+        yield mirrored(batch, len(batch) // 2) if mirror else batch
 
 
 def endless_batches(

@@ -53,6 +53,18 @@ def predict(
             batch_size=batch_size,
         )  # fmt: skip
         return every if frames is None else every[frames]
+    return _predict_windows(model, data, frames, flip_test, batch_size)
+
+
+@torch.no_grad()
+def _predict_windows(
+    model: Lifter,
+    data: DeviceDataset,
+    frames: Tensor,
+    flip_test: bool = False,
+    batch_size: int = FRAMES_AT_ONCE,
+) -> Tensor:
+    """(M,) rows of `data`, each the target of a window of its own -> (M, J, 3)."""
     width, parts = model.receptive_field, []
     with _in_evaluation_mode(model):
         for rows in frames.split(max(batch_size // width, 1)):
@@ -225,8 +237,10 @@ def validation_error(model: Lifter, data: DeviceDataset, most: int = VALIDATION_
     most = most if chunks is None else max(most // model.receptive_field, 1)
     chosen = torch.linspace(0, rows - 1, min(most, rows), dtype=torch.float64).round().long().to(data.device)
     if chunks is None:
-        poses, frames = predict(model, data, frames=chosen), chosen
+        poses, frames = _predict_windows(model, data, chosen), chosen
     else:
         frames = chunks[chosen]  # (P, C)
         poses = to_metric(model, predict_chunks(model, data, frames), data, frames)
-    return 1000 * float(metrics.mpjpe(poses, root_relative(data.pose3d[frames])))
+    truth = root_relative(data.pose3d[frames])
+    known = torch.isfinite(truth).all(-1)
+    return 1000 * float(metrics.mean_distance(poses, torch.where(known[..., None], truth, 0), known))

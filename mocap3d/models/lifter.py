@@ -8,7 +8,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Literal, Protocol
 
 import torch
@@ -144,3 +145,13 @@ def as_lifter(
     if space not in Space.__args__:
         raise ValueError(f"space={space!r}: give one of {', '.join(Space.__args__)}")
     return WrappedLifter(module, frames, bool(confidence), space, name or type(module).__name__)
+
+
+@contextmanager
+def activation_checkpointing(model: Lifter) -> Iterator[None]:
+    """Training with activation checkpointing; afterwards the model is as it was."""
+    before, model.checkpointing = model.checkpointing, True
+    try:
+        yield
+    finally:
+        model.checkpointing = before

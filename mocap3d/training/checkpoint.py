@@ -21,7 +21,7 @@ from torch import nn, optim
 from mocap3d.data.windows import DeviceDataset
 from mocap3d.files import write_whole
 from mocap3d.training.recipe import Recipe, make_optimizer
-from mocap3d.training.run import Job, Progress, TrainingError
+from mocap3d.training.run import Job, Progress
 
 CHECKPOINT = "checkpoint.pt"
 RECORD = "run.json"
@@ -33,13 +33,9 @@ class CheckpointError(ValueError):
 
 
 def fingerprint(job: Job) -> dict:
-    """All that decides a run's numbers, as plain values: two runs may continue each other only if these agree.
-
-    Raises:
-        TrainingError: if the processes of a run do not agree.
-    """
+    """All that decides a run's numbers, as plain values: two runs may continue each other only if these agree."""
     model = job.model
-    identity = {
+    return {
         "recipe": {key: value for key, value in asdict(job.recipe).items() if key != "source"},
         "seed": job.seed,
         "keep": job.keep,
@@ -55,11 +51,6 @@ def fingerprint(job: Job) -> dict:
         "validation": None if job.validation is None else _data(job.validation),
         "processes": job.processes,
     } | (job.objective.describe() if job.objective else {})
-    first, *others = job.gather(identity)
-    for rank, other in enumerate(others, 1):
-        if wrong := differences(first, other):
-            raise TrainingError(f"process {rank} was not given what process 0 was: {'; '.join(wrong[:5])}")
-    return first
 
 
 def _settings(model: nn.Module) -> dict:
@@ -170,8 +161,8 @@ def save(out: Path, record: Mapping, checkpoint: Mapping | None = None) -> None:
         raise CheckpointError(f"no checkpoint could be written to {out} ({reason})") from None
 
 
-def load(out: Path, expected: Mapping, device: torch.device) -> dict | None:
-    """The checkpoint in a folder, if there is one and it belongs to this run.
+def load(out: Path, expected: Mapping, device: torch.device) -> dict:
+    """The checkpoint in a folder, if it belongs to this run.
 
     Args:
         out: the run's folder.
@@ -181,8 +172,6 @@ def load(out: Path, expected: Mapping, device: torch.device) -> dict | None:
         CheckpointError: if it is damaged, or belongs to a run with another recipe, model, data or seed.
     """
     path = out / CHECKPOINT
-    if not path.exists():
-        return None
     try:
         checkpoint = torch.load(path, map_location=device, weights_only=True)
         found = checkpoint["fingerprint"] if checkpoint["format"] == FORMAT else None

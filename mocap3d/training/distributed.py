@@ -16,7 +16,7 @@ import atexit
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -26,7 +26,9 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from mocap3d.data.windows import Batch
-from mocap3d.training.recipe import batch_norms, momentum_restored
+from mocap3d.training.checkpoint import differences
+from mocap3d.training.recipe import batch_norms
+from mocap3d.training.run import TrainingError
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,15 @@ class Workers:
         dist.all_gather_object(values, value)
         return values
 
+    def check_same(self, identity: Mapping) -> None:
+        """Refuse processes that were not given the same run."""
+        first, *others = self.gather(identity)
+        for rank, other in enumerate(others, 1):
+            if wrong := differences(first, other):
+                raise TrainingError(
+                    f"process {rank} was not given what process 0 was: {'; '.join(wrong[:5])}"
+                )
+
     def equalise(self, model: nn.Module) -> None:
         """Give all processes the first one's running statistics of batch norm; the weights are equal anyway."""
         for buffer in model.buffers():
@@ -100,16 +111,19 @@ class Workers:
     @contextmanager
     def norms(self, model: nn.Module) -> Iterator[None]:
         """Batch norm for the time of training: shared between GPUs, and with its momentum put back afterwards."""
-        norms = batch_norms(model)
-        with momentum_restored(model):
-            if self.device.type == "cuda":
-                nn.SyncBatchNorm.convert_sync_batchnorm(model)  # new modules around the same tensors
-            try:
-                yield
-            finally:
-                for name, module in norms.items():
-                    if model.get_submodule(name) is not module:
-                        model.set_submodule(name, module.train(model.training))
+        norms, momenta = (
+            batch_norms(model),
+            {name: norm.momentum for name, norm in batch_norms(model).items()},
+        )
+        if self.device.type == "cuda":
+            nn.SyncBatchNorm.convert_sync_batchnorm(model)  # new modules around the same tensors
+        try:
+            yield
+        finally:
+            for name, module in norms.items():
+                if model.get_submodule(name) is not module:
+                    model.set_submodule(name, module.train(model.training))
+                module.momentum = momenta[name]
 
 
 def join(device: torch.device) -> Workers:

@@ -20,8 +20,8 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack, nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -32,19 +32,25 @@ from tqdm.auto import tqdm
 from mocap3d.data.windows import Batch, cut_chunks, described, in_image_space, to_device
 from mocap3d.device import choose_device, compiled, in_several_processes, unwrapped
 from mocap3d.evaluation.predict import validation_error
-from mocap3d.models.lifter import Lifter
+from mocap3d.models.lifter import Lifter, activation_checkpointing
 from mocap3d.poses import Clip
 from mocap3d.skeleton import root_relative
 from mocap3d.training import checkpoint as checkpoints
 from mocap3d.training.budget import steps_in_minutes
 from mocap3d.training.distributed import Workers, join
 from mocap3d.training.losses import pose_loss
-from mocap3d.training.recipe import Recipe, get_recipe, learning_rate, make_optimizer, momentum_of_step
+from mocap3d.training.recipe import (
+    Recipe,
+    get_recipe,
+    learning_rate,
+    make_optimizer,
+    momentum_of_step,
+    momentum_restored,
+)
 from mocap3d.training.run import (
     Job,
     Progress,
     Run,
-    TrainingError,
     check_job,
     check_targets,
     describe,
@@ -72,7 +78,9 @@ def supervised(model: nn.Module, batch: Batch, recipe: Recipe, step: int = 1, st
 
 def forward(model: nn.Module, batch: Batch, recipe: Recipe) -> Tensor:
     """The network's output for a batch, masked and in the precision of the recipe; float32."""
-    x = mask(unwrapped(model).encode(batch.points2d, batch.confidence), recipe)
+    x = unwrapped(model).encode(batch.points2d, batch.confidence)
+    if recipe.mask_joints or recipe.mask_frames:
+        x = mask(x, recipe)
     with torch.autocast(x.device.type, torch.bfloat16, enabled=recipe.autocast):
         output = model(x)
     return output.float() if recipe.autocast else output
@@ -115,8 +123,10 @@ def train_step(
     for group in optimizer.param_groups:
         group["lr"] = rate
     optimizer.zero_grad(set_to_none=True)
-    total = 0.0
-    for part, weight in parts_of(unwrapped(model), batch, recipe, workers):
+    total, parts = 0.0, [(batch, 1.0)]
+    if workers or recipe.accumulate > 1:
+        parts = parts_of(unwrapped(model), batch, recipe, workers)
+    for part, weight in parts:
         loss = weight * objective(model, part, recipe)
         loss.backward()  # gradients add up
         total = total + loss.detach()
@@ -209,7 +219,10 @@ def fit(
     model.to(device)
     torch.manual_seed(seed + 2**32 * (workers.rank if workers else 0))
     identity = checkpoints.fingerprint(job)
-    stored = checkpoints.load(out, identity, device) if out and resume else None
+    if workers:
+        workers.check_same(identity)
+    there = out and resume and (out / checkpoints.CHECKPOINT).exists()
+    stored = checkpoints.load(out, identity, device) if there else None
     if stored is None:
         if model.normalisation is None:
             model.fit_normalisation(data.points2d, data.pose3d)
@@ -226,11 +239,23 @@ def fit(
             _write(job, out, record | outcome(state, interrupted=False), checkpoint)
 
     interrupted = False
-    with job.batch_norm(), job.interrupts() as asked, activation_checkpointing(model, recipe), tqdm(
-        initial=state.step, total=state.total_steps, disable=not progress, unit="step", mininterval=0.5
-    ) as bar:  # fmt: skip
+    with ExitStack() as during:
+        asked = during.enter_context(workers.interrupts()) if workers else []
+        if workers:
+            during.enter_context(workers.norms(model))
+        if recipe.norm_momentum:
+            during.enter_context(momentum_restored(model))
+        if recipe.checkpointing:
+            during.enter_context(activation_checkpointing(model))
+        bar = tqdm(
+            initial=state.step, total=state.total_steps, disable=not progress, unit="step", mininterval=0.5
+        )
+        during.enter_context(bar)
         try:
-            network = wrap_for_training(job, network, say)
+            if workers:
+                network = workers.replicate(network)
+            if recipe.compile:
+                network = compiled(network, device, say)
             _loop(job, network, optimizer, state, bar, asked, store, 60 * checkpoint_minutes, callback)
         except KeyboardInterrupt:
             interrupted = True
@@ -264,7 +289,7 @@ def _loop(
             run = state.step, state.total_steps, state.steps_per_epoch
             rate = learning_rate(recipe, *run)
             objective = partial(job.objective or supervised, step=state.step, steps=state.total_steps)
-            with momentum_of_step(model, recipe, *run):
+            with momentum_of_step(model, recipe, *run) if recipe.norm_momentum else nullcontext():
                 pending.append(train_step(network, optimizer, batch, recipe, rate, objective, job.workers))
             report = state.step % state.report_every == 0 or state.done
             if not report and state.step % LOOK_EVERY != 0:
@@ -314,16 +339,7 @@ def _look(job: Job, state: Progress, pending: list[Tensor]) -> None:
     pending.clear()
     for step, value in enumerate(values, state.step - len(values)):  # step counted from 0
         if not math.isfinite(value):
-            epoch, at = divmod(step, state.steps_per_epoch)
-            held = "has diverged: make a new one"
-            if state.best_model is not None:
-                job.model.load_state_dict(state.best_model)
-                held = "holds the weights of its best epoch"
-            raise TrainingError(
-                f"the loss became {value} at epoch {epoch + 1}, step {at + 1} of the epoch ({step + 1} of the run). "
-                f"{job.suspects(epoch + 1, at)} Look at these clips' units and gaps, or lower learning_rate "
-                f"({job.recipe.learning_rate:g}). The model {held}"
-            )
+            raise job.diverged(state, step, value)
         state.losses.append(value)
 
 
@@ -336,25 +352,6 @@ def _write(job: Job, out: Path, record: dict, checkpoint: dict | None = None) ->
     except checkpoints.CheckpointError as error:
         advice = "training goes on: make room there, and the next one will be"
         warnings.warn(f"{error}; {advice}", RuntimeWarning, stacklevel=2)
-
-
-@contextmanager
-def activation_checkpointing(model: Lifter, recipe: Recipe) -> Iterator[None]:
-    """Training with activation checkpointing, if the recipe asks for it; afterwards the model is as it was."""
-    before = model.checkpointing
-    if recipe.checkpointing:
-        model.checkpointing = True
-    try:
-        yield
-    finally:
-        if recipe.checkpointing:
-            model.checkpointing = before
-
-
-def wrap_for_training(job: Job, network: nn.Module, say: Callable) -> nn.Module:
-    """The model as training calls it: replicated over processes, compiled if the recipe asks for it."""
-    network = job.workers.replicate(network) if job.workers else network
-    return compiled(network, job.train.device, say) if job.recipe.compile else network
 
 
 def _show(state: Progress, bar: tqdm) -> None:

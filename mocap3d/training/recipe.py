@@ -168,12 +168,10 @@ class Recipe:
 
 def get_recipe(recipe: Recipe | str) -> Recipe:
     """A recipe by name; a Recipe passes through."""
-    if isinstance(recipe, str):
-        if recipe not in RECIPES:
-            raise RecipeError(f"no recipe {recipe!r}; there are: {', '.join(RECIPES)}")
+    if isinstance(recipe, str) and recipe in RECIPES:
         return RECIPES[recipe]
     if not isinstance(recipe, Recipe):
-        raise RecipeError(f"recipe is {recipe!r}; give a Recipe, or one of {', '.join(RECIPES)}")
+        raise RecipeError(f"no recipe {recipe!r}; give a Recipe, or one of {', '.join(RECIPES)}")
     return recipe
 
 

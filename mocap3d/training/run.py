@@ -5,10 +5,9 @@ from __future__ import annotations
 import html
 import math
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,10 +19,7 @@ from mocap3d.evaluation.predict import VALIDATION_FRAMES
 from mocap3d.evaluation.report import html_table, text_table
 from mocap3d.models.lifter import Lifter
 from mocap3d.skeleton import root_relative
-from mocap3d.training.recipe import Recipe, momentum_restored
-
-if TYPE_CHECKING:
-    from mocap3d.training.distributed import Workers
+from mocap3d.training.recipe import Recipe
 
 
 class TrainingError(RuntimeError):
@@ -38,7 +34,7 @@ class Job:
         train: the clips to learn from, in the model's space.
         chunks: (P, C) rows of `train`: the examples, if the model lifts whole clips.
         objective: training objective instead of the recipe's loss; see `fit`.
-        workers: the processes that share the work, if there are several; see `distributed`.
+        workers: `distributed.Workers`, the processes that share the work, if there are several.
     """
 
     model: Lifter
@@ -49,7 +45,7 @@ class Job:
     keep: str
     chunks: Tensor | None = None
     objective: Callable | None = None
-    workers: Workers | None = None
+    workers: Any = None
 
     @property
     def examples(self) -> int:
@@ -68,14 +64,6 @@ class Job:
     def writes(self) -> bool:
         """Whether this process writes files and prints: the first."""
         return not self.workers or self.workers.rank == 0
-
-    def interrupts(self) -> AbstractContextManager[list]:
-        """Collects Ctrl-C in a list where several processes have to stop together; one has the exception at once."""
-        return self.workers.interrupts() if self.workers else nullcontext([])
-
-    def batch_norm(self) -> AbstractContextManager[None]:
-        """Batch norm for the time of training; afterwards its modules and their momentum are as they were."""
-        return self.workers.norms(self.model) if self.workers else momentum_restored(self.model)
 
     def losses(self, pending: list[Tensor]) -> list[float]:
         """Fetch losses from the device; over several processes, their means."""
@@ -100,11 +88,26 @@ class Job:
     def batches(self, epoch: int, first: int = 0) -> Iterator[Batch]:
         """The batches of an epoch, from the one numbered `first` on."""
         model, recipe = self.model, self.recipe
-        data = add_detector_noise(self.train, recipe.detector, self.seed, epoch)
+        data = self.train
+        if recipe.detector is not None:
+            data = add_detector_noise(data, recipe.detector, self.seed, epoch)
         options = {"seed": self.seed, "epoch": epoch, "first": first, "mirror": recipe.flip}
         if self.chunks is not None:
             return batches(data, recipe.batch_size, chunks=self.chunks, confidence=True, **options)
         return batches(data, recipe.batch_size, width=model.receptive_field, causal=model.causal, **options)
+
+    def diverged(self, state: Progress, step: int, value: float) -> TrainingError:
+        """The error for a loss that is not a number; the model takes its best weights back, if it has some."""
+        epoch, at = divmod(step, state.steps_per_epoch)
+        held = "has diverged: make a new one"
+        if state.best_model is not None:
+            self.model.load_state_dict(state.best_model)
+            held = "holds the weights of its best epoch"
+        return TrainingError(
+            f"the loss became {value} at epoch {epoch + 1}, step {at + 1} of the epoch ({step + 1} of the run). "
+            f"{self.suspects(epoch + 1, at)} Look at these clips' units and gaps, or lower learning_rate "
+            f"({self.recipe.learning_rate:g}). The model {held}"
+        )
 
     def suspects(self, epoch: int, step: int) -> str:
         """The clips of one batch, those with the largest poses first. Any batch can be drawn again from its number."""
@@ -122,10 +125,8 @@ class Job:
         return f"The batch held {held} of {clips} clips; largest coordinates in: {'; '.join(worst)}."
 
 
-def add_detector_noise(data: DeviceDataset, detector: str | None, seed: int, epoch: int) -> DeviceDataset:
-    """The data with simulated detections, which no other epoch repeats; None leaves them as they are."""
-    if detector is None:
-        return data
+def add_detector_noise(data: DeviceDataset, detector: str, seed: int, epoch: int) -> DeviceDataset:
+    """The data with simulated detections, which no other epoch repeats."""
     generator = torch.Generator(data.device).manual_seed(1_000_003 * seed + epoch)
     points, confidence = detect_tensor(
         data.points2d, data.clip, data.clips[0].pose2d.fps, detector, generator
@@ -145,28 +146,36 @@ def check_job(job: Job, notes: Iterable[str]) -> None:
         )
     if len(data) < 2:
         raise TrainingError(f"data set {data.name!r} holds a single frame; training needs two or more")
+    if job.validation is not None and torch.isnan(job.validation.pose3d).any(-1).all():
+        raise TrainingError(
+            f"no joint of {job.validation.name!r} has a known pose to validate on; give other clips"
+        )
     if model.clipwise and len(job.chunks) < 2:
         raise TrainingError(
             f"data set {data.name!r} makes a single chunk of {model.receptive_field} frames; training needs two or "
             "more: give more clips, or a recipe with a smaller clip_stride"
         )
-    asked = {key: getattr(recipe, key) for key in ("mask_joints", "mask_frames", "checkpointing")}
-    for key, value in asked.items():
+    for key in ("mask_joints", "mask_frames", "checkpointing"):
+        value = getattr(recipe, key)
         if value and not model.clipwise:
             raise TrainingError(
                 f"recipe {recipe.name!r} has {key}={value!r}, which {model.name} does not know; MotionBERT does"
             )
     if recipe.detector is not None:
-        source = pose2d_source(data.clips, notes)
-        if not source.startswith("ground truth"):
-            raise TrainingError(
-                f"recipe {recipe.name!r} simulates {recipe.detector!r} detections from true 2D, but the 2D of "
-                f"{data.name!r} is {source}; give clips with true 2D, or set detector=None"
-            )
+        _check_true_2d(job, notes)
     if job.objective is not None and (recipe.accumulate > 1 or job.processes > 1):
         raise TrainingError(
             f"accumulate is {recipe.accumulate}, and there are {job.processes} processes; an objective of its own "
             "may not add up over parts of a batch: set accumulate=1, and train in one process"
+        )
+
+
+def _check_true_2d(job: Job, notes: Iterable[str]) -> None:
+    source = pose2d_source(job.train.clips, notes)
+    if not source.startswith("ground truth"):
+        raise TrainingError(
+            f"recipe {job.recipe.name!r} simulates {job.recipe.detector!r} detections from true 2D, but the 2D of "
+            f"{job.train.name!r} is {source}; give clips with true 2D, or set detector=None"
         )
 
 

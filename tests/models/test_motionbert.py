@@ -465,14 +465,10 @@ def test_encode_2d_refuses_other_shapes() -> None:
         model.encode(torch.zeros(2, 6, 17, 2), torch.zeros(2, 6))
 
 
-def test_nobody_takes_image_space_for_metres() -> None:
+def test_the_space_of_the_poses_is_declared() -> None:
     model = create_model("motionbert_tiny", depth=1, channels=8)
-    with pytest.raises(ValueError, match="image space, which are made of metric ones with their camera"):
-        model.targets(torch.zeros(1, 2, 17, 3))
-    with pytest.raises(ValueError, match="metres need the camera"):
-        model.decode(torch.zeros(1, 2, 17, 3))
-    assert model.normalisation is None
+    assert model.space == "image" and model.normalisation is None
     metric = create_model("motionbert_tiny", depth=1, channels=8, image_space=False)
     pose = torch.randn(1, 2, 17, 3)
-    assert torch.equal(metric.targets(pose), pose - pose[:, :, :1])
+    assert metric.space == "metric" and torch.equal(metric.targets(pose), pose - pose[:, :, :1])
     assert torch.equal(metric.decode(pose), pose)
