@@ -32,9 +32,9 @@ SEALED = ("data/synthetic/", "models/cpu.py", "figures/player/", "bench/open_ben
 
 @dataclass(frozen=True)
 class Cost:
-    """What one task enters: path within the package -> names and lines of its functions."""
+    """What one task enters: path within the package -> the lines of functions entered there."""
 
-    functions: dict[str, dict[str, int]]
+    functions: dict[str, set[int]]
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -45,7 +45,7 @@ class Cost:
     @property
     def lines(self) -> int:
         """Of all functions entered, ground floor and sealed rooms included."""
-        return sum(sum(lines.values()) for lines in self.functions.values())
+        return sum(map(len, self.functions.values()))
 
 
 def cost(task: Callable[[], object]) -> Cost:
@@ -54,7 +54,7 @@ def cost(task: Callable[[], object]) -> Cost:
 
     def note(frame, event: str, _) -> None:
         if event == "call" and frame.f_code.co_filename.startswith(str(PACKAGE)):
-            entered.add((frame.f_code.co_filename, frame.f_code.co_name, frame.f_code.co_firstlineno))
+            entered.add((frame.f_code.co_filename, frame.f_code.co_firstlineno))
 
     sys.setprofile(note)
     try:
@@ -62,23 +62,23 @@ def cost(task: Callable[[], object]) -> Cost:
             task()
     finally:
         sys.setprofile(None)
-    functions: dict[str, dict[str, int]] = {}
-    for file, name, line in sorted(entered):
-        lines = _lengths(file).get(line)
-        if lines:  # comprehensions and lambdas are part of the function around them
-            functions.setdefault(Path(file).relative_to(PACKAGE).as_posix(), {})[f"{name}:{line}"] = lines
-    return Cost(functions)
+    functions: dict[str, set[int]] = {}
+    for file, line in sorted(entered):
+        # comprehensions, lambdas and functions within functions are lines of the function around them
+        lines = _functions(file).get(line, ())
+        functions.setdefault(Path(file).relative_to(PACKAGE).as_posix(), set()).update(lines)
+    return Cost({path: lines for path, lines in functions.items() if lines})
 
 
 @cache
-def _lengths(file: str) -> dict[int, int]:
-    """First line -> number of lines, of every function in a file; decorators count."""
-    lengths = {}
+def _functions(file: str) -> dict[int, range]:
+    """First line, decorators included -> lines from `def` to the end, of every function in a file."""
+    found = {}
     for node in ast.walk(ast.parse(Path(file).read_text(encoding="utf-8"))):
         if isinstance(node, ast.FunctionDef):
             first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
-            lengths[first] = node.end_lineno - first + 1
-    return lengths
+            found[first] = range(node.lineno, node.end_lineno + 1)
+    return found
 
 
 def code_lines(path: Path) -> int:
@@ -117,17 +117,8 @@ def tasks() -> dict[str, Callable[[], object]]:
     train, test = dataset.train, dataset.test
     torch.manual_seed(0)
     model = mocap3d.create_model("videopose3d_27", channels=8)
-    batch = train.frames // 4
-    recipe = mocap3d.Recipe(
-        "reading",
-        "adam",
-        batch_size=batch,
-        steps=6,
-        loss="mpjpe",
-        amsgrad=True,
-        norm_momentum=(0.1, 0.01),
-        flip=True,
-    )
+    pose2d, truth = test[0].pose2d, test[0].pose3d.root_relative()
+    recipe = mocap3d.Recipe("reading", batch_size=train.frames // 4, steps=6, loss="mpjpe")
 
     def training() -> object:
         with tempfile.TemporaryDirectory() as out:
@@ -136,9 +127,7 @@ def tasks() -> dict[str, Callable[[], object]]:
     return {
         "train": training,
         "evaluate": lambda: str(mocap3d.evaluate(model, test, "videopose3d")),
-        "lift and show": lambda: mocap3d.show(
-            mocap3d.lift(test[0].pose2d, model), test[0].pose3d.root_relative()
-        ),
+        "lift and show": lambda: mocap3d.show(mocap3d.lift(pose2d, model), truth),
     }
 
 
@@ -149,7 +138,7 @@ def main() -> None:
         print(f"{name}: {len(found.files)} files, {found.lines} lines of functions entered")
         for path, lines in found.functions.items():
             note = "" if path in found.files else "  (not counted as a file)"
-            print(f"    {sum(lines.values()):4}  {path}{note}")
+            print(f"    {len(lines):4}  {path}{note}")
     sizes = house()
     sealed = sum(lines for path, lines in sizes.items() if path.startswith(SEALED))
     print(f"{sum(sizes.values()):,} lines of code in {len(sizes)} files, {sealed:,} of them in sealed rooms")

@@ -7,6 +7,7 @@ Clip     both, for one performer filmed by one camera
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -66,10 +67,11 @@ class Pose2D:
 
     Args:
         points: (T, J, 2) pixels, origin top-left, x right, y down; NaN where a joint is missing.
-        confidence: (T, J) in [0, 1]; None means 1, and 0 for missing joints.
+        confidence: (T, J), from 0; None means 1, and 0 for missing joints. What is above 1 is clipped, with a warning:
+            RTMPose and OpenPose go beyond.
         skeleton: a Skeleton or its name.
         fps: frames per second.
-        image_size: (width, height) in pixels.
+        image_size: (width, height) in pixels; has to be given.
     Raises:
         PoseError: for a wrong shape, range or label.
     """
@@ -78,7 +80,7 @@ class Pose2D:
     confidence: np.ndarray | None = None
     skeleton: Skeleton = H36M17
     fps: float = 50.0
-    image_size: tuple[int, int] = (1000, 1000)
+    image_size: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         put = lambda field, value: object.__setattr__(self, field, value)  # noqa: E731  frozen
@@ -92,12 +94,23 @@ class Pose2D:
                 f"Pose2D.confidence has shape {confidence.shape}; give one value a joint, {present.shape}"
             )
         confidence = np.where(present, confidence, 0).astype(np.float32)
-        if not ((confidence >= 0) & (confidence <= 1)).all():
+        if not (confidence >= 0).all():
             raise PoseError(
-                f"Pose2D.confidence runs from {np.nanmin(confidence):.3g} to {np.nanmax(confidence):.3g}, or is NaN; "
-                "give values in [0, 1]"
+                f"Pose2D.confidence holds {confidence.min():.4g}; give values in [0, 1]; of missing joints the points are NaN"
             )
+        if (highest := confidence.max()) > 1:
+            warnings.warn(
+                f"Pose2D.confidence goes up to {highest:.8g}, clipped to 1; detectors such as RTMPose and OpenPose go "
+                "beyond 1. Values from 0 to 100 are percent: divide them first",
+                stacklevel=3,
+            )
+            confidence = confidence.clip(max=1)
         put("confidence", confidence)
+        if self.image_size is None:
+            raise PoseError(
+                "Pose2D needs image_size=(width, height), in pixels, of the picture or video that its points are from: "
+                "models see points relative to it"
+            )
         size = tuple(int(side) for side in np.ravel(self.image_size))
         if len(size) != 2 or min(size) <= 0:
             raise PoseError(

@@ -70,9 +70,9 @@ def test_resampling_does_not_spread_gaps_onto_frames_that_exist():
 def test_missing_joints_have_no_confidence():
     points = np.ones((2, 17, 2))
     points[0, 3] = np.nan
-    assert Pose2D(points).confidence[0, 3] == 0
-    assert Pose2D(points, np.ones((2, 17))).confidence[0, 3] == 0
-    assert Pose2D(points).confidence.sum() == 33
+    assert Pose2D(points, image_size=(1000, 1000)).confidence[0, 3] == 0
+    assert Pose2D(points, np.ones((2, 17)), image_size=(1000, 1000)).confidence[0, 3] == 0
+    assert Pose2D(points, image_size=(1000, 1000)).confidence.sum() == 33
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,9 @@ def test_missing_joints_have_no_confidence():
         (lambda: Pose3D(np.array([["a"]])), "dtype"),
         (lambda: Pose2D(np.zeros((3, 17, 3))), "shape"),
         (lambda: Pose2D(np.zeros((3, 17, 2)), np.ones((3, 16))), "confidence"),
-        (lambda: Pose2D(np.zeros((3, 17, 2)), np.full((3, 17), 1.5)), "0, 1"),
+        (lambda: Pose2D(np.zeros((3, 17, 2)), np.full((3, 17), -0.5)), "0, 1"),
+        (lambda: Pose2D(np.zeros((3, 17, 2)), np.full((3, 17), np.nan)), "NaN"),
+        (lambda: Pose2D(np.zeros((3, 17, 2))), "image_size=.width, height.*of the picture or video"),
         (lambda: Pose2D(np.zeros((3, 17, 2)), image_size=(0, 5)), "image_size"),
         (lambda: Pose2D(np.zeros((3, 17, 2)), image_size=1000), "image_size"),
         (lambda: Pose3D(np.full((3, 17, 3), 1e300)), "infinite"),
@@ -97,6 +99,16 @@ def test_missing_joints_have_no_confidence():
 def test_impossible_poses_are_refused(make, word):
     with pytest.raises(PoseError, match=word):
         make()
+
+
+@pytest.mark.parametrize("highest", [1.0000001, 1.02, 8.3])
+def test_confidence_above_1_is_clipped_with_one_warning(highest):
+    confidence = np.full((3, 17), 0.5)
+    confidence[1, 4] = highest
+    with pytest.warns(UserWarning, match="clipped to 1; detectors such as RTMPose and OpenPose") as told:
+        pose = Pose2D(np.zeros((3, 17, 2)), confidence, image_size=(1000, 1000))
+    assert len(told) == 1 and f"up to {np.float32(highest):.8g}" in str(told[0].message)
+    assert pose.confidence[1, 4] == 1 and (np.delete(pose.confidence, 21) == 0.5).all()
 
 
 def clips(split="train", **labels):

@@ -6,10 +6,12 @@ A checkpoint holds tensors and plain containers only, so that it loads with `wei
 from __future__ import annotations
 
 import json
+import os
 import platform
 import random
 import tempfile
-from collections.abc import Mapping
+import zipfile
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, fields
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -24,6 +26,8 @@ from mocap3d.training.recipe import Recipe, make_optimizer
 from mocap3d.training.run import Job, Progress
 
 CHECKPOINT = "checkpoint.pt"
+PREVIOUS = "checkpoint.previous.pt"  # the one before it
+CONTENTS = ("fingerprint", "progress", "random", "model", "normalisation", "optimizer")
 RECORD = "run.json"
 FORMAT = 2
 
@@ -136,10 +140,16 @@ def set_random_states(states: Mapping) -> None:
 
 
 def make_folder(out: Path) -> None:
-    """Make a run's folder, and see that it can be written, so that no epoch is trained in vain."""
+    """Make a run's folder, and see that it can be written, so that no epoch is trained in vain.
+
+    Files that a killed run was writing are removed.
+    """
     try:
         out.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=out).close()
+        for name in (CHECKPOINT, RECORD):
+            for left in out.glob(f".{name}.*.part"):
+                left.unlink()
     except OSError as error:
         raise CheckpointError(
             f"out={str(out)!r} is no folder that can be written ({error}); give another"
@@ -149,56 +159,93 @@ def make_folder(out: Path) -> None:
 def save(out: Path, record: Mapping, checkpoint: Mapping | None = None) -> None:
     """Write record and checkpoint in one step each: a killed run leaves the old one or the new one, never half.
 
+    The checkpoint before is kept as `PREVIOUS`, and the new one is read back before it takes its place.
+
     Raises:
         CheckpointError: if they cannot be written, as on a full disk; the old ones are still there.
     """
+
+    def write(part: Path) -> None:
+        torch.save({"format": FORMAT, **checkpoint}, part)
+        if damaged := zipfile.ZipFile(part).testzip():
+            raise OSError(f"what was written reads back differently: {damaged}")
+        if (out / CHECKPOINT).exists():
+            os.replace(out / CHECKPOINT, out / PREVIOUS)
+
     try:
         if checkpoint is not None:
-            write_whole(out / CHECKPOINT, lambda part: torch.save({"format": FORMAT, **checkpoint}, part))
+            write_whole(out / CHECKPOINT, write)
         write_record(out, record)
-    except (OSError, RuntimeError) as error:  # torch's own writer raises the latter
+    except (OSError, RuntimeError, zipfile.BadZipFile) as error:  # torch's own writer raises the second
         reason = str(error).split("\n")[0][:200]
         raise CheckpointError(f"no checkpoint could be written to {out} ({reason})") from None
 
 
-def load(out: Path, expected: Mapping, device: torch.device) -> dict:
-    """The checkpoint in a folder, if it belongs to this run.
+def exists(out: Path) -> bool:
+    """Whether a folder holds a checkpoint."""
+    return (out / CHECKPOINT).exists() or (out / PREVIOUS).exists()
+
+
+def load(out: Path, expected: Mapping, device: torch.device, say: Callable[[str], object] = print) -> dict:
+    """The last sound checkpoint in a folder, if it belongs to this run.
 
     Args:
         out: the run's folder.
-        expected: `fingerprint` of the run that wants to go on.
+        expected: `fingerprint` of the run to be resumed.
         device: where its tensors go.
+        say: prints a line, where the last checkpoint is damaged and the one before is taken.
     Raises:
-        CheckpointError: if it is damaged, or belongs to a run with another recipe, model, data or seed.
+        CheckpointError: if none is sound, or it belongs to a run with another recipe, model, data or seed.
     """
-    path = out / CHECKPOINT
-    try:
-        checkpoint = torch.load(path, map_location=device, weights_only=True)
-        found = checkpoint["fingerprint"] if checkpoint["format"] == FORMAT else None
-        if found:  # fields that recipes have got since
-            defaults = {
-                field.name: field.default for field in fields(Recipe) if field.name in expected["recipe"]
-            }
-            found["recipe"] = defaults | found["recipe"]
-            settings = expected["model"]["settings"]  # those that a model no longer has decide nothing
-            found["model"]["settings"] = {
-                k: v for k, v in found["model"]["settings"].items() if k in settings
-            }
-    except Exception as error:  # torch raises many kinds for a damaged file
+    reasons = []
+    for path in (out / CHECKPOINT, out / PREVIOUS):
+        try:
+            checkpoint = _read(path, expected, device)
+        except Exception as error:  # torch raises many kinds for a damaged file
+            missing = isinstance(error, FileNotFoundError)
+            reasons.append(
+                "is missing" if missing else f"cannot be read ({type(error).__name__}: {_first_line(error)})"
+            )
+            continue
+        if reasons:
+            say(f"{out / CHECKPOINT} {reasons[0]}: resuming from the checkpoint before it, {path.name}")
+        break
+    else:
         raise CheckpointError(
-            f"{path} cannot be read ({type(error).__name__}: {str(error).splitlines()[0][:200]}); "
-            "give another folder, or resume=False to start over and replace it"
-        ) from None
-    if found is None:
+            f"{out / CHECKPOINT} {reasons[0]}; give another folder, or resume=False to start over and replace it"
+        )
+    if checkpoint["format"] != FORMAT:
         raise CheckpointError(
             f"{path} has format {checkpoint['format']!r}, this version reads {FORMAT}; give another folder"
         )
-    if wrong := differences(found, expected):
+    if wrong := differences(checkpoint["fingerprint"], expected):
         raise CheckpointError(
             f"{path} belongs to another run: {'; '.join(wrong[:5])}{'; ...' if len(wrong) > 5 else ''}. "
             "Give another folder, or resume=False to start over and replace it"
         )
     return checkpoint
+
+
+def _read(path: Path, expected: Mapping, device: torch.device) -> dict:
+    """One file, its sums compared first: `torch.load` does not look at them."""
+    with open(path, "rb") as file, zipfile.ZipFile(file) as archive:
+        if damaged := archive.testzip():
+            raise ValueError(f"the sum of {damaged} is wrong")
+    checkpoint = torch.load(path, map_location=device, weights_only=True)
+    if checkpoint["format"] != FORMAT:
+        return checkpoint
+    if lacking := [key for key in CONTENTS if key not in checkpoint]:
+        raise ValueError(f"it lacks {', '.join(lacking)}")
+    found = checkpoint["fingerprint"]
+    defaults = {field.name: field.default for field in fields(Recipe) if field.name in expected["recipe"]}
+    found["recipe"] = defaults | found["recipe"]  # fields that recipes have got since
+    settings = expected["model"]["settings"]  # those that a model no longer has decide nothing
+    found["model"]["settings"] = {k: v for k, v in found["model"]["settings"].items() if k in settings}
+    return checkpoint
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [""])[0][:200]
 
 
 def write_record(out: Path, record: Mapping) -> None:

@@ -221,7 +221,7 @@ def fit(
     identity = checkpoints.fingerprint(job)
     if workers:
         workers.check_same(identity)
-    there = out and resume and (out / checkpoints.CHECKPOINT).exists()
+    there = out and resume and checkpoints.exists(out)
     stored = checkpoints.load(out, identity, device) if there else None
     if stored is None:
         if model.normalisation is None:

@@ -270,7 +270,7 @@ def test_noise_scales_and_moves_with_the_image(factor, shift, seed):
 
 
 def test_one_seed_one_detection():
-    truth = Pose2D(seen(100).numpy(), fps=50)
+    truth = Pose2D(seen(100).numpy(), fps=50, image_size=(1000, 1000))
     first, again, other = detect(truth, "sh", 7), detect(truth, "sh", 7), detect(truth, "sh", 8)
     assert np.array_equal(first.points, again.points) and np.array_equal(first.confidence, again.confidence)
     assert not np.array_equal(first.points, other.points)
@@ -292,7 +292,7 @@ def test_missing_joints_stay_missing_and_others_stay_found(share, seed):
     points = seen(60).numpy()
     gone = np.random.default_rng(seed).random(points.shape[:2]) < share
     points[gone] = np.nan
-    noisy = detect(Pose2D(points), "sh", seed)
+    noisy = detect(Pose2D(points, image_size=(1000, 1000)), "sh", seed)
     assert np.array_equal(np.isnan(noisy.points).any(-1), gone)
     assert (noisy.confidence[gone] == 0).all()
     assert np.isfinite(noisy.confidence).all()
@@ -316,7 +316,7 @@ def test_series_have_unit_variance_even_when_short():
 
 def test_bad_input_is_refused_with_the_way_out():
     with pytest.raises(ValueError, match=r"coco17.*convert\('h36m17'\)"):
-        detect(Pose2D(np.zeros((3, 17, 2)), skeleton=COCO17))
+        detect(Pose2D(np.zeros((3, 17, 2)), skeleton=COCO17, image_size=(1000, 1000)))
     truth = seen(4)
     with pytest.raises(ValueError, match="'hrnet'.*cpn, sh"):
         detect_tensor(truth, detector="hrnet")

@@ -41,7 +41,7 @@ SIGHT = h36m_cameras("S9")
 def clip_of(pose: np.ndarray, subject="S9", action="Walking", take="S9/Walking", camera=0) -> Clip:
     """(T, 17, 3) metres, camera frame -> a test clip with nothing said about its 2D."""
     pose3d = Pose3D(pose, fps=50, frame="camera", root="absolute")
-    pose2d = Pose2D(np.zeros((*pose.shape[:2], 2)), fps=50)
+    pose2d = Pose2D(np.zeros((*pose.shape[:2], 2)), fps=50, image_size=(1000, 1000))
     return Clip(subject, action, SIGHT[camera], pose2d, pose3d, take, "test")
 
 

@@ -54,14 +54,14 @@ def test_lifting_a_clip_is_what_evaluation_predicts(make, dataset, device):
 def test_one_frame_other_skeletons_and_other_rates(dataset):
     model, _ = trained(create_model("simple_baseline", channels=16), dataset, torch.device("cpu"))
     points = np.random.default_rng(0).uniform(300, 700, size=(1, len(HALPE26), 2)).astype(np.float32)
-    lifted = lift(Pose2D(points, skeleton=HALPE26, fps=25), model)
-    same = lift(Pose2D(convert(points, "halpe26"), fps=25), model)
+    lifted = lift(Pose2D(points, skeleton=HALPE26, fps=25, image_size=(1000, 1000)), model)
+    same = lift(Pose2D(convert(points, "halpe26"), fps=25, image_size=(1000, 1000)), model)
     assert len(lifted) == 1 and lifted.fps == 25
     np.testing.assert_array_equal(lifted.points, same.points)
     slow = lift(dataset[0].pose2d.resample(25), wide())
     assert slow.fps == 50 and len(slow) == 29
     with pytest.raises(SkeletonError, match="no conversion"):
-        lift(Pose2D(np.zeros((3, 21, 2)), skeleton=HAND), model)
+        lift(Pose2D(np.zeros((3, 21, 2)), skeleton=HAND, image_size=(1000, 1000)), model)
 
 
 def test_missing_joints_are_filled_as_evaluation_fills_them(dataset, device):
@@ -99,7 +99,7 @@ import numpy as np
 import mocap3d
 model = mocap3d.create_model("videopose3d_243", channels=16)
 points = np.random.default_rng(0).uniform(200, 800, size=(180_000, 17, 2)).astype(np.float32)
-lifted = mocap3d.lift(mocap3d.Pose2D(points, fps=50), model)
+lifted = mocap3d.lift(mocap3d.Pose2D(points, fps=50, image_size=(1000, 1000)), model)
 assert len(lifted) == 180_000
 with open("/proc/self/status") as status:  # ru_maxrss would count what the process that forks us holds
     print(next(line.split()[1] for line in status if line.startswith("VmHWM")))

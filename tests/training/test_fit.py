@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.damaged_checkpoints import KINDS, damage
 from mocap3d.data.detector import detect_tensor
 from mocap3d.data.windows import Batch, batches, to_device
 from mocap3d.evaluation.baselines import MeanPose
@@ -265,6 +266,56 @@ def test_a_damaged_checkpoint_is_refused(train, tmp_path):
     path.write_bytes(path.read_bytes()[:2000])
     with pytest.raises(CheckpointError, match=r"cannot be read.*resume=False"):
         quiet(lifter(), train, replace(TOY, epochs=1), out=tmp_path)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_damaged_checkpoint_resumes_right_or_not_at_all(train, tmp_path, capsys, kind):
+    """Alone it is refused, or was damaged where nothing is read; with the one before it, the run goes on from there."""
+    recipe, rng = replace(TOY, epochs=3), np.random.default_rng(KINDS.index(kind))
+
+    def stop(entry: dict) -> None:
+        if entry["epoch"] == 2:
+            raise KeyboardInterrupt
+
+    whole = quiet(lifter(), train, recipe)
+    quiet(lifter(), train, recipe, out=tmp_path, callback=stop)
+    sound, before = ((tmp_path / name).read_bytes() for name in ("checkpoint.pt", "checkpoint.previous.pt"))
+    for _ in range(3):
+        damaged = damage(sound, kind, rng)
+        (tmp_path / "checkpoint.pt").write_bytes(damaged)
+        (tmp_path / "checkpoint.previous.pt").unlink()
+        try:
+            assert same(quiet(lifter(), train, recipe, out=tmp_path).model, whole.model)
+        except CheckpointError as error:
+            assert "cannot be read" in str(error)
+        (tmp_path / "checkpoint.pt").write_bytes(damaged)
+        (tmp_path / "checkpoint.previous.pt").write_bytes(before)
+        capsys.readouterr()
+        assert same(quiet(lifter(), train, recipe, out=tmp_path).model, whole.model)
+        printed = capsys.readouterr().out
+        assert printed.count("\n") <= 1 and (
+            "resuming from the checkpoint before it" in printed or not printed
+        )
+
+
+@pytest.mark.parametrize("lacking", ["progress", "random", "optimizer"])
+def test_a_checkpoint_that_lacks_something_is_refused(train, tmp_path, lacking):
+    recipe = replace(TOY, epochs=1)
+    quiet(lifter(), train, recipe, out=tmp_path)
+    checkpoint = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    del checkpoint[lacking]
+    torch.save(checkpoint, tmp_path / "checkpoint.pt")
+    with pytest.raises(CheckpointError, match=f"it lacks {lacking}"):
+        quiet(lifter(), train, recipe, out=tmp_path)
+
+
+def test_what_a_killed_run_was_writing_is_removed(train, tmp_path):
+    left = [tmp_path / ".checkpoint.pt.abc.part", tmp_path / ".run.json.abc.part"]
+    other = tmp_path / ".weights.pt.abc.part"
+    for path in (*left, other):
+        path.write_bytes(b"half")
+    quiet(lifter(), train, replace(TOY, epochs=1), out=tmp_path)
+    assert not any(path.exists() for path in left) and other.exists()
 
 
 def test_a_full_disk_costs_the_checkpoint_and_not_the_run(train, tmp_path):
