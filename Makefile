@@ -2,11 +2,12 @@
 PYTHON ?= python3
 export TORCH_INDEX
 
-.PHONY: help lab test install doctor format clean
+.PHONY: help lab test test-all install doctor format clean
 
 help:
 	@echo "make lab      install, check this machine, open JupyterLab on the first notebook"
-	@echo "make test     install, then lint, tests and notebooks"
+	@echo "make test     install, then lint, tests and notebooks, on built-in motion"
+	@echo "make test-all install, then what takes longer or needs more: recorded motion, a browser"
 	@echo "make doctor   say what works here and how to fix what does not"
 	@echo "make format   let ruff mend style and formatting"
 	@echo "make clean    remove .venv and the tools' caches"
@@ -17,6 +18,9 @@ lab:
 
 test:
 	@$(PYTHON) scripts/setup.py test
+
+test-all:
+	@$(PYTHON) scripts/setup.py test-all
 
 install:
 	@$(PYTHON) scripts/setup.py

@@ -2,12 +2,13 @@
 
     python scripts/setup.py          make .venv and install, or do nothing in a moment when it is up to date
     python scripts/setup.py lab      ... then check the machine and open JupyterLab on the first notebook
-    python scripts/setup.py test     ... then lint, pytest and the notebooks
+    python scripts/setup.py test     ... then lint, pytest and the notebooks, on built-in motion
+    python scripts/setup.py test-all ... then what takes longer or needs more: recorded motion, a browser
 
-`make lab` and `make test` call this file; on Windows, where there is usually no make, call it yourself.
+`make lab`, `make test` and `make test-all` call this file; on Windows, where there is usually no make, call it yourself.
 What is written stays in the checkout (.venv and the tools' caches), besides pip's own download cache.
 Settings, all optional: TORCH_INDEX=URL takes torch from that wheel index (a CPU-only or a CUDA build);
-MOCAP3D_DATA=FOLDER is the folder of real motion that the notebooks and tests then use.
+MOCAP3D_DATA=FOLDER is the folder of recorded motion that notebooks and test-all then use.
 """
 
 from __future__ import annotations
@@ -32,6 +33,13 @@ OLDEST, NEWEST = (3, 11), (3, 13)
 def python_in(venv: Path = VENV) -> Path:
     """The interpreter of a virtual environment on this system."""
     return venv / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+
+
+# loadfile: the cells of one notebook belong to one worker.
+PYTEST = (python_in(), "-m", "pytest", "-n", "2", "--dist", "loadfile", "--durations=15")
+NBVAL = (
+    "--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout=120", "--nbval-sanitize-with=tests/sanitize.cfg",
+)  # fmt: skip
 
 
 def run(*command: object, **options) -> int:
@@ -176,17 +184,23 @@ def test() -> int:
     for check in (["-m", "ruff", "check"], ["-m", "ruff", "format", "--check"], ["-c", lint_imports]):
         if status := run(python_in(), *check):
             return status
-    # Two workers: with more than one thread each, torch would have them fight over the cores.
-    environment = jupyter_environment() | {
-        "OMP_NUM_THREADS": "1",
-        "MKL_NUM_THREADS": "1",
-        "MOCAP3D_PROFILE": "ci",
-    }
-    nbval = ["--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout=120"]
-    options = [*nbval, "--nbval-sanitize-with=tests/sanitize.cfg", "--durations=15"]
-    # loadfile: the cells of one notebook belong to one worker.
-    command = [python_in(), "-m", "pytest", "-n", "2", "--dist", "loadfile", *options, "tests", "notebooks"]
-    return run(*command, env=environment)
+    environment = test_environment()
+    environment.pop("MOCAP3D_DATA", None)
+    return run(*PYTEST, "-m", "not extended", *NBVAL, "tests", "notebooks", env=environment)
+
+
+def test_all() -> int:
+    """What `test` leaves out: tests marked `extended`, and the notebooks on recorded motion where there is some."""
+    environment = test_environment()
+    status = run(*PYTEST, "-m", "extended", "tests", env=environment)
+    if status or not environment.get("MOCAP3D_DATA"):
+        return status
+    return run(*PYTEST, *NBVAL, "notebooks", env=environment)
+
+
+def test_environment() -> dict[str, str]:
+    """Two workers: with more than one thread each, torch would have them fight over the cores."""
+    return jupyter_environment() | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "MOCAP3D_PROFILE": "ci"}
 
 
 def main() -> int:
@@ -194,13 +208,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("then", nargs="?", choices=["lab", "test"], help="what to do once installed")
+    parser.add_argument("then", nargs="?", choices=["lab", "test", "test-all"], help="what to do once installed")
     then = parser.parse_args().then
     install()
     if then == "lab":
         return lab()
     if then == "test":
         return test()
+    if then == "test-all":
+        return test_all()
     print(f"Installed. Start with: {Path(sys.executable).name} scripts/setup.py lab")
     return 0
 

@@ -13,6 +13,13 @@ import torch
 GOLDEN = Path(__file__).parent / "golden"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests on recorded motion are left to `make test-all`."""
+    for item in items:
+        if "mocap_root" in getattr(item, "fixturenames", ()):
+            item.add_marker("extended")
+
+
 @pytest.fixture(params=["cpu", "cuda"])
 def device(request: pytest.FixtureRequest) -> torch.device:
     """Each test that touches torch runs on the CPU, and on a CUDA device where there is one."""

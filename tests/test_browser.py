@@ -107,6 +107,7 @@ def jupyterlab(tmp_path):
             server.wait()
 
 
+@pytest.mark.extended
 def test_the_first_notebook_runs_and_its_skeleton_moves(jupyterlab, tmp_path):
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     browser_path = find_browser()
