@@ -1,4 +1,4 @@
-"""The table of the README: what one frame is worth on recorded motion that no model here was trained on.
+"""The table in docs/RESULTS.md: what one frame is worth on recorded motion that no model here was trained on.
 
     MOCAP3D_DATA=data python benchmarks/lifting_table.py                   all rows, seed 0
     MOCAP3D_DATA=data python benchmarks/lifting_table.py --seeds 3         mean and spread over three seeds

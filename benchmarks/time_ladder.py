@@ -1,4 +1,4 @@
-"""The ladder of the README: what time is worth on recorded motion that no model here was trained on.
+"""The ladder in docs/RESULTS.md: what time is worth on recorded motion that no model here was trained on.
 
     MOCAP3D_DATA=data python benchmarks/time_ladder.py --out runs 27-gt-0 27-cpn-0       train and judge these rows
     MOCAP3D_DATA=data python benchmarks/time_ladder.py --out runs                        all rows, those missing

@@ -117,7 +117,7 @@ def project(points, focal, centre, distortion=None, model: str = "videopose3d"):
 
 
 def _floating(points):
-    """An array or tensor of floating-point numbers: in whole ones, focal length and lens would be cut to whole too."""
+    """An array or tensor of floating-point numbers: in integers, focal length and lens would be truncated too."""
     if isinstance(points, torch.Tensor):
         return points if points.is_floating_point() else points.to(torch.get_default_dtype())
     points = np.asarray(points)
@@ -223,7 +223,7 @@ class Camera:
             )
         if self.distortion_model == "none" and any(self.distortion):
             raise CameraError(
-                "Camera.distortion is set, but distortion_model is 'none'; say which model it means"
+                "Camera.distortion is set, but distortion_model is 'none'; give the model it belongs to"
             )
         if max(abs(x) for x in self.translation) > 1000:
             raise CameraError(
@@ -352,7 +352,7 @@ class Camera:
         cls, fov_degrees: float = 60.0, width: int = 1920, height: int = 1080, *, camera_height: float = 1.5,
         pitch_degrees: float = 0.0, name: str = "phone",
     ) -> Camera:  # fmt: skip
-        """An uncalibrated camera with a stated horizontal field of view, held level unless told otherwise.
+        """An uncalibrated camera with a stated horizontal field of view, held level by default.
 
         Args:
             fov_degrees: horizontal, in (1, 179); phones are near 60 to 75.

@@ -18,6 +18,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     parser = argparse.ArgumentParser(prog="mocap3d", description="3D human pose lifting, learned by doing")
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
-    commands.add_parser("doctor", help="say what works on this machine, and how to fix what does not")
+    commands.add_parser("doctor", help="check what works on this machine, and how to fix what does not")
     parser.parse_args(arguments)
     return 0 if doctor() else 1

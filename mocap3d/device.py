@@ -9,7 +9,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-TORCHRUN = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR")  # what it tells each process
+TORCHRUN = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR")  # set by it in each process
 PROFILES = {
     "ci": "toy sizes, so that a test takes seconds: its numbers are TOY NUMBERS and mean nothing",
     "laptop": "small sizes, minutes on two cores: its numbers are SMALL-RUN NUMBERS, not published ones",
@@ -33,7 +33,7 @@ def choose_device(device: torch.device | str | None = None) -> torch.device:
 
 
 def profile(name: str | None = None, quiet: bool = False) -> Profile:
-    """Pick a profile, and say which on one line.
+    """Pick a profile, and print which on one line.
 
     Args:
         name: "ci", "laptop" or "gpu"; by default the variable MOCAP3D_PROFILE, else "gpu" where there is a CUDA

@@ -1,6 +1,6 @@
 """Is this machine ready? One line per question, and the fix beside every [FAIL].
 
-Imports nothing but the standard library at the top, so that it can also say what is wrong where torch or
+Imports nothing but the standard library at the top, so that it can also report what is wrong where torch or
 the rest of mocap3d does not import: `python -P mocap3d/diagnostics.py`.
 """
 
@@ -126,7 +126,7 @@ def check_plotly() -> Check:
     graphs = importlib.import_module("plotly.graph_objects")
     graphs.Figure(graphs.Scatter3d(x=[0], y=[0], z=[0])).to_json()
     renderer = os.environ.get("PLOTLY_RENDERER", "")
-    if "IPython" in sys.modules:  # in a notebook; asking plotly elsewhere takes seconds and tells nothing
+    if "IPython" in sys.modules:  # in a notebook; asking plotly elsewhere takes seconds and shows nothing
         renderer = importlib.import_module("plotly.io").renderers.default
     if renderer in ("png", "svg", "jpeg", "pdf"):
         fix = "unset PLOTLY_RENDERER: a still picture can neither turn nor play"

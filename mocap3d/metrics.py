@@ -3,7 +3,7 @@
 Every function takes (..., T, J, 3) positions in metres (arrays or tensors; a tensor stays differentiable),
 and returns metres, a fraction, or (for acceleration) metres per second squared. Joints whose truth is NaN, or
 whose `mask` is False, are left out of every mean; a prediction that is NaN where the truth is not makes the mean NaN
-(and counts as a miss for PCK and AUC). Nothing is aligned unless the name says so: whether the root
+(and counts as a miss for PCK and AUC). Nothing is aligned unless the name contains it: whether the root
 is removed first is the evaluation protocol's business, not the metric's.
 
     MPJPE    mean distance of joints

@@ -96,7 +96,7 @@ class Pose2D:
         confidence = np.where(present, confidence, 0).astype(np.float32)
         if not (confidence >= 0).all():
             raise PoseError(
-                f"Pose2D.confidence holds {confidence.min():.4g}; give values in [0, 1]; of missing joints the points are NaN"
+                f"Pose2D.confidence holds {confidence.min():.4g}; give values in [0, 1], and NaN points for missing joints"
             )
         if (highest := confidence.max()) > 1:
             warnings.warn(
@@ -256,7 +256,7 @@ class Clip:
         camera: the camera, calibrated.
         pose2d: (T, J, 2) pixels: projected truth, or detections.
         pose3d: (T, J, 3) metres, in this camera's frame.
-        take: name of the recorded take, shared by its camera views, unique in its data set. Pieces cut from one
+        take: name of the recording, shared by its camera views, unique in its data set. Chunks of one
             recording are named "recording:frames".
         split: "train", "test" or "check".
         source: where the motion comes from, e.g. "cmu-asfamc-02".
@@ -297,7 +297,7 @@ class Clip:
 
     @property
     def recording(self) -> str:
-        """The uncut recording this clip is a piece of: what stands before the colon of `take`."""
+        """The whole recording this clip is a chunk of: what stands before the colon of `take`."""
         return self.take.partition(":")[0]
 
     def __len__(self) -> int:

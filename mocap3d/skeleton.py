@@ -372,13 +372,13 @@ def convert(points, source: str | Skeleton, target: str | Skeleton = "h36m17"):
     Args:
         points: (..., J_source, C) array or tensor, any unit and frame; NaN where missing.
         source, target: skeletons or their names. A skeleton with all the joints of a known one (a motion file
-            with fingers, say) converts like it.
+            with fingers, for example) converts like it.
     Returns:
         (..., J_target, C), same type (whole numbers become floating), unit and frame; a joint is NaN if any joint it
         is made of is.
     Raises:
         SkeletonError: for an unknown conversion or a wrong number of joints.
-    Source: own; `provenance` says how each joint is made.
+    Source: own; see `provenance` for how each joint is made.
     """
     source, target = get_skeleton(source), get_skeleton(target)
     points = _of(points, source, axis=-2)

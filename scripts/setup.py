@@ -208,7 +208,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("then", nargs="?", choices=["lab", "test", "test-all"], help="what to do once installed")
+    parser.add_argument(
+        "then", nargs="?", choices=["lab", "test", "test-all"], help="what to do once installed"
+    )
     then = parser.parse_args().then
     install()
     if then == "lab":

@@ -2,7 +2,7 @@
 
 The numbers are MMPose 1.3.2's. Its documents disagree with each other; here they are those of each model's own page
 (`simplebaseline3d_h36m.md`, `videopose3d_h36m.md`, `motionbert_h36m.md`), the only ones that give the average for
-MotionBERT, and what another document says is in the row's remark. The addresses were read in the same pages; nothing is
+MotionBERT; numbers of other documents are in the row's remark. The addresses were read in the same pages; nothing is
 downloaded here. Weights trained on Human3.6M come under its licence too.
 """
 
@@ -101,7 +101,7 @@ def _motionbert(
 
 
 _SEMI = "10 % of S1 labelled; MMPose's own configuration cannot train it"
-_SH = "the page says ground-truth 2D; equal to MotionBERT's own number from SH detections, so read as detections"
+_SH = "the page states ground-truth 2D; equal to MotionBERT's own number from SH detections, so read as detections"
 ROWS: Mapping[str, Row] = {row.name: row for row in (
     _videopose3d(27, "gt", "27frames_fullconv_supervised-fe8fbba9_20210527", "videopose3d_mmpose", 40.1, 30.1,
                  remark="model index: 40.0 / 30.1"),
@@ -144,11 +144,11 @@ class Reproduction:
     def __repr__(self) -> str:
         rows = [["mm", "published", "here", "difference"]]
         for key, value in self.measured.items():
-            said = self.row.published.get(key)
+            published = self.row.published.get(key)
             more = (
                 ["-", f"{value:.1f}", "-"]
-                if said is None
-                else [f"{said:.1f}", f"{value:.1f}", f"{value - said:+.1f}"]
+                if published is None
+                else [f"{published:.1f}", f"{value:.1f}", f"{value - published:+.1f}"]
             )
             rows.append([COLUMNS[key], *more])
         return "\n".join(
@@ -222,7 +222,7 @@ class ZooTable:
             if row.name in self.reproductions:
                 here = self.reproductions[row.name].measured
                 numbers = [
-                    f"{said} (here {here[key]:.1f})" for said, key in zip(numbers, COLUMNS, strict=True)
+                    f"{number} (here {here[key]:.1f})" for number, key in zip(numbers, COLUMNS, strict=True)
                 ]
             lines.append([row.name, row.model, row.pose2d, *numbers, row.protocol])
         return lines

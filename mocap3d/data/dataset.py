@@ -13,7 +13,7 @@ SIMULATED = "2D: simulated"  # how the note on such 2D starts
 
 
 class DatasetError(ValueError):
-    """A data set that is unknown, absent, or not what its name says."""
+    """A data set that is unknown, absent, or does not match its name."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,8 +22,8 @@ class PoseDataset:
 
     Args:
         name: e.g. "synthetic".
-        clips: every camera view of every take.
-        notes: sentences for the reader: what was cut, whence, under which licence.
+        clips: every camera view of every recording.
+        notes: sentences for the reader: what was left out, sources, licences.
     """
 
     name: str
@@ -99,7 +99,7 @@ class PoseDataset:
 
         Args:
             detector: "cpn" or "sh".
-            seed: of the noise; a clip's noise hangs on the seed, its take and its camera, not on its neighbours.
+            seed: of the noise; a clip's noise depends on the seed, its recording and its camera, not on its neighbours.
         Raises:
             DatasetError: if the 2D is simulated already: noise on noise would be no detector's.
         """

@@ -1,4 +1,4 @@
-"""Simulated 2D detectors: ground-truth pixels in, what a detector might have said out.
+"""Simulated 2D detectors: ground-truth pixels in, plausible detections out.
 
 What it stands for: the error *statistics* of two detectors tuned on Human3.6M, a cascaded pyramid network
 ("cpn") and a stacked hourglass ("sh"). The size of the error, how joints share it and how smooth it is in

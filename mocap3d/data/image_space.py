@@ -1,7 +1,7 @@
 """2.5D: poses as a picture shows them.
 
 A pose in image space has pixels on all three axes: u and v of an ideal pinhole, and as z the depth behind the root,
-in pixels of the root's depth. `mm_factor` says how many mm such a pixel is. MotionBERT learns these poses divided by
+in pixels of the root's depth. `mm_factor` is how many mm such a pixel is. MotionBERT learns these poses divided by
 half the image width, and is judged on pose times factor, which is what perspective made of the pose, not the pose.
 """
 

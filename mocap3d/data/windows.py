@@ -8,7 +8,7 @@ what makes a training run resumable, and a bad batch nameable.
     window     the plain form: any frames, any width
     batches    an epoch of windows, made the fast way: every clip is padded once, and every window is then one
                contiguous block of memory
-    cut_chunks for networks that give a pose for every frame they see: clips cut to one length
+    cut_chunks for networks that give a pose for every frame they see: clips in chunks of one length
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def to_device(clips: Iterable[Clip], device: torch.device | str = "cpu") -> Devi
         clips: a PoseDataset, or any clips, all on skeleton h36m17 and at one frame rate.
         device: where the tensors go.
     Raises:
-        ValueError: for no clips, another skeleton, or mixed frame rates; the text says what to do.
+        ValueError: for no clips, another skeleton, or mixed frame rates.
     """
     name, clips, _ = described(clips)
     _check(clips, name)
@@ -224,7 +224,7 @@ def _check_width(width: int) -> None:
 
 
 def cut_chunks(data: DeviceDataset, length: int = 243, stride: int = 81) -> Tensor:
-    """Cut clips to one length, leaving out no frame.
+    """Cut clips into chunks of one length, leaving out no frame.
 
     The last chunk of a clip ends where the clip ends, however much it overlaps the one before. A clip shorter than a
     chunk is one chunk, which repeats its last frame. Published slicing leaves frames out: that is
@@ -235,8 +235,7 @@ def cut_chunks(data: DeviceDataset, length: int = 243, stride: int = 81) -> Tens
         length: of a chunk, in frames.
         stride: from the start of a chunk to the start of the next, at most `length`.
     Returns:
-        (P, length) int64 rows of `data`, clip by clip. Where several chunks hold a frame, or one repeats it, say
-        which counts.
+        (P, length) int64 rows of `data`, clip by clip. A frame may be in several chunks, or repeated in one.
     Source: own.
     """
     if not 1 <= stride <= length:

@@ -20,7 +20,7 @@ class BaselineError(ValueError):
 
 
 class MeanPose(nn.Module):
-    """Says the same for every input: the mean root-relative pose of the training set, in the camera's frame.
+    """Predicts the same for every input: the mean root-relative pose of the training set, in the camera's frame.
 
     Source: own; the error of this "model" is the spread of the data.
     """

@@ -15,12 +15,12 @@ from mocap3d.evaluation.report import ALL_METRICS, Report, cells, group_of, html
 
 @dataclass(frozen=True, repr=False)
 class Comparison:
-    """A minus B, with what resampling the recordings says of its steadiness.
+    """A minus B, with its bootstrap interval over recordings.
 
     Args:
         a, b: model names.
         metric: one of `ALL_METRICS`.
-        difference: a - b, averaged as the protocol says; below 0 means A errs less.
+        difference: a - b, averaged by the rule of the protocol; below 0 means A errs less.
         low, high: 95 % bootstrap interval.
         recordings: recordings behind it.
         resamples, seed: of the bootstrap.
@@ -60,9 +60,9 @@ def compare(
     """The paired difference of two reports on the same clips, with a bootstrap interval over recordings.
 
     Whole recordings are drawn with replacement within each source, as many as the source has; the camera views and
-    the pieces of a recording (the same person, the same minute) stay together, and both models are scored on the same
-    draw. The interval says how much the difference hangs on which of THESE recordings were made. It is no claim about
-    other people, other motions or other cameras: a test set of minutes cannot support one. Nor does it hold the
+    the chunks of a recording (the same person, the same minute) stay together, and both models are scored on the same
+    draw. The interval shows how much the difference depends on which of THESE recordings were made; it is no claim
+    about other people, other motions or other cameras: a test set of minutes cannot support one. Nor does it hold the
     spread of training seeds: for that, train several.
 
     Args:
@@ -73,7 +73,7 @@ def compare(
     Returns:
         Comparison; its difference is a - b.
     Raises:
-        ReportError: if protocols, clips or contents differ; the text says where.
+        ReportError: if protocols, clips or contents differ; the message names where.
     Source: Efron & Tibshirani 1993 (percentile interval, stratified); own choice of unit.
     """
     _check_same(a, b)

@@ -108,7 +108,7 @@ def measure(
         model: name to print.
         notes: of the data set; those about its 2D are put in the report.
         in_image_space: the predictions are MotionBERT's, image space in screen units. Under a metric protocol
-            they are converted to metres with the camera and the true place of the root, and the report says so.
+            they are converted to metres with the camera and the true place of the root, and the report states it.
         factors: for protocols that judge in image space, the data's own mm per pixel in place of the camera's:
             (take, camera name) -> (T,), as `read_factors` of the layouts gives them.
         targets: likewise the data's own truth: (take, camera name) -> (T, J, 3) metres, image space times factor.
@@ -283,10 +283,10 @@ def pose2d_source(clips: tuple[Clip, ...], notes: Iterable[str]) -> str:
     off = off[np.isfinite(off)]
     if len(off) and off.mean() < EXACT_2D:
         return "ground truth (projected)"
-    told = [note.removeprefix("2D:").strip() for note in notes if note.startswith("2D:")]
+    stated = [note.removeprefix("2D:").strip() for note in notes if note.startswith("2D:")]
     measured = (
         f"{off.mean():.1f} px from the projected truth on average"
         if len(off)
         else "nowhere comparable to the truth"
     )
-    return f"detections ({'; '.join([*told, measured])})"
+    return f"detections ({'; '.join([*stated, measured])})"

@@ -45,7 +45,7 @@ WHY = {
     TARGET_ZEROED: "VideoPose3D trains its root output towards 0 and judges it like any joint",
     TARGET_ADDED: "MMPose's metrics get absolute poses: the same MPJPE, but N-MPJPE then scales about the camera",
     ROOT_COPIED: "the network's root output is overwritten, so one of 17 joints is right for nothing",
-    BOTH_CENTRED: "what a model says of its root is forgiven, and moves all other joints",
+    BOTH_CENTRED: "an error in the predicted root is forgiven, and moves all other joints",
     "frames": "long recordings weigh more",
     "actions": "each action weighs the same, however long it was filmed",
     "sources": "ours: sources differ in length by far more than in interest",
@@ -58,8 +58,8 @@ WHY = {
     IMAGE_SPACE: "MotionBERT answers in pixels; both sides times mm per pixel at the root's depth are mm, but a "
     "perspective picture of the pose, not the pose",
     CAMERA_FACTOR: "one camera cannot know its distance, so size comes from the ground truth",
-    ROOT_DEPTH: "image space has no metres; so this model is told how far away and how large the person is, which "
-    "models that say metres have to guess. P-MPJPE and N-MPJPE forgive them that",
+    ROOT_DEPTH: "image space has no metres; so this model is given how far away and how large the person is, which "
+    "models that predict metres have to guess. P-MPJPE and N-MPJPE forgive them that",
     FILE_FACTOR: "MotionBERT's data file brings its own factor and targets",
 }
 
@@ -84,9 +84,9 @@ class EvalProtocol:
         frames: which frames count; one of `FRAMES`.
         pose2d: where the 2D came from; `evaluate` measures it and writes it here.
         subjects: those that count; () for all in the data, and then `evaluate` writes here which those were.
-        exclusions: takes left out, e.g. "S9/Waiting 1" (`data.h36m.facts` says why).
+        exclusions: takes left out, e.g. "S9/Waiting 1" (for the reasons see `data.h36m.facts`).
         stride: every stride-th frame of a clip counts.
-        piece: length of the pieces of the rules `CLIPS_RESAMPLED` and `CLIPS_WHOLE`, frames.
+        piece: length of the chunks of the rules `CLIPS_RESAMPLED` and `CLIPS_WHOLE`, frames.
         space: in which errors are taken; one of `SPACES`.
         factor: mm per pixel of `IMAGE_SPACE`; `evaluate` writes here where it came from, and of a metric protocol
             whether predictions needed the true place of the root (`ROOT_DEPTH`).

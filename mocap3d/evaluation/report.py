@@ -1,4 +1,4 @@
-"""What an evaluation says: its protocol and its numbers.
+"""The result of an evaluation: its protocol and its numbers.
 
 Everything a Report prints is computed from its per-clip errors by its protocol, so a number cannot part from the
 rule that made it. Nothing here runs a model; see `evaluation.evaluate`.
@@ -37,7 +37,7 @@ METRICS = {
     "pck": ("PCK@150mm", "%", 100, 0),
     "auc": ("AUC", "%", 100, 0),
 }
-TRAJECTORY_METRICS = {  # of models that say where the root is
+TRAJECTORY_METRICS = {  # of models that predict where the root is
     "trajectory_mm": ("trajectory", "mm", 1, 0),
     "trajectory_aligned_mm": ("aligned trajectory", "mm", 1, 0),
 }
@@ -70,7 +70,7 @@ class ClipErrors:
 
     @property
     def recording(self) -> str:
-        """As `Clip.recording`: pieces of one recording are not independent."""
+        """As `Clip.recording`: chunks of one recording are not independent."""
         return self.take.partition(":")[0]
 
     @property
@@ -98,7 +98,7 @@ class Report:
     digest: str = ""
 
     def mean(self, metric: str = "mpjpe_mm", clips: Sequence[ClipErrors] | None = None) -> float:
-        """A metric over some clips (default: all), averaged as the protocol says."""
+        """A metric over some clips (default: all), averaged by the rule of the protocol."""
         if metric not in ALL_METRICS:
             raise ReportError(f"no metric {metric!r}; there are: {', '.join(ALL_METRICS)}")
         lost = ALL_METRICS[metric][3]

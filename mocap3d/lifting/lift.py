@@ -41,14 +41,14 @@ def lift(
         pose2d: pixels, any known skeleton (converted to h36m17, see `provenance`), any length; missing joints are
             filled as in training and evaluation (`fill_missing`). Its frames are taken at their own rate by a
             single-frame model, and resampled to 50 fps for one that looks at several frames: the rate of the result
-            says which.
+            shows which.
         model: fulfils `Lifter` and is trained. By default the small one that comes with the package
             (`load_shipped`).
         flip_test: average with the un-mirrored pose of the mirrored input, as some protocols do; takes twice as long.
         height: metres, of the person. By default metric models keep the size they predict, and 1.70 is assumed for
             models of image space.
         camera: intrinsics of the camera that filmed it, for models of image space: then perspective is undone too, and
-            the person is put where height and focal length say ("estimated"). Without it depth is as if filmed from
+            the person is placed by height and focal length ("estimated"). Without it depth is as if filmed from
             far away.
     Returns:
         Pose3D on h36m17, camera frame, metres, the pelvis at the origin (root "relative"), or where a model with a

@@ -1,10 +1,4 @@
-"""The published lifting models, by name. A model is a plain nn.Module: a function of tensors, nothing else inside.
-
-Every model has, besides `model(x)` which is exactly the published forward pass: `encode_2d`, `encode_3d`, `decode_3d`
-between our units (screen coordinates, metres, camera frame) and the network's; `fit_normalisation`; and the attributes
-`name`, `input_skeleton`, `receptive_field` (frames). MotionBERT lifts whole clips (`clipwise`): it says a pose for each
-of at most `receptive_field` frames, reads confidence beside the 2D, and says image space unless `image_space` is False.
-"""
+"""Models by name. A model is a plain nn.Module that fulfils the contract in `lifter`."""
 
 from __future__ import annotations
 

@@ -4,15 +4,15 @@ Source: Zhu, Ma, Liu, Liu, Wu, Wang, "MotionBERT: A Unified Perspective on Learn
 ICCV 2023. The network is its DSTFormer, a "dual-stream spatio-temporal transformer".
 
     2D joints and confidence of T frames: each joint in each frame is one token of 3 numbers
-      -> linear to D channels, plus what says which joint it is, plus what says which frame
+      -> linear to D channels, plus an embedding of the joint, plus an embedding of the frame
       -> `depth` times two streams from the same tokens, mixed for each token by a learned gate:
            st: a layer in which the joints of a frame attend to each other, then one in which the frames of a joint do
            ts: frames first, then joints
       -> layer norm, linear, tanh            = representation, for tasks beside lifting
       -> linear to 3 channels                = 3D joints of every frame, image space
 
-Image space, or 2.5D, is what the network was trained to say: x and y on the screen, z the depth behind the root in the
-same unit. Metres need the camera and the root's depth besides, which a picture does not tell.
+Image space, or 2.5D, is what the network was trained to predict: x and y on the screen, z the depth behind the root in
+the same unit. Metres need the camera and the root's depth as well, which a picture does not show.
 
 Tokens stay (B, T, J, D) in memory throughout: queries, keys and values are views of what their linear layers write.
 """
@@ -138,8 +138,8 @@ class MotionBERT(nn.Module):
         frames: of the longest clip; there is an embedding for each.
         fuse: whether gates are learned; else the streams are averaged.
         drop_path: probability of leaving out an addition in the last depth; it grows evenly from 0 in the first.
-        image_space: what it is trained to say: image space, as published; or, False, metres about the root, as the
-            other models here do. Weights do not tell it.
+        image_space: whether it is trained to predict image space, as published, or metres relative to the root, as the
+            other models here are. Weights do not tell it.
     Raises:
         ValueError: for an argument outside its range.
     Source: Zhu et al. 2023, section 3.2; MotionBERT's code for what the paper leaves open.
@@ -172,7 +172,7 @@ class MotionBERT(nn.Module):
                 raise ValueError(f"{name}={size}: need at least 1")
         if channels % heads:
             raise ValueError(
-                f"channels={channels}, heads={heads}: each head needs equally many; say other heads"
+                f"channels={channels}, heads={heads}: each head needs equally many; give other heads"
             )
         if not 0.0 <= drop_path < 1.0:
             raise ValueError(f"drop_path={drop_path}: a probability must be at least 0 and below 1")
@@ -240,7 +240,7 @@ class MotionBERT(nn.Module):
         if x.ndim != 4 or x.shape[2:] != (self.joints, 3) or not 1 <= x.shape[1] <= self.receptive_field:
             raise ValueError(
                 f"got shape {tuple(x.shape)}; {self.name} needs (B, T, {self.joints}, 3), x, y and confidence, with T "
-                f"from 1 to {self.receptive_field}: cut longer videos into clips"
+                f"from 1 to {self.receptive_field}: lift longer videos in chunks (mocap3d.predict_clips)"
             )
         x = F.linear(x, self.embed.weight, self.embed.bias) + self.joint_embedding
         return x + self.frame_embedding[:, : x.shape[1]]

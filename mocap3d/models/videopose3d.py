@@ -13,7 +13,7 @@ No layer pads: T frames go in, T - R + 1 poses come out. If exactly R go in, mos
 feeds nothing; then each convolution may as well step by its own width. That strided form uses the same weights and
 gives the same pose for a fifth to a fifteenth of the work, so it is what training runs on.
 
-Frames lie in memory one behind the other, channels last, so every convolution is a matrix product. In evaluation on a
+Frames are contiguous in memory, channels last, so every convolution is a matrix product. In evaluation on a
 CPU a block works on a few hundred frames at a time, which changes no number: what lies between its layers stays in
 cache.
 """
@@ -32,7 +32,7 @@ from mocap3d.models.lifter import Space
 from mocap3d.models.streaming import Stream
 from mocap3d.skeleton import H36M17, ROOT, root_relative
 
-PIECE = 384  # frames a block evaluates at a time: fewer cost more per product, more leave the cache
+CHUNK = 384  # frames a block evaluates at a time: fewer cost more per product, more leave the cache
 
 
 class Layer(nn.Module):
@@ -84,9 +84,9 @@ class Block(nn.Module):
             carried = x[:, self.skip : x.shape[1] - self.reach + self.skip]
         return carried + self.second(self.first(x, strided), strided)
 
-    def in_pieces(self, x: torch.Tensor) -> torch.Tensor:
+    def in_chunks(self, x: torch.Tensor) -> torch.Tensor:
         """The dilated form a few frames at a time."""
-        step = max(PIECE // max(len(x), 1), 1)
+        step = max(CHUNK // max(len(x), 1), 1)
         starts = range(0, x.shape[1] - self.reach, step)
         return torch.cat(
             [self(x[:, start : start + step + self.reach], strided=False) for start in starts], 1
@@ -159,10 +159,10 @@ class VideoPose3D(nn.Module):
 
     def run(self, x: torch.Tensor, strided: bool) -> torch.Tensor:
         """`forward` in the form asked for; the strided one takes T = n R frames as n windows side by side."""
-        pieces = not (strided or self.training) and x.device.type == "cpu"
+        chunked = not (strided or self.training) and x.device.type == "cpu"
         x = self.stem(x, strided)  # (B, T, 34) -> (B, T', C)
         for block in self.blocks:
-            x = block.in_pieces(x) if pieces else block(x, strided)
+            x = block.in_chunks(x) if chunked else block(x, strided)
         with torch.autocast(x.device.type, enabled=False):  # bfloat16 would round a metre to 4 mm
             return linear(x.to(self.head.weight.dtype), self.head.weight, self.head.bias)  # (B, T', 3 J_out)
 
@@ -214,7 +214,7 @@ class PoseAndTrajectory(nn.Module):
     Args:
         pose: a VideoPose3D of 17 joints.
         trajectory: one of `joints_out=1` that looks at the same frames; None makes a new one built like `pose`.
-        absolute: whether `decode` puts the pose where the trajectory says, or leaves it about its root.
+        absolute: whether `decode` puts the pose at the predicted root, or leaves it relative to it.
     Raises:
         ValueError: if the two do not go together.
     Source: Pavllo et al. 2019, section 4 and figure 3.
@@ -252,7 +252,7 @@ class PoseAndTrajectory(nn.Module):
         return "metric absolute" if self._absolute else "metric"
 
     def absolute(self) -> PoseAndTrajectory:
-        """The same networks, as a model that puts the pose where it says the root is."""
+        """The same networks, as a model that puts the pose at the predicted root."""
         model = PoseAndTrajectory(self.pose, self.trajectory, absolute=True)
         return model.train(self.training)
 

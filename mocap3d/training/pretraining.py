@@ -41,7 +41,7 @@ class Pretraining:
 
     Args:
         video: the 2D-only part.
-        chunks: (P, C) its rows, cut to chunks.
+        chunks: (P, C) its rows.
         after: share of the run that sees 3D alone.
         weight: of the 2D loss.
         seed: of the run.
@@ -116,7 +116,7 @@ def pretrain(
         device, seed: same as in `fit`.
         options: out, resume, progress, keep, callback, ... same as in `fit`.
     Returns:
-        Run, same as in `fit`; `run.record["unlabelled"]` says what was seen.
+        Run, same as in `fit`; `run.record["unlabelled"]` names the video.
     Raises:
         TrainingError, CheckpointError, RecipeError: as `fit`, and for video that cannot be used.
     Source: Zhu et al. 2023, section 3.3. There epochs of 2D and of 3D follow each other; here a step sees both.

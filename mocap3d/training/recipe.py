@@ -4,7 +4,7 @@ Published recipes stand under their own names with their own numbers, ours are c
 
     dataclasses.replace(RECIPES["simple_baseline"], name="shorter", epochs=20)
 
-How long to train is said in one of three ways. `epochs` and `steps` are reproducible. `minutes` is measured on the
+How long to train is given in one of three ways. `epochs` and `steps` are reproducible. `minutes` is measured on the
 machine before the run starts, turned into steps, and printed: to get the same bits again, pass those steps.
 """
 
@@ -49,7 +49,7 @@ class Recipe:
             on all of it. Batch norm sees each part alone.
         epochs, steps, minutes: how long; give exactly one.
         loss: "mse" in the network's own units (z-scored for the single-frame models), or "mpjpe" in metres; of a model
-            that says image space, in screen units.
+            of image space, in screen units.
         terms: further losses of whole clips and their weights, {"velocity": 20.0}; the names are those of
             `losses.TERMS`. None adds nothing. A weight of 0 computes nothing.
         weight_decay: of the optimizer.
@@ -58,14 +58,14 @@ class Recipe:
         norm_momentum: (first, last) momentum of batch norm, falling exponentially over the run; None leaves it.
         flip: mirror half of every batch.
         mask_joints, mask_frames: probabilities that a joint in a frame, and that a whole frame, is hidden from the
-            network: three zeros in place of x, y, confidence. For models that are told confidence.
+            network: three zeros in place of x, y, confidence. For models that read confidence.
         clip_stride: of models that lift whole clips: frames from the start of one to the start of the next. None is a
             third of the clip (published: 81 of 243).
         detector: "cpn" or "sh": train on simulated detections laid over the given 2D, drawn anew each epoch; None
             trains on the given 2D.
         autocast: bfloat16 where torch allows it: faster on some devices, other numbers everywhere. Loss, weights and
             the last layer stay float32.
-        checkpointing: forget what layers computed on the way, and compute it again on the way back: less memory, a
+        checkpointing: recompute activations in the backward pass instead of storing them: less memory, a
             third more work. For models that have it (MotionBERT).
         compile: train through torch.compile, where there is a compiler: a minute or more of it at the start. Meant for
             GPUs; on the one CPU looked at, steps were slower.
@@ -333,7 +333,7 @@ RECIPES = {
     "quick_clips": Recipe(
         "quick_clips", "adamw", 2e-3, "cosine", warmup=0.1, batch_size=4, minutes=4, loss="mpjpe",
         terms={"velocity": 2.0}, weight_decay=0.01, gradient_clip=1.0, flip=True,
-        source="ours: motionbert_tiny, for minutes on two cores, not for the best number. It says the mean pose for "
+        source="ours: motionbert_tiny, for minutes on two cores, not for the best number. It predicts the mean pose in "
         "the first few hundred steps; a rate of 8e-3 never left that",
     ),
 }  # fmt: skip

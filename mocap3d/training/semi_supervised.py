@@ -305,10 +305,10 @@ def fit_semi_supervised(
         validation: same as in `fit`.
         semi: weights of the losses, and the warm-up.
         device, seed: same as in `fit`.
-        fov_degrees: of cameras that are not known; the run's record says of how many.
+        fov_degrees: of cameras that are not known; the run's record counts them.
         options: out, resume, progress, keep, callback, ... same as in `fit`.
     Returns:
-        Run, same as in `fit`; `run.record["unlabelled"]` says what was seen.
+        Run, same as in `fit`; `run.record["unlabelled"]` names the video.
     Raises:
         TrainingError, CheckpointError, RecipeError: as `fit`, and for unlabelled video that cannot be used.
     Source: Pavllo et al. 2019, section 4.

@@ -210,7 +210,7 @@ def test_evaluation_is_the_papers(
     model = settled(filter_widths=widths, causal=causal, dense=dense)
     x = torch.randn(2, model.receptive_field + frames, 34, dtype=torch.float64)
     with pytest.MonkeyPatch.context() as patch, torch.no_grad():
-        patch.setattr(videopose3d, "PIECE", piece)
+        patch.setattr(videopose3d, "CHUNK", piece)
         out = model.run(x, strided=False)
         torch.testing.assert_close(out, plain_forward(model, x), rtol=1e-10, atol=1e-10)
         assert out.shape == (2, frames + 1, 51)
