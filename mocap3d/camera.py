@@ -45,6 +45,10 @@ def rotate(q, vectors):
     Returns:
         (..., 3), same type and unit.
     Source: v + 2 w (u x v) + 2 u x (u x v), from q v q*.
+
+    >>> half_turn_about_z = (0, 0, 0, 1)
+    >>> rotate(half_turn_about_z, [1.0, 2.0, 3.0]).tolist()
+    [-1.0, -2.0, 3.0]
     """
     if isinstance(vectors, torch.Tensor):
         q = torch.as_tensor(q, dtype=vectors.dtype, device=vectors.device)
@@ -58,7 +62,11 @@ def rotate(q, vectors):
 
 
 def rotation_matrix(q) -> np.ndarray:
-    """(4,) unit quaternion (w, x, y, z) -> (3, 3) matrix whose columns are the rotated axes."""
+    """(4,) unit quaternion (w, x, y, z) -> (3, 3) matrix whose columns are the rotated axes.
+
+    >>> rotation_matrix((1, 0, 0, 0)).tolist()
+    [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
+    """
     return rotate(np.asarray(q, dtype=np.float64), np.eye(3)).T
 
 
@@ -68,6 +76,9 @@ def quaternion_from_matrix(matrix) -> np.ndarray:
     Raises:
         CameraError: if the matrix is not a rotation (a mirror has determinant -1).
     Source: the eigenvector form of Bar-Itzhack 2000, which is stable for every angle.
+
+    >>> abs(quaternion_from_matrix(np.eye(3))).tolist()
+    [1.0, 0.0, 0.0, 0.0]
     """
     m = np.asarray(matrix, dtype=np.float64)
     if m.shape != (3, 3) or not np.allclose(m @ m.T, np.eye(3), atol=1e-5) or np.linalg.det(m) < 0:
@@ -97,6 +108,9 @@ def project(points, focal, centre, distortion=None, model: str = "videopose3d"):
     Raises:
         CameraError: for an unknown model.
     Source: module docstring. Golden: VideoPose3D's project_to_2d and project_to_2d_linear.
+
+    >>> project([0.5, 0.0, 2.0], focal=(1000, 1000), centre=(500, 500), model="none").tolist()
+    [750.0, 500.0]
     """
     if model not in DISTORTION_MODELS:
         raise CameraError(
@@ -150,12 +164,19 @@ def pixels_to_screen(pixels, width: float, height: float):
     Returns:
         same shape and type: pixel / width * 2 - [1, height / width].
     Source: Pavllo et al. 2019; equal to MMPose's (pixel - centre) / (width / 2).
+
+    >>> pixels_to_screen(np.array([[0.0, 0.0], [1920.0, 1080.0]]), 1920, 1080).tolist()
+    [[-1.0, -0.5625], [1.0, 0.5625]]
     """
     return _rescale(pixels, 2 / width, (-1.0, -height / width))
 
 
 def screen_to_pixels(screen, width: float, height: float):
-    """The inverse of `pixels_to_screen`."""
+    """The inverse of `pixels_to_screen`.
+
+    >>> screen_to_pixels(np.array([0.0, 0.0]), 1920, 1080).tolist()
+    [960.0, 540.0]
+    """
     return _rescale(screen, width / 2, (width / 2, height / 2))
 
 
@@ -231,17 +252,30 @@ class Camera:
             )
 
     def world_to_camera(self, points):
-        """(..., 3) world metres -> (..., 3) camera-frame metres. Array or tensor."""
+        """(..., 3) world metres -> (..., 3) camera-frame metres. Array or tensor.
+
+        >>> Camera.phone(camera_height=1.5).world_to_camera(np.array([0.0, 4.0, 1.5]))[2].item()
+        4.0
+        """
         points = _floating(points)
         return self._turn(points - _like(self.translation, points), inverse=True)
 
     def camera_to_world(self, points):
-        """(..., 3) camera-frame metres -> (..., 3) world metres."""
+        """(..., 3) camera-frame metres -> (..., 3) world metres.
+
+        >>> Camera.phone(camera_height=1.5).camera_to_world(np.array([0.0, 0.0, 4.0])).round(6).tolist()
+        [0.0, 4.0, 1.5]
+        """
         points = _floating(points)
         return self._turn(points) + _like(self.translation, points)
 
     def camera_to_world_direction(self, vectors):
-        """(..., 3) directions or root-relative poses: turned into world axes, not moved."""
+        """(..., 3) directions or root-relative poses: turned into world axes, not moved.
+
+        >>> down_in_the_image = np.array([0.0, 1.0, 0.0])
+        >>> Camera.phone().camera_to_world_direction(down_in_the_image)[2].item()
+        -1.0
+        """
         return self._turn(_floating(vectors))
 
     def _turn(self, vectors, inverse: bool = False):
@@ -254,7 +288,11 @@ class Camera:
         return rotation_matrix(self.rotation)
 
     def project(self, points):
-        """(..., 3) camera-frame metres -> (..., 2) pixels, lens included (see `project`)."""
+        """(..., 3) camera-frame metres -> (..., 2) pixels, lens included (see `project`).
+
+        >>> Camera.phone(fov_degrees=90).project(np.array([0.0, 0.0, 3.0])).tolist()
+        [960.0, 540.0]
+        """
         return project(points, self.focal, self.centre, self.distortion, self.distortion_model)
 
     def undistort(self, pixels, iterations: int = 50):
@@ -267,6 +305,12 @@ class Camera:
         Raises:
             CameraError: if the lens model cannot be inverted at some pixel (far outside the image).
         Source: Newton's iteration on the lens model, the 2x2 Jacobian by central differences.
+
+        >>> camera = h36m_cameras("S1")[0]
+        >>> pixel = camera.project(np.array([0.4, 0.3, 2.0]))
+        >>> ideal = camera.undistort(pixel)
+        >>> (np.abs(ideal - pixel) > 0.5).tolist()
+        [True, True]
         """
         focal, centre = np.asarray(self.focal), np.asarray(self.centre)
         target = (np.asarray(pixels, dtype=np.float64) - centre) / focal
@@ -291,18 +335,30 @@ class Camera:
         return xy * focal + centre
 
     def rays(self, pixels):
-        """(..., 2) pixels -> (..., 3) directions in the camera frame with z = 1."""
+        """(..., 2) pixels -> (..., 3) directions in the camera frame with z = 1.
+
+        >>> Camera.phone(fov_degrees=90).rays(np.array([1920.0, 540.0])).round(6).tolist()
+        [1.0, 0.0, 1.0]
+        """
         ideal = (self.undistort(pixels) - np.asarray(self.centre)) / np.asarray(self.focal)
         return np.concatenate([ideal, np.ones_like(ideal[..., :1])], -1)
 
     def screen_intrinsics(self) -> np.ndarray:
-        """(9,) focal(2), centre(2), distortion(5) in screen units, as the lifting losses take them."""
+        """(9,) focal(2), centre(2), distortion(5) in screen units, as the lifting losses take them.
+
+        >>> Camera.phone(fov_degrees=90).screen_intrinsics()[:4].round(3).tolist()
+        [1.0, 1.0, 0.0, 0.0]
+        """
         focal = np.asarray(self.focal) / self.width * 2
         centre = pixels_to_screen(np.asarray(self.centre), self.width, self.height)
         return np.concatenate([focal, centre, self.distortion]).astype(np.float32)
 
     def sees(self, points, margin: float = 0.0):
-        """(..., 3) world points -> (...) bool: in front of the camera and inside the image by `margin` pixels."""
+        """(..., 3) world points -> (...) bool: in front of the camera and inside the image by `margin` pixels.
+
+        >>> Camera.phone().sees(np.array([[0.0, 4.0, 1.5], [0.0, -4.0, 1.5]])).tolist()
+        [True, False]
+        """
         local = self.world_to_camera(points)
         xy = self.project(local)
         inside = (xy >= margin) & (xy <= _like((self.width - margin, self.height - margin), xy))
@@ -326,6 +382,10 @@ class Camera:
             fov_degrees: horizontal field of view.
         Raises:
             CameraError: if the two points give no upright view.
+
+        >>> camera = Camera.look_at([3.0, 0.0, 1.5], [0.0, 0.0, 1.0])
+        >>> camera.project(camera.world_to_camera(np.array([0.0, 0.0, 1.0]))).round(3).tolist()
+        [500.0, 500.0]
         """
         position, target = np.asarray(position, dtype=np.float64), np.asarray(target, dtype=np.float64)
         forward = target - position
@@ -360,6 +420,9 @@ class Camera:
             pitch_degrees: downwards positive. Human3.6M's cameras look down by 10 to 16 degrees.
         Raises:
             CameraError: for an impossible field of view.
+
+        >>> round(Camera.phone(fov_degrees=90).focal[0], 3)
+        960.0
         """
         if not 1 <= fov_degrees <= 179:
             raise CameraError(
@@ -389,7 +452,11 @@ def _calibration() -> dict:
 
 
 def h36m_subjects() -> tuple[str, ...]:
-    """Subjects of Human3.6M with published camera positions."""
+    """Subjects of Human3.6M with published camera positions.
+
+    >>> h36m_subjects()[:2]
+    ('S1', 'S5')
+    """
     return tuple(_calibration()["extrinsics"])
 
 
@@ -403,6 +470,9 @@ def h36m_cameras(subject: str) -> tuple[Camera, ...]:
     Raises:
         CameraError: for any other subject.
     Source: the calibration published with Human3.6M (Ionescu et al. 2014).
+
+    >>> [camera.name for camera in h36m_cameras("S9")][:2]
+    ['54138969', '55011271']
     """
     data = _calibration()
     if subject not in data["extrinsics"]:

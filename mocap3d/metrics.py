@@ -75,12 +75,20 @@ def mean_distance(prediction: torch.Tensor, truth: torch.Tensor, counted: torch.
         counted: (..., J) bool.
     Returns:
         scalar; 0 if no joint counts.
+
+    >>> mean_distance(torch.ones(2, 17, 3), torch.zeros(2, 17, 3), torch.ones(2, 17, dtype=torch.bool))
+    tensor(1.7321)
     """
     return _mean(torch.linalg.vector_norm(prediction - truth, dim=-1), counted)
 
 
 def best_scale(prediction: torch.Tensor, truth: torch.Tensor, counted: torch.Tensor) -> torch.Tensor:
-    """Each frame of the prediction times its best scale (see `scale_align`); arguments as in `mean_distance`."""
+    """Each frame of the prediction times its best scale (see `scale_align`); arguments as in `mean_distance`.
+
+    >>> truth = torch.rand(2, 17, 3)
+    >>> torch.allclose(best_scale(2 * truth, truth, torch.ones(2, 17, dtype=torch.bool)), truth)
+    True
+    """
     seen = torch.where(counted[..., None], prediction, 0)
     own = seen.square().sum((-2, -1), keepdim=True)
     scale = (seen * truth).sum((-2, -1), keepdim=True) / own.clamp_min(1e-30)
@@ -97,6 +105,9 @@ def joint_errors(prediction, truth, mask=None):
         (..., J) metres, NaN where a joint does not count.
     Raises:
         MetricError: if shapes differ or nothing counts.
+
+    >>> joint_errors(np.ones((2, 17, 3)), np.zeros((2, 17, 3))).shape
+    (2, 17)
     """
     prediction, truth, counted, in_numpy = _prepare(prediction, truth, mask)
     errors = torch.linalg.vector_norm(prediction - truth, dim=-1)
@@ -112,6 +123,10 @@ def mpjpe(prediction, truth, mask=None):
     Returns:
         scalar: float for arrays, 0-d tensor for tensors.
     Source: Ionescu et al. 2014, equation 8.
+
+    >>> truth = np.zeros((10, 17, 3))
+    >>> round(mpjpe(truth + [0.03, 0.04, 0.0], truth), 6)
+    0.05
     """
     prediction, truth, counted, in_numpy = _prepare(prediction, truth, mask)
     return _answer(mean_distance(prediction, truth, counted), in_numpy)
@@ -124,13 +139,22 @@ def scale_align(prediction, truth, mask=None):
     Returns:
         (..., J, 3) metres: s * prediction with s = <prediction, truth> / <prediction, prediction>.
     Source: Rhodin et al. 2018, section 4.2 (N-MPJPE).
+
+    >>> truth = np.random.default_rng(0).normal(size=(10, 17, 3))
+    >>> np.allclose(scale_align(2 * truth, truth), truth)
+    True
     """
     prediction, truth, counted, in_numpy = _prepare(prediction, truth, mask)
     return _answer(best_scale(prediction, truth, counted), in_numpy)
 
 
 def n_mpjpe(prediction, truth, mask=None):
-    """MPJPE after scaling each frame (see `scale_align`), metres."""
+    """MPJPE after scaling each frame (see `scale_align`), metres.
+
+    >>> truth = np.random.default_rng(0).normal(size=(10, 17, 3))
+    >>> round(n_mpjpe(2 * truth, truth), 6)
+    0.0
+    """
     prediction, truth, counted, in_numpy = _prepare(prediction, truth, mask)
     return _answer(mean_distance(best_scale(prediction, truth, counted), truth, counted), in_numpy)
 
@@ -145,6 +169,11 @@ def procrustes_align(prediction, truth, mask=None):
     Returns:
         (..., J, 3) metres, in the truth's place.
     Source: Umeyama 1991, equations 40 to 42, unweighted; joints that do not count have weight 0.
+
+    >>> truth = np.random.default_rng(0).normal(size=(10, 17, 3))
+    >>> turned = truth[..., [1, 0, 2]] * [-1, 1, 1] + 5
+    >>> np.allclose(procrustes_align(turned, truth), truth)
+    True
     """
     prediction, truth, counted, in_numpy = _prepare(prediction, truth, mask)
     return _answer(_similar(prediction, truth, counted), in_numpy)
@@ -172,7 +201,12 @@ def _similar(prediction: torch.Tensor, truth: torch.Tensor, counted: torch.Tenso
 
 
 def p_mpjpe(prediction, truth, mask=None):
-    """MPJPE after Procrustes alignment of each frame (see `procrustes_align`), metres."""
+    """MPJPE after Procrustes alignment of each frame (see `procrustes_align`), metres.
+
+    >>> truth = np.random.default_rng(0).normal(size=(10, 17, 3))
+    >>> round(p_mpjpe(3 * truth + 5, truth), 6)
+    0.0
+    """
     prediction, truth, counted, in_numpy = _prepare(prediction, truth, mask)
     return _answer(mean_distance(_similar(prediction, truth, counted), truth, counted), in_numpy)
 
@@ -200,6 +234,10 @@ def mpjve(prediction, truth, mask=None):
     Returns:
         scalar, metres per FRAME, as published (multiply by fps for metres per second).
     Source: Pavllo et al. 2019, section 5.
+
+    >>> truth = np.zeros((10, 17, 3))
+    >>> round(mpjve(truth + 0.1, truth), 6)  # a constant error has no velocity
+    0.0
     """
     errors, counted, in_numpy = _differences(prediction, truth, mask, 1)
     return _answer(_mean(errors, counted), in_numpy)
@@ -212,6 +250,10 @@ def acceleration_error(prediction, truth, fps: float, mask=None):
         prediction, truth: (..., T, J, 3) metres, T >= 3.
         fps: frames per second.
     Source: Kanazawa et al. 2019, section 4 (acceleration error), there in mm/s^2.
+
+    >>> truth = np.zeros((10, 17, 3))
+    >>> round(acceleration_error(truth + 0.1, truth, fps=50), 6)
+    0.0
     """
     errors, counted, in_numpy = _differences(prediction, truth, mask, 2)
     return _answer(_mean(errors, counted) * fps**2, in_numpy)
@@ -221,6 +263,10 @@ def pck(prediction, truth, threshold: float = 0.150, mask=None):
     """Fraction of joints nearer than `threshold` metres (PCK@150mm by default).
 
     Source: Mehta et al. 2017 (3DPCK).
+
+    >>> truth = np.zeros((10, 17, 3))
+    >>> round(pck(truth + [0.1, 0.0, 0.0], truth), 6), round(pck(truth + [0.2, 0.0, 0.0], truth), 6)
+    (1.0, 0.0)
     """
     prediction, truth, counted, in_numpy = _prepare(prediction, truth, mask)
     near = torch.linalg.vector_norm(prediction - truth, dim=-1) < threshold
@@ -231,6 +277,10 @@ def auc(prediction, truth, highest: float = 0.150, steps: int = 31, mask=None):
     """Area under the PCK curve: mean PCK over `steps` thresholds from 0 to `highest` metres.
 
     Source: Mehta et al. 2017: 31 thresholds, 0 to 150 mm.
+
+    >>> truth = np.zeros((10, 17, 3))
+    >>> round(auc(truth + [0.0751, 0.0, 0.0], truth), 2)
+    0.48
     """
     prediction, truth, counted, in_numpy = _prepare(prediction, truth, mask)
     errors = torch.linalg.vector_norm(prediction - truth, dim=-1)
@@ -241,7 +291,11 @@ def auc(prediction, truth, highest: float = 0.150, steps: int = 31, mask=None):
 
 
 def per_joint_error(prediction, truth, mask=None):
-    """MPJPE of each joint: (..., J, 3) -> (J,) metres, NaN for a joint that never counts."""
+    """MPJPE of each joint: (..., J, 3) -> (J,) metres, NaN for a joint that never counts.
+
+    >>> per_joint_error(np.ones((10, 17, 3)), np.zeros((10, 17, 3))).shape
+    (17,)
+    """
     prediction, truth, counted, in_numpy = _prepare(prediction, truth, mask)
     errors = torch.where(counted, torch.linalg.vector_norm(prediction - truth, dim=-1), 0)
     joints = errors.shape[-1]
@@ -249,7 +303,11 @@ def per_joint_error(prediction, truth, mask=None):
 
 
 def bone_lengths(points, skeleton: Skeleton = H36M17):
-    """(..., J, 3) metres -> (..., bones) metres, in the order of `skeleton.bones`."""
+    """(..., J, 3) metres -> (..., bones) metres, in the order of `skeleton.bones`.
+
+    >>> bone_lengths(np.zeros((10, 17, 3))).shape
+    (10, 16)
+    """
     parents, children = (list(ends) for ends in zip(*skeleton.bones, strict=True))
     difference = points[..., children, :] - points[..., parents, :]
     if isinstance(points, torch.Tensor):
@@ -258,7 +316,12 @@ def bone_lengths(points, skeleton: Skeleton = H36M17):
 
 
 def bone_length_error(prediction, truth, skeleton: Skeleton = H36M17, mask=None):
-    """Mean absolute difference of bone lengths, metres; a bone counts where both its joints do."""
+    """Mean absolute difference of bone lengths, metres; a bone counts where both its joints do.
+
+    >>> truth = np.random.default_rng(0).normal(size=(10, 17, 3))
+    >>> round(bone_length_error(truth + 1, truth), 6)
+    0.0
+    """
     prediction, truth, counted, in_numpy = _prepare(prediction, truth, mask)
     parents, children = (list(ends) for ends in zip(*skeleton.bones, strict=True))
     both = counted[..., parents] & counted[..., children]

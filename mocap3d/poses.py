@@ -95,8 +95,9 @@ class Pose2D:
             )
         confidence = np.where(present, confidence, 0).astype(np.float32)
         if not (confidence >= 0).all():
+            lowest = confidence.min()
             raise PoseError(
-                f"Pose2D.confidence holds {confidence.min():.4g}; give values in [0, 1], and NaN points for missing joints"
+                f"Pose2D.confidence holds {lowest:.4g}; give values in [0, 1], of missing joints NaN points"
             )
         if (highest := confidence.max()) > 1:
             warnings.warn(
@@ -127,14 +128,28 @@ class Pose2D:
 
     @property
     def seconds(self) -> float:
+        """In seconds.
+
+        >>> Pose2D(np.zeros((100, 17, 2)), image_size=(1920, 1080)).seconds
+        2.0
+        """
         return len(self) / self.fps
 
     def slice(self, start: int, stop: int) -> Pose2D:
-        """Frames start..stop-1."""
+        """Frames start..stop-1.
+
+        >>> len(Pose2D(np.zeros((100, 17, 2)), image_size=(1920, 1080)).slice(10, 30))
+        20
+        """
         return replace(self, points=self.points[start:stop], confidence=self.confidence[start:stop])
 
     def convert(self, target: str | Skeleton = "h36m17") -> Pose2D:
-        """The same pose on another skeleton (see `skeleton.provenance`)."""
+        """The same pose on another skeleton (see `skeleton.provenance`).
+
+        >>> pose = Pose2D(np.zeros((3, 26, 2)), skeleton="halpe26", image_size=(1920, 1080))
+        >>> pose.convert("h36m17").skeleton.name
+        'h36m17'
+        """
         return replace(
             self,
             points=convert(self.points, self.skeleton, target),
@@ -143,7 +158,11 @@ class Pose2D:
         )
 
     def resample(self, fps: float) -> Pose2D:
-        """The same motion at another rate, interpolated linearly."""
+        """The same motion at another rate, interpolated linearly.
+
+        >>> Pose2D(np.zeros((100, 17, 2)), image_size=(1920, 1080)).resample(25).fps
+        25.0
+        """
         fps = _rate(fps, "Pose2D")
         points, confidence = (_resampled(x, self.fps, fps) for x in (self.points, self.confidence))
         return replace(self, points=points, confidence=confidence, fps=fps)
@@ -197,41 +216,74 @@ class Pose3D:
 
     @property
     def seconds(self) -> float:
+        """In seconds.
+
+        >>> Pose3D(np.zeros((100, 17, 3))).seconds
+        2.0
+        """
         return len(self) / self.fps
 
     def slice(self, start: int, stop: int) -> Pose3D:
-        """Frames start..stop-1."""
+        """Frames start..stop-1.
+
+        >>> len(Pose3D(np.zeros((100, 17, 3))).slice(10, 30))
+        20
+        """
         return replace(self, points=self.points[start:stop])
 
     def convert(self, target: str | Skeleton = "h36m17") -> Pose3D:
-        """The same pose on another skeleton (see `skeleton.provenance`)."""
+        """The same pose on another skeleton (see `skeleton.provenance`).
+
+        >>> Pose3D(np.zeros((3, 32, 3)), "h36m32").convert().skeleton.name
+        'h36m17'
+        """
         return replace(
             self, points=convert(self.points, self.skeleton, target), skeleton=get_skeleton(target)
         )
 
     def resample(self, fps: float) -> Pose3D:
-        """The same motion at another rate, interpolated linearly."""
+        """The same motion at another rate, interpolated linearly.
+
+        >>> Pose3D(np.zeros((100, 17, 3))).resample(25).fps
+        25.0
+        """
         fps = _rate(fps, "Pose3D")
         return replace(self, points=_resampled(self.points, self.fps, fps), fps=fps)
 
     def root_relative(self) -> Pose3D:
-        """The first joint (the pelvis) moved to the origin in every frame."""
+        """The first joint (the pelvis) moved to the origin in every frame.
+
+        >>> Pose3D(np.ones((3, 17, 3))).root_relative().points.max()
+        np.float32(0.0)
+        """
         return replace(self, points=self.points - self.points[:, :1], root="relative")
 
     def in_camera(self, camera: Camera) -> Pose3D:
-        """World frame -> that camera's frame."""
+        """World frame -> that camera's frame.
+
+        >>> Pose3D(np.ones((3, 17, 3))).in_camera(Camera.phone()).frame
+        'camera'
+        """
         self._needs("world", "in_camera")
         return replace(self, points=camera.world_to_camera(self.points), frame="camera")
 
     def in_world(self, camera: Camera) -> Pose3D:
-        """That camera's frame -> world frame. A relative root stays at the origin: only the axes turn."""
+        """That camera's frame -> world frame. A relative root stays at the origin: only the axes turn.
+
+        >>> Pose3D(np.ones((3, 17, 3)), frame="camera").in_world(Camera.phone()).frame
+        'world'
+        """
         self._needs("camera", "in_world")
         if self.root == "relative":
             return replace(self, points=camera.camera_to_world_direction(self.points), frame="world")
         return replace(self, points=camera.camera_to_world(self.points), frame="world")
 
     def project(self, camera: Camera) -> Pose2D:
-        """What `camera` sees: ground-truth 2D in pixels, distortion included."""
+        """What `camera` sees: ground-truth 2D in pixels, distortion included.
+
+        >>> Pose3D(np.ones((3, 17, 3))).project(Camera.phone())
+        Pose2D(3 frames x 17 joints h36m17, 50 fps, 1920x1080 px)
+        """
         if self.root == "relative":
             raise PoseError("Pose3D.project needs to know where the body is; this pose's root is 'relative'")
         points = camera.world_to_camera(self.points) if self.frame == "world" else self.points
@@ -297,7 +349,12 @@ class Clip:
 
     @property
     def recording(self) -> str:
-        """The whole recording this clip is a chunk of: what stands before the colon of `take`."""
+        """The whole recording this clip is a chunk of: what stands before the colon of `take`.
+
+        >>> pose = Pose3D(np.ones((3, 17, 3)), frame="camera")
+        >>> Clip("S1", "Walking", Camera.phone(), pose.project(Camera.phone()), pose, "walk-1:0-3").recording
+        'walk-1'
+        """
         return self.take.partition(":")[0]
 
     def __len__(self) -> int:

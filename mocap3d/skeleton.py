@@ -60,7 +60,11 @@ class Skeleton:
         return {joint: i for i, joint in enumerate(self.joints)}
 
     def index(self, joint: str) -> int:
-        """Array index of a joint name; SkeletonError names the joints there are."""
+        """Array index of a joint name; SkeletonError names the joints there are.
+
+        >>> H36M17.index("left_knee")
+        5
+        """
         try:
             return self._position[joint]
         except KeyError:
@@ -69,24 +73,40 @@ class Skeleton:
             ) from None
 
     def indices(self, joints: tuple[str, ...] | list[str]) -> list[int]:
-        """Array indices of several joint names."""
+        """Array indices of several joint names.
+
+        >>> H36M17.indices(["pelvis", "head"])
+        [0, 10]
+        """
         return [self.index(joint) for joint in joints]
 
     @cached_property
     def bones(self) -> tuple[tuple[int, int], ...]:
-        """(parent, child) index pairs, one per joint that has a parent."""
+        """(parent, child) index pairs, one per joint that has a parent.
+
+        >>> H36M17.bones[:2]
+        ((0, 1), (1, 2))
+        """
         return tuple((parent, child) for child, parent in enumerate(self.parents) if parent >= 0)
 
     @cached_property
     def mirror(self) -> tuple[int, ...]:
-        """Permutation of joint indices that swaps left and right."""
+        """Permutation of joint indices that swaps left and right.
+
+        >>> H36M17.mirror[1], H36M17.mirror[4]
+        (4, 1)
+        """
         order = list(range(len(self)))
         for left, right in zip(self.indices(self.left), self.indices(self.right), strict=True):
             order[left], order[right] = right, left
         return tuple(order)
 
     def side(self, joint: str) -> str:
-        """'left', 'right' or 'centre'."""
+        """'left', 'right' or 'centre'.
+
+        >>> H36M17.side("left_knee"), H36M17.side("head")
+        ('left', 'centre')
+        """
         return "left" if joint in self.left else "right" if joint in self.right else "centre"
 
 
@@ -214,7 +234,11 @@ SKELETONS = {s.name: s for s in (H36M17, H36M32, COCO17, HALPE26, BODY25, MEDIAP
 
 
 def get_skeleton(skeleton: str | Skeleton) -> Skeleton:
-    """The skeleton of that name (a Skeleton passes through); SkeletonError lists the known names."""
+    """The skeleton of that name (a Skeleton passes through); SkeletonError lists the known names.
+
+    >>> len(get_skeleton("coco17"))
+    17
+    """
     if isinstance(skeleton, Skeleton):
         return skeleton
     try:
@@ -379,6 +403,9 @@ def convert(points, source: str | Skeleton, target: str | Skeleton = "h36m17"):
     Raises:
         SkeletonError: for an unknown conversion or a wrong number of joints.
     Source: own; see `provenance` for how each joint is made.
+
+    >>> convert(np.zeros((100, 26, 2)), "halpe26").shape
+    (100, 17, 2)
     """
     source, target = get_skeleton(source), get_skeleton(target)
     points = _of(points, source, axis=-2)
@@ -402,6 +429,9 @@ def convert_confidence(confidence, source: str | Skeleton, target: str | Skeleto
         confidence: (..., J_source) array or tensor.
     Returns:
         (..., J_target), same type.
+
+    >>> convert_confidence(np.ones((100, 26)), "halpe26").shape
+    (100, 17)
     """
     source, target = get_skeleton(source), get_skeleton(target)
     confidence = _of(confidence, source, axis=-1)
@@ -414,7 +444,11 @@ def convert_confidence(confidence, source: str | Skeleton, target: str | Skeleto
 
 
 def provenance(source: str | Skeleton, target: str | Skeleton = "h36m17") -> dict[str, str]:
-    """Where each target joint comes from, in words: {"spine": "midpoint of hip and neck, approximated", ...}."""
+    """Where each target joint comes from, in words: {"spine": "midpoint of hip and neck, approximated", ...}.
+
+    >>> provenance("coco17")["pelvis"]
+    'midpoint of left_hip and right_hip'
+    """
     source, target = get_skeleton(source), get_skeleton(target)
     if source.joints == target.joints:
         return {joint: joint for joint in target.joints}
@@ -430,6 +464,11 @@ def flip(points, skeleton: str | Skeleton = H36M17):
     Returns:
         (..., J, C), a new array of the same type. Twice is the identity.
     Source: the flip augmentation of Pavllo et al. 2019, section 6.1 ("test-time augmentation").
+
+    >>> points = np.zeros((17, 2))
+    >>> points[H36M17.index("left_wrist")] = [0.3, -0.2]
+    >>> flip(points)[H36M17.index("right_wrist")].tolist()
+    [-0.3, -0.2]
     """
     order = list(get_skeleton(skeleton).mirror)
     if isinstance(points, torch.Tensor):
@@ -447,5 +486,8 @@ def root_relative(points):
         points: (..., 17, C) array or tensor, h36m17.
     Returns:
         same shape and type.
+
+    >>> root_relative(np.ones((17, 3))).sum()
+    np.float64(0.0)
     """
     return points - points[..., ROOT : ROOT + 1, :]

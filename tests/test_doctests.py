@@ -1,0 +1,27 @@
+"""The examples in docstrings: there, and run by `scripts/setup.py test`."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent / "mocap3d"
+MODULES = [ROOT / f"{name}.py" for name in ("skeleton", "camera", "poses", "metrics")]
+MODULES += sorted((ROOT / "formats").rglob("*.py"))
+
+
+def public_functions(tree: ast.Module):
+    for node in tree.body:
+        inside = node.body if isinstance(node, ast.ClassDef) and not node.name.startswith("_") else [node]
+        for function in inside:
+            if isinstance(function, ast.FunctionDef) and not function.name.startswith("_"):
+                yield function
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
+def test_every_public_function_has_an_example(path):
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    lacking = [node.name for node in public_functions(tree) if ">>> " not in (ast.get_docstring(node) or "")]
+    assert not lacking
