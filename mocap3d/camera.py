@@ -254,7 +254,7 @@ class Camera:
     def world_to_camera(self, points):
         """(..., 3) world metres -> (..., 3) camera-frame metres. Array or tensor.
 
-        >>> Camera.phone(camera_height=1.5).world_to_camera(np.array([0.0, 4.0, 1.5]))[2].item()
+        >>> round(float(Camera.phone(camera_height=1.5).world_to_camera(np.array([0.0, 4.0, 1.5]))[2]), 6)
         4.0
         """
         points = _floating(points)
@@ -273,7 +273,7 @@ class Camera:
         """(..., 3) directions or root-relative poses: turned into world axes, not moved.
 
         >>> down_in_the_image = np.array([0.0, 1.0, 0.0])
-        >>> Camera.phone().camera_to_world_direction(down_in_the_image)[2].item()
+        >>> round(float(Camera.phone().camera_to_world_direction(down_in_the_image)[2]), 6)
         -1.0
         """
         return self._turn(_floating(vectors))

@@ -1,6 +1,6 @@
 """Make .venv, install mocap3d into it, and start JupyterLab or the tests. Standard library only.
 
-    python scripts/setup.py          make .venv and install, or do nothing in a moment when it is up to date
+    python scripts/setup.py          make .venv and install, or do nothing when it is up to date
     python scripts/setup.py lab      ... then check the machine and open JupyterLab on the first notebook
     python scripts/setup.py test     ... then lint, pytest and the notebooks, on built-in motion
     python scripts/setup.py test-all ... then what takes longer or needs more: recorded motion, a browser
