@@ -17,7 +17,7 @@ from torch import nn
 from mocap3d.data.loading import load_dataset
 from mocap3d.evaluation.baselines import MeanPose
 from mocap3d.evaluation.evaluate import evaluate
-from mocap3d.formats.safe_files.plain import UnsafeFileError
+from mocap3d.formats.safe_files import UnsafeFileError
 from mocap3d.models.create import create_model
 from mocap3d.models.simple_baseline import NORMALISATION, SimpleBaseline3D
 from mocap3d.models.videopose3d import VideoPose3D
