@@ -466,7 +466,10 @@ def plain_objects() -> dict:
         "sets": [{1, 2}, frozenset("ab"), set(), (), (1,), (1, 2), (1, 2, 3), (1, 2, 3, 4)],
         "ordered": OrderedDict(b=1, a=[OrderedDict()]),
         (1, "Directions", "Directions 1.54138969.h5"): joints,
-        "views": [joints[:, ::2], joints.T, joints.transpose(1, 2, 0), joints[:0], np.asfortranarray(joints), np.array(3.0), joints[0, 0]],
+        "views": [
+            joints[:, ::2], joints.T, joints.transpose(1, 2, 0), joints[:0], np.asfortranarray(joints),
+            np.array(3.0), joints[0, 0],
+        ],
         "types": [np.arange(5).astype(code) for code in "i1 u2 >i4 <u8 >f8 f2 c8 ? S3 >U4".split()],
         "scalars": [np.float64(1.5), np.float32(2), np.int64(3), np.bool_(True), np.str_("ab"), np.complex64(1j)],
         "objects": np.array([{"S1": joints}, [1, "two"], None], dtype=object),
