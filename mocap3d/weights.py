@@ -93,7 +93,7 @@ def load_shipped(kind: str = "centred") -> nn.Module:
 
     Args:
         kind: "centred" (looks 40 frames back and ahead), "causal" (80 back; for `model.stream()`), or "pretrained":
-            motionbert_tiny, which has seen 3D of built-in motion alone, spoilt and masked, and is meant for finetuning.
+            motionbert_tiny, pretrained on 3D of built-in motion alone, corrupted and masked, and meant for finetuning.
     Returns:
         VideoPose3D of 81 frames, or MotionBERT of up to 81, in evaluation mode. `model.card` says what it was trained
         on and how far to trust it.
@@ -247,7 +247,7 @@ def _set_normalisation(model: nn.Module, values: object, source: str) -> None:
 def _make(
     name: str, kwargs: Mapping[str, object], state: Mapping[str, torch.Tensor], source: str
 ) -> nn.Module:
-    """A model to put the weights in; not one that a wild claim makes far larger than its weights."""
+    """A model to put the weights in; refused if its options make it far larger than these weights."""
     has = sum(tensor.numel() for tensor in state.values())
     try:
         with torch.random.fork_rng(devices=[]):  # its random start shall not cost anyone their seed
