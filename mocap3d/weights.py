@@ -7,6 +7,7 @@ says what a model is and what its numbers are worth; it is inside the file, and 
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, is_dataclass
@@ -21,44 +22,33 @@ from mocap3d.files import write_whole
 from mocap3d.formats.safe_files import load_torch
 from mocap3d.models.create import create_model, list_models
 from mocap3d.models.motionbert import MotionBERT
-from mocap3d.models.published import (
-    Origin,
-    motionbert_from_published,
-    motionbert_options,
-    motionbert_to_published,
-    recognise,
-    simple_baseline_from_published,
-    simple_baseline_size,
-    simple_baseline_to_published,
-    videopose3d_from_published,
-    videopose3d_options,
-    videopose3d_to_published,
-)
+from mocap3d.models.published import from_published, read_options, to_published
 from mocap3d.models.simple_baseline import SimpleBaseline3D
+from mocap3d.models.state_dicts import WeightsError, compare, find_state, list_names, recognise
 from mocap3d.models.videopose3d import VideoPose3D
 
 FORMAT = 1
 # What a card must say beside what is read off the model; "unknown" is an answer, silence is not.
 CARD = ("fps", "training_data", "recipe", "protocol", "results", "licence")
 FILLED = ("format", "model", "kwargs", "normalisation", "skeleton", "receptive_field", "causal", "parameters")
-MODEL_OF = {"weigq": "simple_baseline", "mmpose": "simple_baseline_mmpose"}  # by whose names they have
 STYLES = {
     SimpleBaseline3D: ("weigq", "mmpose"),
     VideoPose3D: ("videopose3d", "mmpose"),
     MotionBERT: ("motionbert", "mmpose"),
 }
 PARTS = ("pose", "trajectory")
+# What a checkpoint of our training tells beside the shapes, by architecture.
+SETTINGS = {
+    "SimpleBaseline3D": {},
+    "VideoPose3D": {"causal": bool, "dense": bool},
+    "MotionBERT": {"heads": int, "image_space": bool},
+}
 SHIPPED = {
     kind: Path(__file__).parent / "shipped" / f"{name}_{kind}.safetensors"
     for kind, name in {
         "centred": "videopose3d_81", "causal": "videopose3d_81", "pretrained": "motionbert_tiny",
     }.items()
 }  # fmt: skip
-LISTED = 12  # keys of each kind in a message
-
-
-class WeightsError(ValueError):
-    """Weights that fit no model built here; the message lists what does not fit."""
 
 
 def load_weights(
@@ -67,8 +57,9 @@ def load_weights(
     """Make the model that a file of weights belongs to, with these weights.
 
     Args:
-        path_or_state: a file (ours; or what torch.save wrote: a state_dict, or a checkpoint with one inside, also
-            of our training), or a state_dict.
+        path_or_state: a file (ours; or what torch.save wrote: a state_dict, or a checkpoint with one inside under
+            "state_dict", "model_state_dict", "model", "net" or "model_pos", also of our training), or a state_dict.
+            Keys may begin with "module.", "_orig_mod." or "model.", as DataParallel, torch.compile or Lightning write.
         part: "pose", or "trajectory" for the second network of a semi-supervised run of VideoPose3D, MMPose or ours.
         overrides: options of the model that shapes cannot tell, e.g. dropout=0.25. Published files do not tell
             whether a model is causal: say causal=True; nor how many heads MotionBERT has: 8 unless you say. Filters
@@ -77,7 +68,8 @@ def load_weights(
         the model in evaluation mode, on the CPU. `model.card` says where it comes from; published files hold no
         normalisation, so SimpleBaseline3D's has to be set: see mocap3d.models.published.simple_baseline_normalisation.
     Raises:
-        WeightsError: if the weights are of no model built here, or keys are missing, unexpected or of wrong shape.
+        WeightsError: if the weights are of no model built here; if keys are missing, unexpected or of wrong shape; if
+            a tensor has NaN; if a file of ours was changed since it was saved.
         UnsafeFileError: if the file is damaged or asks to run code.
         OSError: if it cannot be opened.
         TypeError: for an override the model does not have.
@@ -101,7 +93,7 @@ def load_shipped(kind: str = "centred") -> nn.Module:
 
     Args:
         kind: "centred" (looks 40 frames back and ahead), "causal" (80 back; for `model.stream()`), or "pretrained":
-            motionbert_tiny, which has seen 3D of built-in motion alone, spoilt and masked, and is meant for finetuning.
+            motionbert_tiny, pretrained on 3D of built-in motion alone, corrupted and masked, and meant for finetuning.
     Returns:
         VideoPose3D of 81 frames, or MotionBERT of up to 81, in evaluation mode. `model.card` says what it was trained
         on and how far to trust it.
@@ -122,19 +114,22 @@ def save_weights(model: nn.Module, path: str | Path, card: Mapping[str, object])
         path: where; usually ends in .safetensors. The card is also written beside it, as .json.
         card: "fps", "training_data", "recipe", "protocol", "results", "licence", each plain data or a dataclass, and
             whatever else is worth knowing. The rest is read off the model: name and options, normalisation, skeleton,
-            receptive field, causal.
+            receptive field, causal, and a digest of the tensors, which load_weights checks.
     Returns:
         the path.
     Raises:
-        ValueError: if the card lacks something, or sets what is read off the model.
+        ValueError: if the card lacks something, or sets what is read off the model, or the model is another module.
+        WeightsError: if a tensor has NaN.
     Source: own.
     """
     if missing := [key for key in CARD if key not in card]:
         raise ValueError(f'the card lacks {", ".join(missing)}; where nobody knows, write "unknown"')
-    if doubled := [key for key in FILLED if key in card]:
+    if doubled := [key for key in (*FILLED, "digest") if key in card]:
         raise ValueError(f"the card sets {', '.join(doubled)}, which is read off the model: leave it out")
-    text = _to_json({**_describe(model), **card})
+    description = _describe(model)
     tensors = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
+    _check_finite(tensors, f"this {model.name}")
+    text = _to_json({**description, "digest": _digest(tensors), **card})
     path = write_whole(path, lambda part: save_file(tensors, part, metadata={"card": text}))
     write_whole(path.with_suffix(".json"), lambda part: part.write_text(text + "\n", encoding="utf-8"))
     return path
@@ -168,109 +163,51 @@ def export_weights(model: nn.Module, style: str) -> dict[str, torch.Tensor]:
     if style not in STYLES[type(model)]:
         styles = " or ".join(STYLES[type(model)])
         raise ValueError(f"style={style!r}: {type(model).__name__} can be exported as {styles}")
-    if style != getattr(model, "form", style):
+    if isinstance(model, SimpleBaseline3D) and style != model.form:
         raise ValueError(f"{model.name} has other layers than {style} builds; export it as {model.form}")
-    if style == "mmpose" and getattr(model, "dense", False):
-        raise ValueError(
-            f"{model.name} has dense filters, which mmpose does not build; export it as videopose3d"
-        )
-    prefix = "traj_" if style == "mmpose" and getattr(model, "joints_out", None) == 1 else ""
-    return {
-        prefix + key: value.detach().cpu().clone() for key, value in _published_state(model, style).items()
-    }
-
-
-def _published_state(model: nn.Module, style: str) -> dict[str, torch.Tensor]:
-    """A model's state_dict by the names of a code base; "mocap3d" are our own."""
-    if style == "mocap3d":
-        return model.state_dict()
-    if isinstance(model, VideoPose3D):
-        return videopose3d_to_published(model.state_dict(), style)
-    if isinstance(model, MotionBERT):
-        return motionbert_to_published(model.state_dict(), style)
-    return simple_baseline_to_published(model.state_dict(), style)
-
-
-def _read_shapes(
-    shapes: Mapping[str, tuple[int, ...]], origin: Origin, known: Mapping[str, object]
-) -> tuple[str, dict[str, object]]:
-    """The name for create_model, and the options that shapes tell, given those known."""
-    if origin.architecture == "VideoPose3D":
-        return "videopose3d", videopose3d_options(shapes, origin.writer, known.get("dense"))
-    if origin.architecture == "MotionBERT":
-        return "motionbert", motionbert_options(shapes, origin.writer)
-    form = origin.writer
-    if form == "mocap3d":  # of the two forms only weigq's has a bias there
-        form = "weigq" if "stem.linear.bias" in shapes else "mmpose"
-    return MODEL_OF[form], simple_baseline_size(shapes, origin.writer)
+    prefix = ""
+    if isinstance(model, VideoPose3D) and style == "mmpose":
+        if model.dense:
+            raise ValueError(
+                f"{model.name} has dense filters, which mmpose does not build; export it as videopose3d"
+            )
+        prefix = "traj_" if model.joints_out == 1 else ""
+    published = to_published(model.state_dict(), type(model).__name__, style)
+    return {prefix + key: value.detach().cpu().clone() for key, value in published.items()}
 
 
 def _from_published(checkpoint: object, source: str, part: str, overrides: Mapping[str, object]) -> nn.Module:
-    state = _find_state(checkpoint, source, part)
+    state = find_state(checkpoint, source, part)
     shapes = {key: tuple(tensor.shape) for key, tensor in state.items()}
     origin = recognise(shapes)
     if origin is None:
-        raise WeightsError(f"{source} holds the weights of no model known here; its keys: {_list(shapes)}")
+        raise WeightsError(
+            f"{source} holds the weights of no model known here; its keys: {list_names(shapes)}"
+        )
     state = {origin.plain(key): tensor for key, tensor in state.items()}
     if len(state) < len(shapes):
         raise WeightsError(
-            f"{source} has keys of mmpose 0.x and of 1.x for the same tensors: {_list(shapes)}"
+            f"{source} has keys of mmpose 0.x and of 1.x for the same tensors: {list_names(shapes)}"
         )
     state = {key: tensor for key, tensor in state.items() if not key.startswith("data_preprocessor.")}
     shapes = {key: tuple(tensor.shape) for key, tensor in state.items()}  # by today's names
     ours = origin.writer == "mocap3d"
-    known = {**(_settings(checkpoint) if ours else {}), **overrides}
-    name, told = _read_shapes(shapes, origin, known)
+    known = {**(_settings(checkpoint, origin.architecture) if ours else {}), **overrides}
+    name, told = read_options(shapes, origin.architecture, origin.writer, known.get("dense"))
     _check_part(told, source, part)
     model = _make(name, {**told, **known}, state, source)
-    expected = _published_state(model, origin.writer)
+    expected = to_published(model.state_dict(), origin.architecture, origin.writer)
     for key, tensor in expected.items():
         if key.endswith("num_batches_tracked") and key not in state:  # torch before 0.4.1 had none
             state[key] = torch.zeros((), dtype=tensor.dtype)
-    _compare(expected, state, source, origin)
-    if not ours:
-        if isinstance(model, VideoPose3D):
-            state = videopose3d_from_published(state, origin.writer)
-        elif isinstance(model, MotionBERT):
-            state = motionbert_from_published(state, origin.writer)
-        else:
-            state = simple_baseline_from_published(state)[1]
-    model.load_state_dict(state, strict=True)
-    if ours and isinstance(checkpoint.get("normalisation"), Mapping):  # a checkpoint of our training
-        try:
-            model.normalisation = checkpoint["normalisation"]
-        except (TypeError, ValueError, AttributeError) as error:
-            raise WeightsError(f"{source} has a wrong normalisation: {error}") from None
+    compare(expected, state, source, origin)
+    _check_finite({origin.spelled(key): tensor for key, tensor in state.items()}, source)
+    model.load_state_dict(from_published(state, origin.architecture, origin.writer), strict=True)
+    if ours:  # perhaps a checkpoint of our training
+        _set_normalisation(model, checkpoint.get("normalisation"), source)
     model.eval()
     model.card = _describe(model) | {"source": origin.writer, "file": source, "overrides": dict(overrides)}
     return model
-
-
-def _find_state(checkpoint: object, source: str, part: str) -> dict[str, torch.Tensor]:
-    """The weights in what people save: a state_dict, or a checkpoint that has one under a usual name."""
-    state = checkpoint
-    if isinstance(checkpoint, Mapping):
-        names = ("state_dict", "model_pos", "model")
-        if part == "trajectory" and "model_traj" in checkpoint:
-            names = ("model_traj",)
-            if checkpoint["model_traj"] is None:
-                raise WeightsError(f"{source} holds no trajectory model, only one of poses")
-        inside = [key for key in names if isinstance(checkpoint.get(key), Mapping)]
-        state = checkpoint[inside[0]] if inside else checkpoint
-    if not isinstance(state, Mapping) or not state:
-        raise WeightsError(f"{source} holds a {type(state).__name__}, not the weights of a model by name")
-    if wrong := [key for key, value in state.items() if type(key) is not str or not torch.is_tensor(value)]:
-        raise WeightsError(
-            f"{source} holds no state_dict; these of its entries are no tensors: {_list(wrong)}"
-        )
-    if all(key.startswith(("pose.", "trajectory.")) for key in state):  # PoseAndTrajectory of our training
-        return {
-            key.removeprefix(f"{part}."): value for key, value in state.items() if key.startswith(f"{part}.")
-        }
-    # mmpose keeps both in one state_dict
-    second = {key for key in state if key.removeprefix("module.").startswith("traj_")}
-    wanted = second if part == "trajectory" else state.keys() - second
-    return {key: value for key, value in state.items() if key in wanted or not wanted}
 
 
 def _check_part(told: Mapping[str, object], source: str, part: str) -> None:
@@ -278,21 +215,39 @@ def _check_part(told: Mapping[str, object], source: str, part: str) -> None:
         raise WeightsError(f"{source} holds no trajectory model, only one of poses")
 
 
-def _settings(checkpoint: Mapping[str, object]) -> dict[str, object]:
+def _settings(checkpoint: Mapping[str, object], architecture: str) -> dict[str, object]:
     """What a checkpoint of our training tells beside the shapes."""
     settings: object = checkpoint
     for key in ("fingerprint", "model", "settings"):
         settings = settings.get(key) if isinstance(settings, Mapping) else None
     if not isinstance(settings, Mapping):
         return {}
-    kinds = {"causal": bool, "dense": bool, "heads": int}
+    settings = {str(key).removeprefix("_orig_mod."): value for key, value in settings.items()}
+    kinds = SETTINGS[architecture]
     return {key: settings[key] for key, kind in kinds.items() if type(settings.get(key)) is kind}
+
+
+def _set_normalisation(model: nn.Module, values: object, source: str) -> None:
+    if values is None:
+        return
+    if not isinstance(model, SimpleBaseline3D):
+        raise WeightsError(f"{source} has a wrong normalisation: {model.name} uses none")
+    if not isinstance(values, Mapping):
+        raise WeightsError(
+            f"{source} has a wrong normalisation: a {type(values).__name__}, not values by name"
+        )
+    try:
+        model.normalisation = {
+            key: torch.as_tensor(value, dtype=torch.float64) for key, value in values.items()
+        }
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise WeightsError(f"{source} has a wrong normalisation: {error}") from None
 
 
 def _make(
     name: str, kwargs: Mapping[str, object], state: Mapping[str, torch.Tensor], source: str
 ) -> nn.Module:
-    """A model to put the weights in; not one that a wild claim makes far larger than its weights."""
+    """A model to put the weights in; refused if its options make it far larger than these weights."""
     has = sum(tensor.numel() for tensor in state.values())
     try:
         with torch.random.fork_rng(devices=[]):  # its random start shall not cost anyone their seed
@@ -310,21 +265,23 @@ def _make(
         raise WeightsError(f"{source} asks for a model that cannot be: {error}") from None
 
 
-def _compare(
-    expected: Mapping[str, torch.Tensor], state: Mapping[str, torch.Tensor], source: str, origin: Origin
-) -> None:
-    """Refuse weights that do not fit, in the names their file has."""
-    wrong = [
-        f"{origin.spelled(key)} has {tuple(state[key].shape)}, needs {tuple(tensor.shape)}"
-        for key, tensor in expected.items()
-        if key in state and state[key].shape != tensor.shape
-    ]
-    missing = [origin.spelled(key) for key in expected if key not in state]
-    unexpected = [origin.spelled(key) for key in state if key not in expected]
-    found = {"missing": missing, "unexpected": unexpected, "wrong shape": wrong}
-    if any(found.values()):
-        lists = "; ".join(f"{kind}: {_list(keys)}" for kind, keys in found.items() if keys)
-        raise WeightsError(f"{source} is almost {origin.architecture} as {origin.writer} writes it. {lists}")
+def _check_finite(state: Mapping[str, torch.Tensor], source: str) -> None:
+    """Refuse weights that would make every pose NaN."""
+    wrong = [key for key, value in state.items() if not torch.isfinite(value).all()]
+    if wrong:
+        raise WeightsError(
+            f"{source} has NaN or infinite numbers in {list_names(wrong)}: the training diverged, or the file is "
+            "damaged; use an earlier checkpoint"
+        )
+
+
+def _digest(state: Mapping[str, torch.Tensor]) -> str:
+    """A sha256 of all names, types, shapes and numbers."""
+    digest = hashlib.sha256()
+    for key, value in sorted(state.items()):
+        digest.update(f"{key} {value.dtype} {tuple(value.shape)}\n".encode())
+        digest.update(value.contiguous().reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
 
 
 def _from_own(path: Path, part: str, overrides: Mapping[str, object]) -> nn.Module:
@@ -333,7 +290,7 @@ def _from_own(path: Path, part: str, overrides: Mapping[str, object]) -> nn.Modu
     origin = recognise(shapes)
     if card["model"] not in list_models() or origin is None or origin.writer != "mocap3d":
         raise WeightsError(f"{path} holds {card['model']!r}; this version builds {', '.join(list_models())}")
-    _, told = _read_shapes(shapes, origin, card["kwargs"])
+    _, told = read_options(shapes, origin.architecture, origin.writer, card["kwargs"].get("dense"))
     if any(card["kwargs"].get(key) != value for key, value in told.items()):
         raise WeightsError(f"{path} has a card for {card['kwargs']}, but its weights have {told}")
     _check_part(told, str(path), part)
@@ -344,17 +301,12 @@ def _from_own(path: Path, part: str, overrides: Mapping[str, object]) -> nn.Modu
     if _describe(plain)["kwargs"] != card["kwargs"]:
         raise WeightsError(f"{path} has a wrong card: its kwargs are {card['kwargs']}")
     model = _make(card["model"], {**card["kwargs"], **overrides}, state, str(path)) if overrides else plain
-    _compare(model.state_dict(), state, str(path), origin)
+    compare(model.state_dict(), state, str(path), origin)
+    _check_finite(state, str(path))
     if (dtype := state["head.weight"].dtype).is_floating_point:
         model.to(dtype)
     model.load_state_dict(state, strict=True)
-    try:
-        if (values := card["normalisation"]) is not None:
-            model.normalisation = {
-                key: torch.tensor(value, dtype=torch.float64) for key, value in values.items()
-            }
-    except (TypeError, ValueError, AttributeError) as error:
-        raise WeightsError(f"{path} has a wrong card: {error}") from None
+    _set_normalisation(model, card["normalisation"], str(path))
     model.eval()
     model.card = card | {"source": "mocap3d", "file": str(path), "overrides": dict(overrides)}
     return model
@@ -374,11 +326,19 @@ def _read_own(path: Path) -> tuple[dict, dict[str, torch.Tensor]]:
         raise WeightsError(
             f"{path} has format {card.get('format')!r}; this version of mocap3d reads {FORMAT}"
         )
+    if "digest" in card and card["digest"] != _digest(state):  # files saved before have none
+        raise WeightsError(f"{path} does not hold the numbers that were saved (digest): get the file again")
     return card, state
 
 
 def _describe(model: nn.Module) -> dict:
     """What a card says that can be read off the model."""
+    if type(model) not in STYLES:  # a class derived from one of them could compute something else
+        raise ValueError(
+            f"got a {type(model).__name__}; save_weights writes {', '.join(kind.__name__ for kind in STYLES)}: of a "
+            "compiled or wrapped one give the model inside, and save any other network with "
+            "torch.save(model.state_dict(), path)"
+        )
     if isinstance(model, SimpleBaseline3D):
         name = model.name
         kwargs = {"channels": model.head.in_features, "stages": len(model.stages)}
@@ -387,15 +347,11 @@ def _describe(model: nn.Module) -> dict:
         name, kwargs = "videopose3d", {"filter_widths": list(model.filter_widths)}
         kwargs |= {key: getattr(model, key) for key in ("channels", "causal", "dense", "joints_out")}
         kwargs["dropout"] = float(model.stem.dropout)
-    elif isinstance(model, MotionBERT):
-        name, keys = (
-            "motionbert",
-            ("channels", "mlp_ratio", "depth", "heads", "joints", "fuse", "image_space"),
-        )
-        kwargs = {key: getattr(model, key) for key in keys} | {"drop_path": float(model.drop_path)}
-        kwargs |= {"representation": model.head.in_features, "frames": model.receptive_field}
     else:
-        raise ValueError(f"got a {type(model).__name__}; files are written for {', '.join(list_models())}")
+        keys = ("channels", "mlp_ratio", "depth", "heads", "joints", "fuse", "image_space")
+        name, kwargs = "motionbert", {key: getattr(model, key) for key in keys}
+        kwargs |= {"representation": model.head.in_features, "frames": model.receptive_field}
+        kwargs["drop_path"] = float(model.drop_path)
     statistics = model.normalisation
     return {
         "format": FORMAT,
@@ -406,7 +362,7 @@ def _describe(model: nn.Module) -> dict:
         else {key: value.double().tolist() for key, value in statistics.items()},
         "skeleton": model.input_skeleton,
         "receptive_field": model.receptive_field,
-        "causal": bool(getattr(model, "causal", False)),
+        "causal": kwargs.get("causal", False),
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
     }
 
@@ -421,8 +377,3 @@ def _to_json(card: Mapping[str, object]) -> str:
                 f"the card's {key!r} cannot be written as JSON ({error}); give plain data"
             ) from None
     return json.dumps(plain, indent=1, ensure_ascii=False)
-
-
-def _list(names: object) -> str:
-    names = [str(name)[:120] for name in names]
-    return ", ".join(names[:LISTED]) + (f" and {len(names) - LISTED} more" if len(names) > LISTED else "")

@@ -17,7 +17,7 @@ from torch import nn
 from mocap3d.data.loading import load_dataset
 from mocap3d.evaluation.baselines import MeanPose
 from mocap3d.evaluation.evaluate import evaluate
-from mocap3d.formats.safe_files.plain import UnsafeFileError
+from mocap3d.formats.safe_files import UnsafeFileError
 from mocap3d.models.create import create_model
 from mocap3d.models.simple_baseline import NORMALISATION, SimpleBaseline3D
 from mocap3d.models.videopose3d import VideoPose3D
@@ -531,6 +531,100 @@ def test_motionbert_files(style, size: dict, drop_path: float, heads: int, tmp_p
         assert all(map(torch.equal, back.state_dict().values(), model.state_dict().values()))
 
 
+def states(formula) -> dict[str, OrderedDict]:
+    """A state_dict of each architecture and code base."""
+    return {
+        "weigq": published(formula, "weigq", 8),
+        "mmpose, one frame": published(formula, "mmpose", 8),
+        "videopose3d": video(formula, "videopose3d", (3, 3)),
+        "mmpose, windows": video(formula, "mmpose", (3, 3)),
+        "motionbert": bert(formula, "motionbert", SMALL | {"channels": 16}),
+        "mmpose, motionbert": bert(formula, "mmpose", SMALL | {"channels": 16}),
+        **{
+            f"ours, {model.name}": model.state_dict()
+            for model in (SimpleBaseline3D(channels=8), VideoPose3D((3, 3), channels=8), small_motionbert())
+        },
+    }
+
+
+KINDS = (
+    "weigq", "mmpose, one frame", "videopose3d", "mmpose, windows", "motionbert", "mmpose, motionbert",
+    "ours, simple_baseline", "ours, videopose3d_9", "ours, motionbert_2x32",
+)  # fmt: skip
+
+
+def same_weights(model: nn.Module, expected: nn.Module) -> bool:
+    one, other = model.state_dict(), expected.state_dict()
+    return repr(model) == repr(expected) and all(torch.equal(one[key], other[key]) for key in other)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", ["state_dict", "model_state_dict", "model", "net", "model_pos"])
+def test_every_container_of_weights(kind: str, name: str, tmp_path: Path, formula) -> None:
+    state = states(formula)[kind]
+    expected, path = load_weights(state), tmp_path / "checkpoint.pth"
+    contents = [
+        {"epoch": 3, "loss": torch.tensor(0.5), name: state},
+        {name: {"state_dict": state, "step": torch.tensor(1)}, "optimizer": {"state": {}}},
+        {"state_dict": {name: state}},
+        {name: state, **{other: {"channels": 8} for other in ("model", "net") if other != name}},
+    ]
+    for content in contents:
+        torch.save(content, path)
+        assert same_weights(load_weights(path), expected)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "prefix",
+    ["module.", "_orig_mod.", "model.", "module.module.", "module._orig_mod.", "_orig_mod.module.", "model._orig_mod."],
+)  # fmt: skip
+def test_every_wrapper_of_weights(kind: str, prefix: str, formula) -> None:
+    state = states(formula)[kind]
+    wrapped = {prefix + key: value for key, value in state.items()}
+    for content in (wrapped, {"model": {"state_dict": wrapped}}):
+        assert same_weights(load_weights(content), load_weights(state))
+    missing = next(key for key in reversed(wrapped) if key.endswith("bias"))
+    del wrapped[missing]
+    with pytest.raises(WeightsError, match=f"missing: {missing}"):
+        load_weights(wrapped)
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "model._orig_mod."])
+def test_both_parts_of_a_wrapped_file(prefix: str, formula) -> None:
+    plain = semi_supervised(formula, old=True)
+    ours = {f"pose.{k}": v for k, v in VideoPose3D((3, 3), channels=8).state_dict().items()}
+    ours |= {
+        f"trajectory.{k}": v for k, v in VideoPose3D((3, 3), channels=8, joints_out=1).state_dict().items()
+    }
+    for state in (plain, ours):
+        wrapped = {"model": {prefix + key: value for key, value in state.items()}}
+        for part in ("pose", "trajectory"):
+            assert same_weights(load_weights(wrapped, part), load_weights(state, part))
+
+
+def test_wrapped_models_load(tmp_path: Path) -> None:
+    """What torch itself writes for them."""
+    model = VideoPose3D((3, 3), channels=8)
+    for wrapped in (nn.DataParallel(model), torch.compile(model, backend="eager")):
+        torch.save({"model": wrapped.state_dict()}, tmp_path / "checkpoint.pt")
+        assert same_weights(load_weights(tmp_path / "checkpoint.pt"), model)
+
+
+def test_checkpoint_of_a_compiled_model_says_its_options() -> None:
+    for told, check in [
+        ({"_orig_mod.heads": 2, "_orig_mod.image_space": False}, lambda model: not model.image_space),
+        ({"heads": 2, "image_space": True, "causal": False}, lambda model: model.image_space),
+    ]:
+        state = small_motionbert(heads=2).state_dict()
+        content = {
+            "model": {f"_orig_mod.{key}": value for key, value in state.items()},
+            "normalisation": None,
+        }
+        model = load_weights({**content, "fingerprint": {"model": {"settings": told}}})
+        assert model.heads == 2 and check(model)
+
+
 def test_motionbert_checkpoint_says_its_heads(tmp_path: Path) -> None:
     model = create_model("motionbert_tiny", channels=8, heads=2, depth=1, frames=3)
     content = {"model": model.state_dict(), "normalisation": None}
@@ -592,8 +686,8 @@ def test_what_is_no_weights(tmp_path: Path, formula) -> None:
         ({"layer1.0.conv.weight": torch.zeros(1)}, "no model known here.*layer1"),
         ({}, "holds a dict"),
         ([1, 2], "holds a list"),
-        ({"state_dict": {"w1.weight": 3}}, "no tensors: w1.weight"),
-        ({(1, "Walking"): torch.zeros(3)}, "no tensors: .1, 'Walking'."),
+        ({"state_dict": {"w1.weight": 3}}, "not tensors: w1.weight"),
+        ({(1, "Walking"): torch.zeros(3)}, "not tensors: .1, 'Walking'."),
         ({"w1.weight": torch.zeros(())}, "cannot be: channels=0"),
     ]:
         torch.save(content, tmp_path / "file.pth")
@@ -754,8 +848,73 @@ def test_bad_cards(change: dict, words: str, tmp_path: Path) -> None:
 
 
 def test_other_modules_are_not_written(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="Linear"):
-        save_weights(nn.Linear(2, 2), tmp_path / "mine.safetensors", CARD)
+    class Mine(VideoPose3D):
+        """It may compute anything, and would come back as a VideoPose3D."""
+
+    model = VideoPose3D((3, 3), channels=4)
+    for other in (nn.Linear(2, 2), nn.DataParallel(model), torch.compile(model, backend="eager"), Mine((3,))):
+        words = f"got a {type(other).__name__}; .*VideoPose3D.*the model inside.*torch.save.model.state_dict"
+        with pytest.raises(ValueError, match=words):
+            save_weights(other, tmp_path / "mine.safetensors", CARD)
+    assert not list(tmp_path.iterdir())
+
+
+def test_digest_tells_changed_numbers(tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    model = fitted()
+    path = save_weights(model, tmp_path / "mine.safetensors", CARD)
+    card, state = read_card(path), model.state_dict()
+    changed = {**state, "head.bias": state["head.bias"] + torch.eye(48)[3]}
+    save_file(changed, path, metadata={"card": json.dumps(card)})
+    for read in (load_weights, read_card):
+        with pytest.raises(WeightsError, match="mine.safetensors does not hold the numbers that were saved"):
+            read(path)
+    del card["digest"]  # as files were written before there was one
+    save_file(changed, path, metadata={"card": json.dumps(card)})
+    assert torch.equal(load_weights(path).head.bias, changed["head.bias"])
+    with pytest.raises(ValueError, match="sets digest"):
+        save_weights(model, path, {**CARD, "digest": "0"})
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+@pytest.mark.parametrize("kind", KINDS)
+def test_nan_is_named(kind: str, bad: float, tmp_path: Path, formula) -> None:
+    from safetensors.torch import save_file
+
+    state = {f"module.{key}": value.clone() for key, value in states(formula)[kind].items()}
+    model = load_weights(state)
+    name = [key for key in state if key.endswith("weight")][2]
+    state[name].view(-1)[1] = bad
+    with pytest.raises(WeightsError, match=f"NaN or infinite numbers in {name}: .*earlier checkpoint"):
+        load_weights(state)
+    own = next(key for key in model.state_dict() if key.endswith("weight"))
+    path = save_weights(model, tmp_path / "good.safetensors", CARD)
+    model.get_parameter(own).data.view(-1)[0] = bad
+    with pytest.raises(WeightsError, match=f"this {model.name} has NaN or infinite numbers in {own}:"):
+        save_weights(model, tmp_path / "bad.safetensors", CARD)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["good.json", "good.safetensors"]
+    card = {key: value for key, value in read_card(path).items() if key != "digest"}
+    save_file(model.state_dict(), path, metadata={"card": json.dumps(card)})
+    with pytest.raises(WeightsError, match=f"good.safetensors has NaN or infinite numbers in {own}:"):
+        load_weights(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"<!DOCTYPE html><html><title>Sign in</title></html>", "it is a web page"),
+        (
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:aa\nsize 123\n",
+            "it is a Git LFS pointer",
+        ),
+        (b"", "it is empty"),
+    ],
+)
+def test_what_is_downloaded_by_mistake_is_named(content: bytes, words: str, tmp_path: Path) -> None:
+    (tmp_path / "file.pth").write_bytes(content)
+    with pytest.raises(UnsafeFileError, match=f"file.pth: {words}.*download it again"):
+        load_weights(tmp_path / "file.pth")
 
 
 def test_damaged_own_files(tmp_path: Path) -> None:
@@ -790,9 +949,9 @@ def test_damaged_own_files(tmp_path: Path) -> None:
         ({"kwargs": [1]}, "no card"),
         ({"kwargs": {**card["kwargs"], "window": 3}}, "wrong card.*window"),
         ({"kwargs": {**card["kwargs"], "dropout": "much"}}, "wrong card"),
-        ({"normalisation": {"mean_2d": [1.0]}}, "wrong card.*mean_2d"),
-        ({"normalisation": {"mean_2d": ["x"]}}, "wrong card"),
-        ({"normalisation": 3}, "wrong card"),
+        ({"normalisation": {"mean_2d": [1.0]}}, "wrong normalisation.*mean_2d"),
+        ({"normalisation": {"mean_2d": ["x"]}}, "wrong normalisation"),
+        ({"normalisation": 3}, "wrong normalisation"),
     ]:
         write(**changes)
         with pytest.raises(WeightsError, match=words):
@@ -842,7 +1001,7 @@ def test_changed_own_files_load_or_are_refused(at: int, new: bytes, old: int, tm
 def test_shipped_models_are_small_lift_better_than_the_mean_pose_and_say_where_they_come_from(kind):
     model = load_shipped(kind)
     assert SHIPPED[kind].stat().st_size < 10e6 and not model.training
-    assert getattr(model, "causal", False) == (kind == "causal") and model.receptive_field == 81
+    assert model.card["causal"] == (kind == "causal") and model.receptive_field == 81
     assert "synthetic" in model.card["training_data"] and "cmu" in model.card["training_data"]
     assert "bandai" not in model.card["training_data"]  # its licence would not allow it
     assert {"true 2D", "simulated CPN-like 2D"} == {*model.card["results"]}

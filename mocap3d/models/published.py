@@ -8,76 +8,56 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-# What only one kind of file has: a key, whose code base writes it, and which architecture it belongs to.
-SIGNS = (
-    ("w1.weight", "weigq", "SimpleBaseline3D"),
-    ("stem.linear.weight", "mocap3d", "SimpleBaseline3D"),
-    ("stem.weight", "mocap3d", "VideoPose3D"),
-    ("backbone.expand_conv.conv.weight", "mmpose", "SimpleBaseline3D"),  # or VideoPose3D, see below
-    ("expand_conv.weight", "videopose3d", "VideoPose3D"),
-    ("backbone.joints_embed.weight", "mmpose", "MotionBERT"),
-    ("joints_embed.weight", "motionbert", "MotionBERT"),
-    ("embed.weight", "mocap3d", "MotionBERT"),
-)
+
+def read_options(
+    shapes: Mapping[str, tuple[int, ...]], architecture: str, writer: str, dense: bool | None = None
+) -> tuple[str, dict[str, object]]:
+    """The name for create_model, and the options that shapes tell; arguments as of each architecture's function."""
+    if architecture == "VideoPose3D":
+        return "videopose3d", videopose3d_options(shapes, writer, dense)
+    if architecture == "MotionBERT":
+        return "motionbert", motionbert_options(shapes, writer)
+    mmpose = writer == "mmpose" or (writer == "mocap3d" and "stem.linear.bias" not in shapes)
+    return "simple_baseline_mmpose" if mmpose else "simple_baseline", simple_baseline_size(shapes, writer)
 
 
-@dataclass(frozen=True)
-class Origin:
-    """Where a state_dict comes from, by its keys.
-
-    Args:
-        writer: the code base whose names it has: "weigq", "mmpose", "videopose3d", "motionbert" or "mocap3d".
-        architecture: "SimpleBaseline3D", "VideoPose3D" or "MotionBERT".
-        prefix: what stands before every key: "module." if saved from DataParallel, "traj_" of mmpose's trajectories.
-        head: how mmpose called the head then: "keypoint_head." before 1.0, "head." since.
-    """
-
-    writer: str
-    architecture: str
-    prefix: str = ""
-    head: str = "head."
-
-    def plain(self, key: str) -> str:
-        """A key of that file, as today's code would spell it."""
-        key = key.removeprefix(self.prefix)
-        return "head." + key.removeprefix(self.head) if key.startswith(self.head) else key
-
-    def spelled(self, key: str) -> str:
-        """The inverse of `plain`."""
-        key = self.head + key.removeprefix("head.") if key.startswith("head.") else key
-        return self.prefix + key
+def to_published(
+    state: Mapping[str, torch.Tensor], architecture: str, style: str
+) -> Mapping[str, torch.Tensor]:
+    """Rename a state_dict of ours to the keys and shapes of another code base; "mocap3d" keeps it."""
+    if style == "mocap3d":
+        return state
+    if architecture == "VideoPose3D":
+        return videopose3d_to_published(state, style)
+    if architecture == "MotionBERT":
+        return motionbert_to_published(state, style)
+    return simple_baseline_to_published(state, style)
 
 
-def recognise(shapes: Mapping[str, tuple[int, ...]]) -> Origin | None:
-    """Tell from keys and shapes what wrote a state_dict, and of which architecture; None for any other."""
-    prefix = ""
-    for start in ("module.", "traj_"):
-        if all(key.startswith(prefix + start) for key in shapes):
-            prefix += start
-    head = "keypoint_head." if any(key.startswith(f"{prefix}keypoint_head.") for key in shapes) else "head."
-    for key, writer, architecture in SIGNS:
-        if prefix + key in shapes:
-            origin = Origin(writer, architecture, prefix, head if writer == "mmpose" else "head.")
-            plain = {origin.plain(name): shape for name, shape in shapes.items()}
-            # mmpose builds both of the same parts: SimpleBaseline3D has one frame in all its filters, and 16 joints.
-            windows = any(len(shape) == 3 and shape[-1] > 1 for shape in plain.values())
-            if (
-                (writer, architecture) == ("mmpose", "SimpleBaseline3D")
-                and (windows or plain.get("head.conv.weight", (48,))[:1] in ((51,), (3,)))
-            ):  # fmt: skip
-                origin = Origin(writer, "VideoPose3D", prefix, head)
-            return origin
-    return None
+def from_published(
+    state: Mapping[str, torch.Tensor], architecture: str, style: str
+) -> Mapping[str, torch.Tensor]:
+    """The inverse of `to_published`, for keys as `Origin.plain` gives them."""
+    if style == "mocap3d":
+        return state
+    if architecture == "VideoPose3D":
+        return videopose3d_from_published(state, style)
+    if architecture == "MotionBERT":
+        return motionbert_from_published(state, style)
+    return simple_baseline_from_published(state)[1]
 
 
 def simple_baseline_size(shapes: Mapping[str, tuple[int, ...]], writer: str) -> dict[str, int]:
     """The options of SimpleBaseline3D that shapes tell: "channels" and "stages"; keys as `Origin.plain` gives them."""
-    stem = next(key for key, sign, _ in SIGNS if sign == writer)
+    stem = {
+        "weigq": "w1.weight",
+        "mmpose": "backbone.expand_conv.conv.weight",
+        "mocap3d": "stem.linear.weight",
+    }[writer]
     prefix = {"weigq": "linear_stages.", "mmpose": "backbone.tcn_blocks.", "mocap3d": "stages."}[writer]
     return {"channels": shapes[stem][0] if shapes[stem] else 0, "stages": _count_stages(shapes, prefix)}
 

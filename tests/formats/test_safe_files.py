@@ -1,13 +1,13 @@
-"""Other people's files: good ones come back as they were written, bad ones run nothing and fill nothing."""
+"""Other people's files: good ones come back as they were written, bad ones run nothing."""
 
 from __future__ import annotations
 
+import copyreg
 import io
 import os
 import pickle
 import struct
 import sys
-import tracemalloc
 import types
 import zipfile
 from collections import OrderedDict
@@ -19,8 +19,15 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mocap3d.formats.safe_files import load_npy, load_npz, load_pickle, load_torch
-from mocap3d.formats.safe_files.plain import Placeholder, UnsafeFileError
+from mocap3d.formats.pickles import STAND_INS, InertClass, StandIn, Unpickler
+from mocap3d.formats.safe_files import (
+    Placeholder,
+    UnsafeFileError,
+    load_npy,
+    load_npz,
+    load_pickle,
+    load_torch,
+)
 
 LEGACY = {"_use_new_zipfile_serialization": False}
 
@@ -167,75 +174,113 @@ def opcodes(*parts: bytes) -> bytes:
 
 HEAD = b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(I0\ntS'b'\ntR"
 F8 = b"cnumpy\ndtype\n(S'f8'\nI00\nI01\ntR"
-TYPE_O = (
-    b"(I1\n)" + F8.replace(b"f8", b"O8") + b"I00\n"
-)  # the state of an array without axes, but its content
-OBJECT = HEAD + TYPE_O
-BOMBS = {
-    "bytes of 1 TB": b"\x80\x04\x8e" + struct.pack("<Q", 2**40) + b"x.",
-    "text of 4 GB": b"\x80\x04X" + struct.pack("<I", 2**32 - 1) + b"x.",
-    "negative text": b"T" + struct.pack("<i", -5) + b"x.",
-    "bytearray of 1 TB": b"\x80\x05\x96" + struct.pack("<Q", 2**40) + b"x.",
-    "frame of 1 TB": b"\x80\x04\x95" + struct.pack("<Q", 2**40) + b"N",
-    "memo at 4 billion, unread": b"\x80\x02Nr" + struct.pack("<I", 2**32 - 1) + b"0j" + struct.pack("<I", 7) + b".",
-    "integer of 2 GB": b"\x80\x02\x8b" + struct.pack("<i", 2**31 - 1) + b"x.",
-    "integer of many digits": b"L" + b"9" * 10_000 + b"L\n.",
-    "array of 8 TB": opcodes(HEAD, b"(I1\n(L1099511627776L\nt", F8, b"I00\nS'x'\ntb"),
+BAD = {
+    "array larger than its content": opcodes(HEAD, b"(I1\n(L1099511627776L\nt", F8, b"I00\nS'x'\ntb"),
     "array of negative size": opcodes(HEAD, b"(I1\n(I-1\nt", F8, b"I00\nS'x'\ntb"),
     "array of many axes": opcodes(HEAD, b"(I1\n(" + b"I1\n" * 70 + b"t", F8, b"I00\nS'12345678'\ntb"),
+    "fewer objects than claimed": opcodes(HEAD, b"(I1\n(I9\nt", F8.replace(b"f8", b"O8"), b"I00\n]tb"),
     "objects as bytes": opcodes(
         HEAD, b"(I1\n(I1\nt", F8.replace(b"f8", b"O8"), b"I00\nS'AAAAAAAA'\ntb"
     ),
-    "array in array": opcodes(OBJECT, b"]", OBJECT, b"]Natb", b"atb"),
-    "array in itself": opcodes(OBJECT[:-len(TYPE_O)], b"p7\n", TYPE_O, b"]g7\natb"),
-    "array filled later": opcodes(HEAD, b"p7\n", OBJECT, b"]g7\natb0g7\n", TYPE_O, b"]Natb"),
+    "object as bytes": opcodes(b"cnumpy.core.multiarray\nscalar\n(", F8.replace(b"f8", b"O8"), b"S'AAAAAAAA'\ntR"),
+    "objects in a buffer": opcodes(
+        b"cnumpy.core.numeric\n_frombuffer\n(S'AAAAAAAA'\n", F8.replace(b"f8", b"O8"), b"(I1\ntS'C'\ntR"
+    ),
+    "array changed afterwards": opcodes(HEAD, *2 * (b"(I1\n(I1\nt", F8, b"I00\nS'12345678'\ntb")),
     "type with flags": opcodes(F8, b"(I3\nS'<'\nN(S'a'\ntNI-1\nI-1\nI63\ntb"),
-    "number of 1 GB": opcodes(b"cnumpy.core.multiarray\nscalar\n(", F8.replace(b"f8", b"S999999999"), b"S'x'\ntR"),
-    "half a pickle": pickle.dumps(np.arange(9.0))[:60],
-    "nothing": b"",
+    "structured type": opcodes(F8.replace(b"f8", b"f8,O")),
+    "number larger than its content": opcodes(
+        b"cnumpy.core.multiarray\nscalar\n(", F8.replace(b"f8", b"S999999999"), b"S'x'\ntR"
+    ),
+    "negative text": b"T" + struct.pack("<i", -5) + b"x.",
+    "memo, unread": b"\x80\x02Nr" + struct.pack("<I", 2**32 - 1) + b"0j" + struct.pack("<I", 7) + b".",
+    "integer of many digits": b"L" + b"9" * 10_000 + b"L\n.",
     "not a pickle": b"\x00\x01\x02",
     "mark missing": b"t.",
     "stack empty": b"0.",
-    "deep list": b"]" * 5000 + b"a" * 4999 + b".",
-    "deep tuple": b")" + b"\x85" * 20_000 + b".",
-    "tuple key that takes for ever": b"}(K\x01" + b"2\x86" * 40 + b"K\x01u.",
     "extension": b"\x82\x01.",
     "buffer outside": b"\x80\x05\x97.",
+    "view of a buffer": b"\x80\x05C\x01x\x98.",
     "persistent id": b"Pabc\n.",
-    "range as set": b"cbuiltins\nset\n(cbuiltins\nrange\n(L99999999999L\ntRtR.",
-    "bytearray of a number": b"cbuiltins\nbytearray\n(L99999999999L\ntR.",
-    "bytes of a number": b"cbuiltins\nbytes\n(L99999999999L\ntR.",
-    "list of range": b"cbuiltins\nlist\n(cbuiltins\nrange\n(L99999999999L\ntRtR.",
-    "tensor outside torch": b"ctorch._utils\n_rebuild_tensor_v2\n.",
+    "bytes of a number": b"cbuiltins\nbytes\n(I9\ntR.",
+    "bytearray of a number": b"cbuiltins\nbytearray\n(I9\ntR.",
+    "text in an encoding that would be imported": b"c_codecs\nencode\n(S'x'\nS'antigravity'\ntR.",
+    "object of a class that is never made": b"\x80\x02cbuiltins\nobject\n)\x81.",
 }  # fmt: skip
 
 
-def peak_of(load, path: Path) -> int:
-    """The most memory Python and numpy asked for while a file was refused, in bytes."""
-    tracemalloc.start()
+@pytest.mark.parametrize("name", BAD)
+def test_bad_pickles(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "file.pkl"
+    path.write_bytes(BAD[name])
+    with pytest.raises(UnsafeFileError, match="file.pkl: ") as error:
+        load_pickle(path)
+    assert "memory" not in str(error.value)  # refused before numpy tries
+
+
+def test_flags_of_a_type_are_not_believed(tmp_path: Path) -> None:
+    """numpy itself would take these eight bytes for a pointer to an object."""
+    flags = b"(I3\nS'<'\nNNNI-1\nI-1\nI63\ntb"
+    path = tmp_path / "file.pkl"
+    path.write_bytes(opcodes(HEAD, b"(I1\n(I1\nt", F8, flags, b"I00\nS'AAAAAAAA'\ntb"))
+    loaded = load_pickle(path)
+    assert loaded.dtype.flags == np.dtype("f8").flags and loaded.tobytes() == b"AAAAAAAA"
+
+
+def entry(module: str, name: str) -> bytes:
+    return b"\x80\x02" + f"c{module}\n{name}\n".encode()
+
+
+STATES = {
+    "dict": b"}X\x04\x00\x00\x00makeNs",
+    "slots": b"N}(X\x04\x00\x00\x00makeNX\x0c\x00\x00\x00__defaults__)X\x04\x00\x00\x00nameK\x01u\x86",
+    "class": b"N}X\x09\x00\x00\x00__class__cbuiltins\nlist\ns\x86",
+}
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_build_on_every_name_changes_nothing(state: str, tmp_path: Path) -> None:
+    """BUILD sets attributes. Neither this reader nor pickle's other implementation can change a stand-in by it."""
+
+    def snapshot() -> list:
+        functions = [stand_in.make for stand_in in STAND_INS.values()]
+        inner = [(getattr(f, "__defaults__", 0), dict(getattr(f, "__dict__", {}))) for f in functions]
+        kinds = [dict(vars(kind)) for kind in (StandIn, InertClass, Placeholder, Unpickler)]
+        return [[(type(s), s.name, s.make) for s in STAND_INS.values()], inner, kinds, dict(STAND_INS)]
+
+    class InC(pickle.Unpickler):
+        def find_class(self, module: str, name: str) -> object:
+            return STAND_INS[module, name]
+
+    before, path = snapshot(), tmp_path / "file.pkl"
+    for module, name in STAND_INS:
+        content = entry(module, name) + STATES[state] + b"b."
+        path.write_bytes(content)
+        with pytest.raises(UnsafeFileError, match="it changes .* from inside"):
+            load_pickle(path)
+        with pytest.raises(UnsafeFileError, match="it changes .* from inside"):
+            InC(io.BytesIO(content)).load()
+        for call in (b")R", b")\x81"):  # what it builds, if it builds anything
+            path.write_bytes(entry(module, name) + call + STATES[state] + b"b.")
+            try:
+                load_pickle(path)
+            except UnsafeFileError:
+                pass
+    assert snapshot() == before
+
+
+def test_nothing_comes_out_of_the_extension_registry(tmp_path: Path, canary: Path) -> None:
+    path = tmp_path / "file.pkl"
+    copyreg.add_extension(os.system.__module__, "system", 0x7654)
     try:
-        with pytest.raises(UnsafeFileError):
-            load(path)
-        return tracemalloc.get_traced_memory()[1]
+        pickle.loads(pickle.dumps(os.system, 2))  # now it is in the registry's cache too
+        path.write_bytes(pickle.dumps(Call(os.system, f"touch {canary}"), 2))
+        assert b"system" not in path.read_bytes()
+        with pytest.raises(UnsafeFileError, match="outside the file"):
+            load_pickle(path)
     finally:
-        tracemalloc.stop()
-
-
-@pytest.mark.parametrize("name", BOMBS)
-def test_bombs_are_refused_before_they_go_off(name: str, tmp_path: Path) -> None:
-    path = tmp_path / "file.pkl"
-    path.write_bytes(BOMBS[name])
-    assert peak_of(load_pickle, path) < 2**26
-
-
-def test_memory_is_bounded_where_small_files_grow(tmp_path: Path) -> None:
-    path = tmp_path / "file.pkl"
-    text = b"\x80\x02X" + struct.pack("<I", 2**20) + b"a" * 2**20 + b"q\x00"
-    encode = b"c_codecs\nencode\nq\x01h\x00X\x06\x00\x00\x00latin1\x86R"
-    path.write_bytes(text + encode + b"(" + (b"h\x01h\x00X\x06\x00\x00\x00latin1\x86R" * 1000) + b"t.")
-    assert peak_of(lambda p: load_pickle(p, limit=2**25), path) < 2**27  # else 1 GB
-    path.write_bytes(b"\x80\x02(" + b"\x8f" * 10_000_000 + b"t.")  # ten million empty sets
-    assert peak_of(lambda p: load_pickle(p, limit=2**25), path) < 2**27
+        copyreg.remove_extension(os.system.__module__, "system", 0x7654)
+        copyreg.clear_extension_cache()
 
 
 def zip_of(path: Path, name: str, content: bytes, method: int = zipfile.ZIP_DEFLATED) -> None:
@@ -254,11 +299,10 @@ def npy(shape: str, descr: str = "'<f4'", content: bytes = b"", length: int | No
         npy("(1099511627776,)"),
         npy("(2, 3)", content=b"x" * 23),
         npy("(-1,)"),
-        npy("(True,)"),
-        npy("(0, 1099511627776, 1099511627776)", "'<U0'"),
         npy("(1099511627776,)", "'S0'"),
         npy("(2,)", "'<U999999999'", b"xxx"),
         npy("(1,)", "[('a', '<f4')]", b"1234"),
+        npy("(1,)", "[('a', '|O')]", pickle.dumps([1])),
         npy("(1,)", "'<M8[s]'", b"12345678"),
         npy("(1,)", "'3<f4'", b"x" * 12),
         npy("(2,)", "'|O'", pickle.dumps([1, 2])),
@@ -266,7 +310,6 @@ def npy(shape: str, descr: str = "'<f4'", content: bytes = b"", length: int | No
         npy("(1,)", length=60_000),
         npy("__import__('os').getpid()"),
         npy("(" * 90 + ")" * 90),
-        b"\x93NUMPY\2\0" + struct.pack("<I", 2**32 - 1) + b"{",
         b"\x93NUMPY\7\0" + b"x" * 100,
         b"",
         b"text",
@@ -275,68 +318,115 @@ def npy(shape: str, descr: str = "'<f4'", content: bytes = b"", length: int | No
 def test_bad_arrays(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "file.npy").write_bytes(content)
     zip_of(tmp_path / "file.npz", "x.npy", content)
-    assert peak_of(load_npy, tmp_path / "file.npy") < 2**24
-    assert peak_of(load_npz, tmp_path / "file.npz") < 2**24
+    for load, file in ((load_npy, "file.npy"), (load_npz, "file.npz")):
+        with pytest.raises(UnsafeFileError, match="file.np") as error:
+            load(tmp_path / file)
+        assert "allow_pickle" not in str(error.value)
 
 
-def test_zip_bombs(tmp_path: Path) -> None:
+def test_bad_archives(tmp_path: Path) -> None:
     path = tmp_path / "file.npz"
-    size = 2**26
-    zip_of(path, "x.npy", npy(f"({size // 4},)", content=bytes(size)))
-    assert path.stat().st_size < 2**17
-    assert peak_of(lambda p: load_npz(p, limit=2**20), path) < 2**24
-    lying = path.read_bytes()  # says it holds 4 GB, in its directory
-    at = lying.rindex(b"PK\1\2")
-    path.write_bytes(lying[: at + 24] + struct.pack("<I", 2**32 - 2) + lying[at + 28 :])
-    assert peak_of(load_npz, path) < 2**24
-    zip_of(path, "x.npy", npy("(4,)", content=bytes(16)), zipfile.ZIP_LZMA)
-    assert peak_of(load_npz, path) < 2**24
     zip_of(path, "evil.exe", b"x")
     with pytest.raises(UnsafeFileError, match="evil.exe"):
         load_npz(path)
+    with pytest.raises(UnsafeFileError, match="not one that torch.save writes"):
+        load_torch(path)
+    zip_of(path, "x.npy", npy("(4,)", content=bytes(16)), zipfile.ZIP_STORED)
+    content = path.read_bytes()
+    path.write_bytes(content.replace(bytes(16), b"x" * 16))
+    with pytest.raises(UnsafeFileError, match="damaged.*BadZipFile"):
+        load_npz(path)
+    path.write_bytes(b"text")
+    with pytest.raises(UnsafeFileError, match="no zip archive"):
+        load_npz(path)
 
 
-def test_torch_bombs(tmp_path: Path) -> None:
+def test_bad_torch_files(tmp_path: Path) -> None:
     path = tmp_path / "file.pth"
     torch.save({"w": torch.zeros(4)}, path)
     with zipfile.ZipFile(path) as archive:
         parts = {name: archive.read(name) for name in archive.namelist()}
     pkl = next(name for name in parts if name.endswith("data.pkl"))
 
-    def write(pickled: bytes, **other: bytes) -> None:
+    def check(words: str, pickled: bytes = parts[pkl], **other: bytes) -> None:
         with zipfile.ZipFile(path, "w") as archive:
             for name, content in {**parts, pkl: pickled, **other}.items():
                 archive.writestr(name, content)
+        with pytest.raises(UnsafeFileError, match=words):
+            load_torch(path)
 
     assert parts[pkl].count(b"K\x04") == 2  # the numbers of the storage, and of the tensor
-    write(parts[pkl].replace(b"K\x04", b"J\xff\xff\xff\x7f"))  # two billion
-    assert peak_of(load_torch, path) < 2**24
-    write(b"J\xff\xff\xff\x7f".join(parts[pkl].rsplit(b"K\x04", 1)))  # the tensor looks behind its storage
-    with pytest.raises(UnsafeFileError, match="claims shape"):
-        load_torch(path)
-    wide = b"J\xff\xff\xff\x7f".join(parts[pkl].rsplit(b"K\x04", 1)).replace(b"K\x01\x85", b"K\x00\x85")
-    write(wide)  # one number, shown two billion times
-    with pytest.raises(UnsafeFileError, match="memory"):
-        load_torch(path)
-    write(parts[pkl], **{next(name for name in parts if name.endswith("data/0")): b""})
-    with pytest.raises(UnsafeFileError, match="storage 0"):
-        load_torch(path)
-    write(parts[pkl].replace(b"FloatStorage", b"QuantStorage"))
-    with pytest.raises(UnsafeFileError, match="QuantStorage"):
-        load_torch(path)
+    two_billion = b"J\xff\xff\xff\x7f"
+    check("storage 0 claims", parts[pkl].replace(b"K\x04", two_billion))
+    check("claims shape", two_billion.join(parts[pkl].rsplit(b"K\x04", 1)))  # it looks behind its storage
+    check("storage 0", **{next(name for name in parts if name.endswith("data/0")): b""})
+    check("QuantStorage", parts[pkl].replace(b"FloatStorage", b"QuantStorage"))
+    check("big-endian", **{next(name for name in parts if name.endswith("byteorder")): b"big"})
     torch.save({"w": torch.zeros(4)}, path, **LEGACY)
     content = path.read_bytes()
-    path.write_bytes(content.replace(b"K\x04", b"J\xff\xff\xff\x7f"))
-    assert peak_of(load_torch, path) < 2**24
-    for stop in (1, 30, 100, len(content) - 20, len(content) - 1):
-        path.write_bytes(content[:stop])
-        assert peak_of(load_torch, path) < 2**24
-    path.write_bytes(b"\0" * 257 + b"ustar" + b"\0" * 600)
-    with pytest.raises(UnsafeFileError, match="tar archive"):
-        load_torch(path)
-    zip_of(path, "hello.txt", b"x")
-    with pytest.raises(UnsafeFileError, match="not one that torch.save writes"):
-        load_torch(path)
+    for bad, words in [
+        (content.replace(b"K\x04", two_billion), "cut off"),
+        (content[: len(content) - 20], "cut off"),
+        (content[: len(content) - 1], "cut off"),
+        (content[:30], "cut off"),
+        (b"\0" * 257 + b"ustar" + b"\0" * 600, "tar archive"),
+        (pickle.dumps({"w": 1}), "not a file that torch.save writes"),
+    ]:
+        path.write_bytes(bad)
+        with pytest.raises(UnsafeFileError, match=words):
+            load_torch(path)
+
+
+DOWNLOADS = {
+    "page": (b"<!DOCTYPE html><html><title>Sign in</title></html>", "it is a web page"),
+    "page after blank lines": (b"\xef\xbb\xbf\r\n \n<html>", "it is a web page"),
+    "error": (b'<?xml version="1.0"?><Error><Code>NoSuchKey</Code></Error>', "it is a web page"),
+    "pointer": (
+        b"version https://git-lfs.github.com/spec/v1\noid sha256:aa\nsize 123\n",
+        "it is a Git LFS pointer",
+    ),
+    "nothing": (b"", "it is empty"),
+}
+
+
+@pytest.mark.parametrize("name", DOWNLOADS)
+def test_what_is_downloaded_by_mistake_is_named(name: str, tmp_path: Path) -> None:
+    content, words = DOWNLOADS[name]
+    path = tmp_path / "file"
+    path.write_bytes(content)
+    for load in LOADERS.values():
+        with pytest.raises(UnsafeFileError, match=f"file: {words}.*ownload it again"):
+            load(path)
+
+
+@pytest.mark.parametrize("content", range(9))
+def test_files_that_are_cut_off_are_named(content: int, tmp_path: Path) -> None:
+    kind, whole = FILES[content]
+    path = tmp_path / "file"
+    for part in (0.05, 0.3, 0.5, 0.9, 0.99):
+        path.write_bytes(whole[: int(len(whole) * part)])
+        with pytest.raises(UnsafeFileError, match="file: it is cut off.*Download it again"):
+            LOADERS[kind](path)
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(22, "Invalid argument"), EOFError(), RuntimeError("weights_only=False"), MemoryError(),
+              RecursionError(), struct.error(), UnicodeDecodeError("utf-8", b"x", 0, 1, "bad"), KeyError(9)]
+)  # fmt: skip
+def test_whatever_goes_wrong_inside_is_told_in_our_words(
+    error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*args: object) -> None:
+        raise error
+
+    monkeypatch.setattr(Unpickler, "load", fail)
+    monkeypatch.setattr(zipfile, "ZipFile", fail)
+    monkeypatch.setattr(np.lib.format, "read_magic", fail)
+    for kind, content in FILES:
+        (tmp_path / "file").write_bytes(content)
+        with pytest.raises(UnsafeFileError, match="file: it ") as told:
+            LOADERS[kind](tmp_path / "file")
+        assert "weights_only" not in str(told.value) and told.value.__suppress_context__
 
 
 def test_missing_file_is_not_a_damaged_one(tmp_path: Path) -> None:
@@ -376,7 +466,10 @@ def plain_objects() -> dict:
         "sets": [{1, 2}, frozenset("ab"), set(), (), (1,), (1, 2), (1, 2, 3), (1, 2, 3, 4)],
         "ordered": OrderedDict(b=1, a=[OrderedDict()]),
         (1, "Directions", "Directions 1.54138969.h5"): joints,
-        "views": [joints[:, ::2], joints.T, joints[:0], np.asfortranarray(joints), np.array(3.0), joints[0, 0]],
+        "views": [
+            joints[:, ::2], joints.T, joints.transpose(1, 2, 0), joints[:0], np.asfortranarray(joints),
+            np.array(3.0), joints[0, 0],
+        ],
         "types": [np.arange(5).astype(code) for code in "i1 u2 >i4 <u8 >f8 f2 c8 ? S3 >U4".split()],
         "scalars": [np.float64(1.5), np.float32(2), np.int64(3), np.bool_(True), np.str_("ab"), np.complex64(1j)],
         "objects": np.array([{"S1": joints}, [1, "two"], None], dtype=object),
@@ -422,7 +515,7 @@ def test_npz_and_npy(tmp_path: Path) -> None:
     objects = plain_objects()
     positions = {"S1": {"Walking 1": objects["views"][0]}}
     plain = {
-        "part": objects["views"][3],
+        "part": objects["views"][4],
         "name": np.array(["S1_Walk", "é"]),
         "none": np.zeros((0, 3)),
         "n": np.array(4),
@@ -560,7 +653,7 @@ LOADERS = {"pickle": load_pickle, "torch": load_torch, "npz": load_npz, "npy": l
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_changed_files_load_or_are_refused(data: st.DataObject, tmp_path: Path) -> None:
-    """Whatever bytes change, nothing but an UnsafeFileError comes out, and no memory beyond the limit goes in."""
+    """Whatever bytes change, nothing but an UnsafeFileError comes out."""
     kind, content = data.draw(st.sampled_from(FILES))
     changed = bytearray(content)
     for _ in range(data.draw(st.integers(1, 4))):
@@ -571,7 +664,7 @@ def test_changed_files_load_or_are_refused(data: st.DataObject, tmp_path: Path) 
     path = tmp_path / "file"
     path.write_bytes(changed)
     try:
-        LOADERS[kind](path, limit=2**24)
+        LOADERS[kind](path)
     except UnsafeFileError:
         pass
 
@@ -583,7 +676,7 @@ def test_any_bytes_load_or_are_refused(content: bytes, tmp_path: Path) -> None:
     path.write_bytes(content)
     for load in LOADERS.values():
         try:
-            load(path, limit=2**24)
+            load(path)
         except UnsafeFileError:
             pass
 
