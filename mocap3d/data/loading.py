@@ -9,6 +9,7 @@ from mocap3d.data.dataset import DatasetError, PoseDataset
 from mocap3d.data.detector import DETECTORS
 from mocap3d.data.h36m.load import load_h36m
 from mocap3d.data.open_mocap import load_open_mocap
+from mocap3d.data.phone import VERSION, load_phone_test
 from mocap3d.data.synthetic import make_synthetic
 
 DATASETS = ("synthetic", "open-mocap", "h36m")
@@ -26,7 +27,8 @@ def load_dataset(
             MOCAP3D_H36M.
         pose2d: "gt" for projected truth, or detections: "cpn" or "sh", which are simulated, except in "h36m", which
             has files of real ones.
-        options: passed to `make_synthetic`, `load_open_mocap` or `load_h36m`.
+        options: passed to `make_synthetic`, `load_open_mocap` or `load_h36m`. With cameras="phone-v1", "open-mocap" is
+            the fixed test set of `load_phone_test` instead, which comes with its own detections.
     Returns:
         PoseDataset on h36m17 with `.train` and `.test`, at 50 fps (MMPose's fps10 files: 10).
     Raises:
@@ -41,6 +43,12 @@ def load_dataset(
         raise DatasetError(f"pose2d is {pose2d!r}; give gt or a simulated detector: {', '.join(DETECTORS)}")
     if name == "synthetic":
         dataset = make_synthetic(**options)
+    elif name == "open-mocap" and "cameras" in options:
+        if (cameras := options.pop("cameras")) != VERSION or pose2d != "gt":
+            raise DatasetError(
+                f"cameras is {cameras!r}; give {VERSION!r}, and no pose2d: it has its own detections"
+            )
+        return load_phone_test(root, **options)
     elif name == "open-mocap":
         dataset = load_open_mocap(root, **options)
     else:
