@@ -22,8 +22,8 @@ import numpy as np
 import torch
 
 import mocap3d
+from mocap3d.models.state_dicts import WeightsError
 from mocap3d.training.checkpoint import CHECKPOINT, PREVIOUS, CheckpointError
-from mocap3d.weights import WeightsError
 
 CARD = dict.fromkeys(("fps", "training_data", "recipe", "protocol", "results", "licence"), "unknown")
 KINDS = ("bit flipped", "512 bytes zeroed", "4 kB zeroed", "truncated", "empty")

@@ -29,9 +29,9 @@ from machine import best_product, describe_machine, time_interleaved
 from torch import nn
 
 from mocap3d.data.loading import load_dataset
-from mocap3d.data.windows import to_device
+from mocap3d.data.windows import overlapping_chunks, to_device
 from mocap3d.evaluation.evaluate import evaluate
-from mocap3d.evaluation.predict import overlapping_chunks, predict, predict_clips, to_metric
+from mocap3d.evaluation.predict import predict, predict_clips, to_metric
 from mocap3d.models.create import create_model
 from mocap3d.skeleton import H36M17
 from mocap3d.weights import load_shipped, load_weights

@@ -5,7 +5,7 @@
     python scripts/setup.py test     ... then lint, pytest and the notebooks, on built-in motion
     python scripts/setup.py test-all ... then what takes longer or needs more: recorded motion, a browser
 
-`make lab`, `make test` and `make test-all` call this file; on Windows, where there is usually no make, call it yourself.
+`make lab`, `make test` and `make test-all` call this file; on Windows, where there is usually no make, call it.
 What is written stays in the checkout (.venv and the tools' caches), besides pip's own download cache.
 Settings, all optional: TORCH_INDEX=URL takes torch from that wheel index (a CPU-only or a CUDA build);
 MOCAP3D_DATA=FOLDER is the folder of recorded motion that notebooks and test-all then use.

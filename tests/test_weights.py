@@ -17,19 +17,12 @@ from torch import nn
 from mocap3d.data.loading import load_dataset
 from mocap3d.evaluation.baselines import MeanPose
 from mocap3d.evaluation.evaluate import evaluate
-from mocap3d.formats.safe_files import UnsafeFileError
+from mocap3d.formats.pickles import UnsafeFileError
 from mocap3d.models.create import create_model
 from mocap3d.models.simple_baseline import NORMALISATION, SimpleBaseline3D
+from mocap3d.models.state_dicts import WeightsError
 from mocap3d.models.videopose3d import VideoPose3D
-from mocap3d.weights import (
-    SHIPPED,
-    WeightsError,
-    export_weights,
-    load_shipped,
-    load_weights,
-    read_card,
-    save_weights,
-)
+from mocap3d.weights import SHIPPED, export_weights, load_shipped, load_weights, read_card, save_weights
 from tests.toys import small_motionbert
 
 LEGACY = {"_use_new_zipfile_serialization": False}

@@ -15,13 +15,12 @@ from mocap3d.data.image_space import (
     from_image_space,
     mm_factor,
     normalise,
-    published_chunks,
     scale_by_factor,
     screen_targets,
     screen_to_metres,
     to_image_space,
 )
-from mocap3d.data.windows import resample_frames
+from mocap3d.data.windows import published_chunks, resample_frames
 from tests.toys import body
 
 MM_CAMERA = Camera((1145.05, 1143.78), (512.54, 515.45), 1000, 1002)

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from mocap3d.camera import pixels_to_screen
 from mocap3d.data.dataset import PoseDataset
-from mocap3d.data.image_space import published_chunks
 from mocap3d.data.windows import (
     DeviceDataset,
     batches,
@@ -21,6 +20,7 @@ from mocap3d.data.windows import (
     epoch_generator,
     mirrored,
     padded_rows,
+    published_chunks,
     steps_in_epoch,
     to_device,
     window,

@@ -19,15 +19,8 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mocap3d.formats.pickles import STAND_INS, InertClass, StandIn, Unpickler
-from mocap3d.formats.safe_files import (
-    Placeholder,
-    UnsafeFileError,
-    load_npy,
-    load_npz,
-    load_pickle,
-    load_torch,
-)
+from mocap3d.formats.pickles import STAND_INS, InertClass, Placeholder, StandIn, Unpickler, UnsafeFileError
+from mocap3d.formats.safe_files import load_npy, load_npz, load_pickle, load_torch
 
 LEGACY = {"_use_new_zipfile_serialization": False}
 

@@ -17,10 +17,11 @@ from mocap3d.figures.skeleton3d import show
 from mocap3d.lifting.lift import lift
 from mocap3d.models.create import create_model
 from mocap3d.models.lifter import Lifter, as_lifter
+from mocap3d.models.state_dicts import WeightsError
 from mocap3d.models.videopose3d import PoseAndTrajectory, VideoPose3D
 from mocap3d.training.fit import fit
 from mocap3d.training.recipe import Recipe
-from mocap3d.weights import WeightsError, load_weights, save_weights
+from mocap3d.weights import load_weights, save_weights
 from tests.toys import small_motionbert, sticks
 
 RECIPE = Recipe("toy", learning_rate=1e-3, batch_size=64, epochs=3, loss="mpjpe", flip=True)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from mocap3d.data.dataset import PoseDataset
 from mocap3d.data.h36m import mmpose
 from mocap3d.data.h36m.facts import H36MError
-from mocap3d.formats.safe_files import UnsafeFileError
+from mocap3d.formats.pickles import UnsafeFileError
 from tests.toys import sticks
 
 CASES = int(os.environ.get("MOCAP3D_FUZZ", "100"))

@@ -14,7 +14,7 @@ from mocap3d.camera import h36m_cameras
 from mocap3d.data.dataset import PoseDataset, film
 from mocap3d.data.h36m import motionbert
 from mocap3d.data.h36m.facts import EXCLUSIONS, H36MError
-from mocap3d.formats.safe_files import UnsafeFileError
+from mocap3d.formats.pickles import UnsafeFileError
 from mocap3d.poses import Pose3D
 from tests.toys import body, sticks
 

@@ -15,7 +15,7 @@ from mocap3d.data.h36m import videopose3d
 from mocap3d.data.h36m.facts import LICENCE, SUBJECTS, H36MError
 from mocap3d.data.h36m.takes import LABELS_FILE, takes_to_write
 from mocap3d.data.loading import load_dataset
-from mocap3d.formats.safe_files import UnsafeFileError
+from mocap3d.formats.pickles import UnsafeFileError
 from mocap3d.poses import Pose3D
 from mocap3d.skeleton import H36M17, H36M32
 from tests.toys import body, sticks
