@@ -64,9 +64,7 @@ class Trial:
 
         torch.manual_seed(0)
         model = mocap3d.create_model("videopose3d_27", channels=16)
-        return mocap3d.fit(
-            model, self.train, self.recipe, device="cpu", out=out, progress=False, callback=stop
-        )
+        return mocap3d.fit(model, self.train, self.recipe, device="cpu", out=out, progress=False, callback=stop)
 
     @staticmethod
     def weights(model: torch.nn.Module) -> torch.Tensor:
@@ -99,9 +97,7 @@ class Trial:
 
 def main() -> None:
     """Print one line a kind of damage."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--each", type=int, default=200, help="damaged files of each kind")
     each = parser.parse_args().each
     trial, rng = Trial(), np.random.default_rng(0)

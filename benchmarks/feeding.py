@@ -39,9 +39,7 @@ def made_up(frames: int, clip_frames: int) -> DeviceDataset:
     )  # fmt: skip
 
 
-def plain_batches(
-    data: DeviceDataset, batch_size: int, width: int
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def plain_batches(data: DeviceDataset, batch_size: int, width: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """The reference: a loop over samples. The first half of a batch is mirrored."""
     clips2d, clips3d = (
         [tensor[a:b].numpy() for a, b in zip(data.start.tolist(), data.stop.tolist(), strict=True)]
@@ -100,21 +98,15 @@ def step_of(width: int, channels: int, draw: Callable[[], object]) -> Callable[[
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--widths", type=int, nargs="+", default=[27, 81, 243], help="frames per window")
     parser.add_argument("--batch", type=int, default=1024, help="windows per batch")
     parser.add_argument("--frames", type=int, default=500_000, help="of the data set")
     parser.add_argument("--clip-frames", type=int, default=2000, help="of each clip")
     parser.add_argument("--turns", type=int, default=30, help="times each is timed, at least")
-    parser.add_argument(
-        "--step-widths", type=int, nargs="*", default=[27], help="time the training step of these"
-    )
+    parser.add_argument("--step-widths", type=int, nargs="*", default=[27], help="time the training step of these")
     parser.add_argument("--step-channels", type=int, default=1024, help="of the network that is trained")
-    parser.add_argument(
-        "--busy", action="store_true", help="measure one thread by processor time, not by the clock"
-    )
+    parser.add_argument("--busy", action="store_true", help="measure one thread by processor time, not by the clock")
     options = parser.parse_args()
     clock = time.process_time if options.busy else time.perf_counter
     if options.busy:
@@ -122,12 +114,8 @@ def main() -> None:
     torch.manual_seed(0)
     print(describe_machine())
     data = made_up(options.frames, options.clip_frames)
-    print(
-        f"{options.frames:,} frames in clips of {options.clip_frames:,}, batches of {options.batch}, half mirrored"
-    )
-    print(
-        f"{'frames':>6}{'batches/s':>11}{'plain':>8}{'ratio':>7}{'of copying':>12}   share of the training step"
-    )
+    print(f"{options.frames:,} frames in clips of {options.clip_frames:,}, batches of {options.batch}, half mirrored")
+    print(f"{'frames':>6}{'batches/s':>11}{'plain':>8}{'ratio':>7}{'of copying':>12}   share of the training step")
     for width in options.widths:
         ours = lambda width=width: batches(data, options.batch, width=width, mirror=True)  # noqa: E731
         functions = {
@@ -136,9 +124,7 @@ def main() -> None:
             "copy": copies(options.batch, width, IN_A_ROW),
         }
         times = time_interleaved(functions, options.turns, clock=clock)
-        seconds = {
-            name: timing.seconds / (1 if name == "plain" else IN_A_ROW) for name, timing in times.items()
-        }
+        seconds = {name: timing.seconds / (1 if name == "plain" else IN_A_ROW) for name, timing in times.items()}
         line = f"{width:6d}{1 / seconds['ours']:11.0f}{1 / seconds['plain']:8.1f}"
         line += f"{seconds['plain'] / seconds['ours']:7.0f}{100 * seconds['copy'] / seconds['ours']:11.0f}%"
         if width in options.step_widths:
@@ -146,9 +132,7 @@ def main() -> None:
             step = step_of(width, options.step_channels, draw)
             took = time_interleaved({"step": step, "feed": draw}, 5, clock=clock)
             share = 100 * took["feed"].seconds / took["step"].seconds
-            line += (
-                f"   {share:.2f} % of {1000 * took['step'].seconds:.0f} ms ({options.step_channels} channels)"
-            )
+            line += f"   {share:.2f} % of {1000 * took['step'].seconds:.0f} ms ({options.step_channels} channels)"
         print(f"{line}   ({min(timing.kept for timing in times.values())}/{times['ours'].turns})", flush=True)
 
 

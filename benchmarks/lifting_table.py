@@ -36,9 +36,7 @@ def trained(train: mocap3d.PoseDataset, seed: int) -> torch.nn.Module:
     return model
 
 
-def rows(
-    real: mocap3d.PoseDataset, synthetic: mocap3d.PoseDataset
-) -> dict[str, tuple[Callable, mocap3d.PoseDataset]]:
+def rows(real: mocap3d.PoseDataset, synthetic: mocap3d.PoseDataset) -> dict[str, tuple[Callable, mocap3d.PoseDataset]]:
     """Row name -> (seed -> model, clips to judge it on)."""
     detected = real.with_detections("cpn", seed=0)
     return {
@@ -54,9 +52,7 @@ def rows(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=1, help="how many seeds (default 1)")
     arguments = parser.parse_args()
     real, synthetic = mocap3d.load_dataset("open-mocap"), mocap3d.load_dataset("synthetic")
@@ -65,9 +61,7 @@ def main() -> None:
     for name, (make, test) in rows(real, synthetic).items():
         reports = [mocap3d.evaluate(make(seed), test, PROTOCOL) for seed in range(arguments.seeds)]
         first[name] = dataclasses.replace(reports[0], model=name)
-        cells = [
-            _spread([report.by_source[source]["mpjpe_mm"] for report in reports]) for source in test.sources
-        ]
+        cells = [_spread([report.by_source[source]["mpjpe_mm"] for report in reports]) for source in test.sources]
         more = [_spread([getattr(r, key) for r in reports]) for key in ("mpjpe_mm", "p_mpjpe_mm")]
         lines.append([name, *cells, *more, _spread([report.mean("mpjve_mm") for report in reports])])
     head = ["MPJPE mm", *real.test.sources, "macro average", "P-MPJPE", "MPJVE mm/frame"]

@@ -62,9 +62,7 @@ def time_interleaved(
     start = time.perf_counter()
     order = random.Random(0)  # who comes after whom matters: caches are warm or not
     rounds = 0
-    while rounds < turns or (
-        min(map(len, quiet.values())) < enough and time.perf_counter() - start < limit_seconds
-    ):
+    while rounds < turns or (min(map(len, quiet.values())) < enough and time.perf_counter() - start < limit_seconds):
         rounds += 1
         for name, function in order.sample(list(functions.items()), len(functions)):
             taken_before = _seconds_taken_by_others()
@@ -87,9 +85,7 @@ def time_interleaved(
 def product_candidates(size: int = 1024) -> dict[str, Callable[[], object]]:
     """The ways torch can multiply two (size, size) float32 matrices on a CPU: through its BLAS, and through oneDNN."""
     a, b = torch.randn(size, size), torch.randn(size, size)
-    image = a.view(1, size, 1, size).permute(
-        0, 3, 1, 2
-    )  # (1, C, 1, N): N pixels with C channels, channels last
+    image = a.view(1, size, 1, size).permute(0, 3, 1, 2)  # (1, C, 1, N): N pixels with C channels, channels last
     kernel = b.view(size, size, 1, 1)
     candidates = {
         f"matmul a @ b, {size}": lambda: a @ b,
@@ -125,9 +121,7 @@ def describe_machine() -> str:
     model = "unknown processor"
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
-        names = [
-            line.split(":", 1)[1].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line
-        ]
+        names = [line.split(":", 1)[1].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line]
         model = names[0] if names else model
     return (
         f"{model}, {os.cpu_count()} processors, {torch.get_num_threads()} threads, torch {torch.__version__}, "

@@ -49,9 +49,7 @@ class PlainAttention(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:  # (B, T, J, D)
         width = x.shape[-1] // HEADS
-        q, k, v = (
-            self.qkv(x).unflatten(-1, (3, HEADS, width)).permute(3, 0, 4, 1, 2, 5)
-        )  # each (B, H, T, J, c)
+        q, k, v = self.qkv(x).unflatten(-1, (3, HEADS, width)).permute(3, 0, 4, 1, 2, 5)  # each (B, H, T, J, c)
         if self.over_frames:
             q, k, v = q.transpose(2, 3), k.transpose(2, 3), v.transpose(2, 3)  # (B, H, J, T, c)
         weights = ((q @ k.transpose(-1, -2)) * width**-0.5).softmax(-1)
@@ -64,9 +62,7 @@ class PlainAttention(nn.Module):
 class PlainLayer(nn.Module):
     def __init__(self, channels: int, ratio: int, over_frames: bool) -> None:
         super().__init__()
-        self.attention = nn.Sequential(
-            nn.LayerNorm(channels, eps=1e-6), PlainAttention(channels, over_frames)
-        )
+        self.attention = nn.Sequential(nn.LayerNorm(channels, eps=1e-6), PlainAttention(channels, over_frames))
         self.perceptron = nn.Sequential(
             nn.LayerNorm(channels, eps=1e-6),
             nn.Linear(channels, ratio * channels),
@@ -126,9 +122,7 @@ def forward_of(model: nn.Module, clip: torch.Tensor, autocast: bool = False) -> 
     return forward
 
 
-def training_step_of(
-    model: nn.Module, clip: torch.Tensor, fused: bool, autocast: bool = False
-) -> Callable[[], object]:
+def training_step_of(model: nn.Module, clip: torch.Tensor, fused: bool, autocast: bool = False) -> Callable[[], object]:
     model.train()
     target = torch.randn_like(clip)
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-4, weight_decay=0.01, fused=fused)
@@ -223,16 +217,10 @@ def bfloat16_is_native() -> bool:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--turns", type=int, default=7, help="times each function is timed, at least")
-    parser.add_argument(
-        "--wait", type=float, default=60.0, help="seconds to wait for undisturbed turns, per row"
-    )
-    parser.add_argument(
-        "--busy", action="store_true", help="measure one thread by processor time, not by the clock"
-    )
+    parser.add_argument("--wait", type=float, default=60.0, help="seconds to wait for undisturbed turns, per row")
+    parser.add_argument("--busy", action="store_true", help="measure one thread by processor time, not by the clock")
     parser.add_argument("--models", nargs="+", default=list(SIZES), choices=SIZES)
     parser.add_argument("--weights", help="a trained model for the accuracy of bfloat16")
     parser.add_argument("--no-compile", action="store_true", help="leave torch.compile out")
@@ -284,8 +272,7 @@ def main() -> None:
     report(f"{name}, training step", count, functions)
     if native:
         functions = {
-            way: training_step_of(create_model(name), clip, True, way == "bfloat16")
-            for way in ("bfloat16", "float32")
+            way: training_step_of(create_model(name), clip, True, way == "bfloat16") for way in ("bfloat16", "float32")
         }
         report(f"{name}, training, bf16/float32", count, functions)
     if not options.no_compile:

@@ -55,9 +55,7 @@ def run(row: str, dataset: mocap3d.PoseDataset, out: Path) -> None:
     seed = int(seed)
     labelled, others = split(dataset.train, seed)
     torch.manual_seed(seed)
-    model = (
-        mocap3d.load_shipped("pretrained") if how == "shipped" else mocap3d.create_model("motionbert_tiny")
-    )
+    model = mocap3d.load_shipped("pretrained") if how == "shipped" else mocap3d.create_model("motionbert_tiny")
     options = {"seed": seed, "keep": "last", "progress": False}
     started = time.process_time()
     recipe = CLIPS if how == "scratch" else dataclasses.replace(CLIPS, steps=FINETUNING)
@@ -104,9 +102,7 @@ def _minutes(runs: list[dict]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("rows", nargs="*", help="rows such as scratch-0 (default: all)")
     parser.add_argument("--out", type=Path, required=True, help="folder for checkpoints and numbers")
     parser.add_argument("--table", action="store_true", help="only print what is there")

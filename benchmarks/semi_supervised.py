@@ -95,9 +95,7 @@ def table(out: Path) -> None:
                 continue
             sup, semi = ([runs[how][seed] for seed in seeds] for how in ("sup", "semi"))
             pairs = [
-                spread([r[key] for r in rs])
-                for key in ("mpjpe_mm", "p_mpjpe_mm", "n_mpjpe_mm")
-                for rs in (sup, semi)
+                spread([r[key] for r in rs]) for key in ("mpjpe_mm", "p_mpjpe_mm", "n_mpjpe_mm") for rs in (sup, semi)
             ]
             gain = spread([a["mpjpe_mm"] - b["mpjpe_mm"] for a, b in zip(sup, semi, strict=True)])
             path = [spread([r[key] for r in semi]) for key in ("trajectory_mm", "trajectory_aligned_mm")]
@@ -105,18 +103,13 @@ def table(out: Path) -> None:
             lines.append([f"{percent} %", f"{sup[0]['labelled']:,}", str(len(seeds)), *pairs[:2], gain, *pairs[2:],
                           *path, f"{minutes:.1f}"])  # fmt: skip
         if lines:
-            print(
-                f"\n{name}, labelled: a share of {LABELLED[name]}; mm\n"
-                + "\n".join(text_table([head, *lines]))
-            )
+            print(f"\n{name}, labelled: a share of {LABELLED[name]}; mm\n" + "\n".join(text_table([head, *lines])))
             print(sup[0]["protocol"])
     print(f"\n{CHANNELS} channels, dropout {DROPOUT}, {RECIPE}, {SEMI}")
 
 
 def _read(out: Path, prefix: str) -> dict[str, dict]:
-    return {
-        path.stem.rsplit("-", 1)[1]: json.loads(path.read_text()) for path in out.glob(f"{prefix}-?.json")
-    }
+    return {path.stem.rsplit("-", 1)[1]: json.loads(path.read_text()) for path in out.glob(f"{prefix}-?.json")}
 
 
 def cost(channels: int, width: int = 27, batch_size: int = 64) -> None:
@@ -160,9 +153,7 @@ def _endless(make):
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("rows", nargs="*", help="rows such as open-mocap-10-semi-0 (default: all)")
     parser.add_argument("--curve", action="store_true", help="train the rows that are missing")
     parser.add_argument("--table", action="store_true", help="print what is there")

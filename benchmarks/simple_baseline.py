@@ -96,28 +96,17 @@ def report_linear(turns: int, limit_seconds: float, clock: Callable[[], float]) 
     chosen = "convolution" if convolution_is_faster() else "F.linear"
     for name, timing in times.items():
         rate = 6.0 * rows * CHANNELS**2 / timing.seconds / 1e9
-        print(
-            f"1024 -> 1024, forward and backward, {name:12s}{rate:6.0f} GFLOP/s"
-            + " (chosen)" * (name == chosen)
-        )
+        print(f"1024 -> 1024, forward and backward, {name:12s}{rate:6.0f} GFLOP/s" + " (chosen)" * (name == chosen))
     if times[chosen].seconds > 1.1 * min(timing.seconds for timing in times.values()):
         print("The rule in mocap3d/models/cpu.py chose the slower one here: please report this machine.")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--batches", type=int, nargs="+", default=[1, 8, 64, 1024, 4096], help="frames at once"
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--batches", type=int, nargs="+", default=[1, 8, 64, 1024, 4096], help="frames at once")
     parser.add_argument("--turns", type=int, default=15, help="times each function is timed, at least")
-    parser.add_argument(
-        "--wait", type=float, default=60.0, help="seconds to wait for undisturbed turns, per row"
-    )
-    parser.add_argument(
-        "--busy", action="store_true", help="measure one thread by processor time, not by the clock"
-    )
+    parser.add_argument("--wait", type=float, default=60.0, help="seconds to wait for undisturbed turns, per row")
+    parser.add_argument("--busy", action="store_true", help="measure one thread by processor time, not by the clock")
     options = parser.parse_args()
     clock = time.process_time if options.busy else time.perf_counter
     if options.busy:

@@ -47,18 +47,13 @@ def joint_angles(points: np.ndarray) -> dict[str, np.ndarray]:
     up = np.array([0.0, 0.0, 1.0])
     trunk = points[:, J("thorax")] - points[:, J("pelvis")]
     return {
-        "knee flexion": np.concatenate(
-            [bend(points, f"{s}_hip", f"{s}_knee", f"{s}_foot") for s in ("left", "right")]
-        ),
+        "knee flexion": np.concatenate([bend(points, f"{s}_hip", f"{s}_knee", f"{s}_foot") for s in ("left", "right")]),
         "elbow flexion": np.concatenate(
             [bend(points, f"{s}_shoulder", f"{s}_elbow", f"{s}_wrist") for s in ("left", "right")]
         ),
         "trunk from vertical": angle(trunk, up),
         "upper arm from trunk": np.concatenate(
-            [
-                angle(points[:, J(f"{s}_elbow")] - points[:, J(f"{s}_shoulder")], -trunk)
-                for s in ("left", "right")
-            ]
+            [angle(points[:, J(f"{s}_elbow")] - points[:, J(f"{s}_shoulder")], -trunk) for s in ("left", "right")]
         ),
         "thigh from trunk": np.concatenate(
             [angle(points[:, J(f"{s}_knee")] - points[:, J(f"{s}_hip")], -trunk) for s in ("left", "right")]
@@ -71,9 +66,7 @@ def joint_angles(points: np.ndarray) -> dict[str, np.ndarray]:
 def spectrum(points: np.ndarray) -> np.ndarray:
     """Share of the power of joint accelerations (relative to the pelvis) in each of BANDS."""
     acceleration = np.diff(points - points[:, :1], 2, axis=0) * FPS**2  # (T-2, J, 3)
-    power = (
-        np.abs(np.fft.rfft(acceleration * np.hanning(len(acceleration))[:, None, None], axis=0)) ** 2
-    ).sum((1, 2))
+    power = (np.abs(np.fft.rfft(acceleration * np.hanning(len(acceleration))[:, None, None], axis=0)) ** 2).sum((1, 2))
     hertz = np.fft.rfftfreq(len(acceleration), 1 / FPS)
     return np.array([power[(hertz >= low) & (hertz < high)].sum() for low, high in BANDS])
 
@@ -94,9 +87,7 @@ def rows(takes: list[np.ndarray]) -> dict[str, str]:
     for name in ("pelvis", "head", "left_foot", "right_wrist"):
         base = [p[:, J(name)] - (0 if name == "pelvis" else p[:, 0]) for p in takes]
         for order, unit in ((1, "speed, m/s"), (2, "acceleration, m/s2")):
-            size = np.concatenate(
-                [np.linalg.norm(np.diff(b, order, axis=0), axis=-1) * FPS**order for b in base]
-            )
+            size = np.concatenate([np.linalg.norm(np.diff(b, order, axis=0), axis=-1) * FPS**order for b in base])
             mid, high = np.percentile(size, [50, 99])
             table[f"{name} {unit}"] = f"{mid:.2f} (99 %: {high:.1f})"
     power = sum(spectrum(p) for p in takes if len(p) > 100)
@@ -138,9 +129,7 @@ def transfer(synthetic: PoseDataset, real: PoseDataset, minutes: float, seed: in
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument(
-        "--transfer", type=float, default=0.0, metavar="MINUTES", help="train on it, test on real"
-    )
+    parser.add_argument("--transfer", type=float, default=0.0, metavar="MINUTES", help="train on it, test on real")
     options = parser.parse_args()
     synthetic = load_dataset("synthetic", seed=options.seed)
     columns = {"synthetic": rows(worlds(synthetic))}
@@ -153,9 +142,7 @@ def main() -> None:
     show(columns)
     if options.transfer:
         if real is None:
-            parser.error(
-                "--transfer needs real motion: set MOCAP3D_DATA to a folder made by fetch_open_mocap.py"
-            )
+            parser.error("--transfer needs real motion: set MOCAP3D_DATA to a folder made by fetch_open_mocap.py")
         transfer(synthetic, real, options.transfer, options.seed)
 
 

@@ -53,9 +53,7 @@ class PlainBlock(nn.Module):
                 nn.Dropout(0.25),
             ]
         self.layers = nn.Sequential(*layers)
-        self.kept = (
-            slice(width // 2, None, width) if strided else slice(dilation, -dilation)
-        )  # of three frames
+        self.kept = slice(width // 2, None, width) if strided else slice(dilation, -dilation)  # of three frames
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:  # (B, C, T) -> (B, C, T')
         return x[:, :, self.kept] + self.layers(x)
@@ -123,9 +121,7 @@ def video(frames: int) -> DeviceDataset:
     )  # fmt: skip
 
 
-def lifting_of(
-    model: nn.Module, data: DeviceDataset, flip_test: bool, autocast: bool = False
-) -> Callable[[], object]:
+def lifting_of(model: nn.Module, data: DeviceDataset, flip_test: bool, autocast: bool = False) -> Callable[[], object]:
     def lift() -> torch.Tensor:
         with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
             return predict(model, data, flip_test=flip_test)
@@ -169,9 +165,7 @@ def report(
 ) -> None:
     """Print each function's share of the limit, the first one's lead over the second, and how quiet it was."""
     product, operations = limit
-    times = time_interleaved(
-        {"limit": product, **functions}, options.turns, limit_seconds=options.wait, clock=clock
-    )
+    times = time_interleaved({"limit": product, **functions}, options.turns, limit_seconds=options.wait, clock=clock)
     rate = operations / times["limit"].seconds
     shares = [count / times[name].seconds / rate for name in functions]
     kept = min(timing.kept for timing in times.values())
@@ -227,17 +221,11 @@ def report_bfloat16(weights: str | None) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--frames", type=int, default=2000, help="of the video")
     parser.add_argument("--turns", type=int, default=15, help="times each function is timed, at least")
-    parser.add_argument(
-        "--wait", type=float, default=60.0, help="seconds to wait for undisturbed turns, per row"
-    )
-    parser.add_argument(
-        "--busy", action="store_true", help="measure one thread by processor time, not by the clock"
-    )
+    parser.add_argument("--wait", type=float, default=60.0, help="seconds to wait for undisturbed turns, per row")
+    parser.add_argument("--busy", action="store_true", help="measure one thread by processor time, not by the clock")
     parser.add_argument("--weights", help="a trained model for the accuracy of bfloat16")
     options = parser.parse_args()
     clock = time.process_time if options.busy else time.perf_counter

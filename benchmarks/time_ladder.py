@@ -63,9 +63,7 @@ def run(row: str, dataset: mocap3d.PoseDataset, protocol: str, out: Path) -> Non
         "mpjve_mm": report.mean("mpjve_mm"), "cpu_seconds": seconds, "protocol": str(report.protocol),
     }  # fmt: skip
     write_whole(out / f"{row}.json", lambda part: part.write_text(json.dumps(numbers, indent=1)))
-    print(
-        f"{row}: {numbers['mpjpe_mm']:.1f} mm MPJPE, {numbers['mpjve_mm']:.1f} mm/frame, {seconds:.0f} CPU s"
-    )
+    print(f"{row}: {numbers['mpjpe_mm']:.1f} mm MPJPE, {numbers['mpjve_mm']:.1f} mm/frame, {seconds:.0f} CPU s")
 
 
 def table(out: Path) -> None:
@@ -89,9 +87,7 @@ def table(out: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("rows", nargs="*", help="rows such as 27-gt-0 (default: all)")
     parser.add_argument("--out", type=Path, required=True, help="folder for checkpoints and numbers")
     parser.add_argument("--data", choices=PROTOCOLS, default="open-mocap", help="motion (default open-mocap)")

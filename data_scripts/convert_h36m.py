@@ -21,17 +21,11 @@ from mocap3d.data.h36m.load import LAYOUTS, load_h36m, recognise
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("root", type=Path, help="folder of the Human3.6M files, in any layout")
-    parser.add_argument(
-        "--out", type=Path, help="folder to write; without it, only say what the folder holds"
-    )
+    parser.add_argument("--out", type=Path, help="folder to write; without it, only say what the folder holds")
     parser.add_argument("--layout", default="auto", choices=("auto", *LAYOUTS), help="if there are several")
-    parser.add_argument(
-        "--pose2d", default="gt", help="gt (default), cpn, sh, detectron, ... as the layout has"
-    )
+    parser.add_argument("--pose2d", default="gt", help="gt (default), cpn, sh, detectron, ... as the layout has")
     parser.add_argument("--subjects", nargs="+", help="e.g. S9 S11; all by default")
     parser.add_argument("--exclude", nargs="+", default=(), choices=EXCLUSIONS, help="published exclusions")
     args = parser.parse_args(argv)

@@ -26,9 +26,7 @@ WRITERS = {
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path, help="folder to write into")
     parser.add_argument("--dataset", default="synthetic", choices=("synthetic", "open-mocap", "h36m"))
     parser.add_argument("--root", type=Path, help="folder of the data set's files, if it has some")

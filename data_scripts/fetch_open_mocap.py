@@ -136,9 +136,7 @@ def download(url: str, part: Path, limit: int, bar: tqdm, pause_s: float = 1.0) 
 def _receive(url: str, part: Path, limit: int, bar: tqdm) -> None:
     """One attempt: ask for what is missing, append it, and see that all of it came."""
     have = part.stat().st_size if part.exists() else 0
-    request = urllib.request.Request(
-        url, headers={"User-Agent": "mocap3d-fetch", "Accept-Encoding": "identity"}
-    )
+    request = urllib.request.Request(url, headers={"User-Agent": "mocap3d-fetch", "Accept-Encoding": "identity"})
     if have:
         request.add_header("Range", f"bytes={have}-")
     try:
@@ -166,9 +164,7 @@ def _receive(url: str, part: Path, limit: int, bar: tqdm) -> None:
         raise ConnectionError(f"the connection ended after {received - have:,} of {int(expected):,} bytes")
 
 
-def fetch_file(
-    wanted: Wanted, root: Path, ledger: dict[str, str], accept_changed: bool, bar: tqdm, **retry
-) -> bool:
+def fetch_file(wanted: Wanted, root: Path, ledger: dict[str, str], accept_changed: bool, bar: tqdm, **retry) -> bool:
     """Have one file in place and checked; return whether it had to be downloaded."""
     target = root / wanted.place
     known = {wanted.sha256, ledger.get(wanted.place)}
@@ -217,9 +213,7 @@ def safe_members(archive: zipfile.ZipFile, name: str) -> list[zipfile.ZipInfo]:
     return members
 
 
-def unpack(
-    path: Path, folders: dict[str, str], root: Path, known: dict[str, str], ledger: dict[str, str]
-) -> int:
+def unpack(path: Path, folders: dict[str, str], root: Path, known: dict[str, str], ledger: dict[str, str]) -> int:
     """Put the motion files and licences of a downloaded archive in place; return how many.
 
     Args:
@@ -246,9 +240,7 @@ def unpack(
     return count
 
 
-def _place_member(
-    archive, member, root: Path, place: str, known: dict[str, str], ledger: dict[str, str]
-) -> None:
+def _place_member(archive, member, root: Path, place: str, known: dict[str, str], ledger: dict[str, str]) -> None:
     """Write one file of an archive to its place, once its checksum is known to be right."""
     part = root / f"{place}.part"
     part.parent.mkdir(parents=True, exist_ok=True)
@@ -275,9 +267,7 @@ def fetch_archive(archive: dict, root: Path, known: dict[str, str], ledger: dict
         part.unlink(missing_ok=True)
 
 
-def fetch(
-    files: list[Wanted], archives: list[dict], root: Path, accept_changed: bool = False, **retry
-) -> int:
+def fetch(files: list[Wanted], archives: list[dict], root: Path, accept_changed: bool = False, **retry) -> int:
     """Have every file in place; return how many were downloaded or unpacked."""
     root.mkdir(parents=True, exist_ok=True)
     book = root / LEDGER
@@ -313,18 +303,12 @@ def agreed(assume_yes: bool, question: str) -> bool:
 
 def main(arguments: list[str] | None = None, table: Path = TABLE, **retry) -> int:
     """Run the command line; the exit status is 0 when everything asked for is in place."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--root", type=Path, default=Path("data"), help="folder to fill (default: data)")
     parser.add_argument("--only", action="append", choices=list(SOURCES), help="one source; may be repeated")
-    parser.add_argument(
-        "--complete", action="store_true", help="all Bandai-Namco motions: other clips, other scores"
-    )
+    parser.add_argument("--complete", action="store_true", help="all Bandai-Namco motions: other clips, other scores")
     parser.add_argument("--yes", action="store_true", help="agree to the licences without being asked")
-    parser.add_argument(
-        "--dry-run", action="store_true", help="only say what would be fetched, and from where"
-    )
+    parser.add_argument("--dry-run", action="store_true", help="only say what would be fetched, and from where")
     parser.add_argument("--accept-changed", action="store_true", help="keep files whose checksum is another")
     options = parser.parse_args(arguments)
     files, archives = read_table(table, options.only)

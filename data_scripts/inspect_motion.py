@@ -91,9 +91,7 @@ def _body(pose: Pose3D) -> list[int]:
     """Joints of the person: all but a root that the body moves away from (a mark of the room, not a bone's end)."""
     ends = [(parent, child) for parent, child in pose.skeleton.bones if pose.skeleton.parents[parent] < 0]
     length = {end: np.linalg.norm(pose.points[:, end[0]] - pose.points[:, end[1]], axis=-1) for end in ends}
-    spread = {
-        end: np.subtract(*np.percentile(length[end], [90, 10])) for end in ends
-    }  # one jump does not count
+    spread = {end: np.subtract(*np.percentile(length[end], [90, 10])) for end in ends}  # one jump does not count
     marks = {end[0] for end in ends if spread[end] > 0.05 * length[end].max()}
     return [i for i in range(len(pose.skeleton)) if i not in marks]
 
@@ -115,8 +113,7 @@ def _jumps(points: np.ndarray, joints: list[str], fps: float) -> list[dict]:
     frames = np.flatnonzero((speed > FASTEST).any(axis=1))
     worst = speed.argmax(axis=1) if len(speed) else []
     return [
-        {"frame": int(t) + 1, "joint": joints[worst[t]], "speed": round(float(speed[t, worst[t]]), 1)}
-        for t in frames
+        {"frame": int(t) + 1, "joint": joints[worst[t]], "speed": round(float(speed[t, worst[t]]), 1)} for t in frames
     ]
 
 
@@ -140,8 +137,7 @@ def table(rows: list[dict], root: Path) -> str:
         ))  # fmt: skip
     widths = [max(len(row[k]) for row in cells) for k in range(len(_COLUMNS))]
     return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in cells
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells
     )
 
 
@@ -154,19 +150,11 @@ def details(row: dict) -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("path", type=Path, help="a .bvh or .amc file, or a folder searched to any depth")
-    parser.add_argument(
-        "--scale", type=float, help="metres per unit of BVH files (default: guessed from the height)"
-    )
-    parser.add_argument(
-        "--up", choices=("y", "z"), default="y", help="vertical axis of BVH files (default y)"
-    )
-    parser.add_argument(
-        "--fps", type=float, default=120.0, help="rate of AMC files, which do not say (default 120)"
-    )
+    parser.add_argument("--scale", type=float, help="metres per unit of BVH files (default: guessed from the height)")
+    parser.add_argument("--up", choices=("y", "z"), default="y", help="vertical axis of BVH files (default y)")
+    parser.add_argument("--fps", type=float, default=120.0, help="rate of AMC files, which do not say (default 120)")
     parser.add_argument("--json", action="store_true", help="print JSON, with every jump listed")
     args = parser.parse_args(argv)
     files = [args.path]

@@ -113,10 +113,8 @@ def project(points, focal, centre, distortion=None, model: str = "videopose3d"):
     [750.0, 500.0]
     """
     if model not in DISTORTION_MODELS:
-        raise CameraError(
-            f"distortion model {model!r} is unknown; give one of {', '.join(DISTORTION_MODELS)}"
-        )
-    points = _floating(points)
+        raise CameraError(f"distortion model {model!r} is unknown; give one of {', '.join(DISTORTION_MODELS)}")
+    points = floating(points)
     lib, like = _library(points), lambda values: _like(values, points)
     depth = points[..., 2]
     if model != "videopose3d":
@@ -130,7 +128,7 @@ def project(points, focal, centre, distortion=None, model: str = "videopose3d"):
     return lib.stack((x * focal[..., 0] + centre[..., 0], y * focal[..., 1] + centre[..., 1]), -1)
 
 
-def _floating(points):
+def floating(points):
     """An array or tensor of floating-point numbers: in integers, focal length and lens would be truncated too."""
     if isinstance(points, torch.Tensor):
         return points if points.is_floating_point() else points.to(torch.get_default_dtype())
@@ -243,13 +241,9 @@ class Camera:
                 f"Camera.distortion_model is {self.distortion_model!r}; give one of {', '.join(DISTORTION_MODELS)}"
             )
         if self.distortion_model == "none" and any(self.distortion):
-            raise CameraError(
-                "Camera.distortion is set, but distortion_model is 'none'; give the model it belongs to"
-            )
+            raise CameraError("Camera.distortion is set, but distortion_model is 'none'; give the model it belongs to")
         if max(abs(x) for x in self.translation) > 1000:
-            raise CameraError(
-                f"Camera.translation {self.translation} is over a kilometre; metres, not millimetres"
-            )
+            raise CameraError(f"Camera.translation {self.translation} is over a kilometre; metres, not millimetres")
 
     def world_to_camera(self, points):
         """(..., 3) world metres -> (..., 3) camera-frame metres. Array or tensor.
@@ -257,7 +251,7 @@ class Camera:
         >>> round(float(Camera.phone(camera_height=1.5).world_to_camera(np.array([0.0, 4.0, 1.5]))[2]), 6)
         4.0
         """
-        points = _floating(points)
+        points = floating(points)
         return self._turn(points - _like(self.translation, points), inverse=True)
 
     def camera_to_world(self, points):
@@ -266,7 +260,7 @@ class Camera:
         >>> Camera.phone(camera_height=1.5).camera_to_world(np.array([0.0, 0.0, 4.0])).round(6).tolist()
         [0.0, 4.0, 1.5]
         """
-        points = _floating(points)
+        points = floating(points)
         return self._turn(points) + _like(self.translation, points)
 
     def camera_to_world_direction(self, vectors):
@@ -276,7 +270,7 @@ class Camera:
         >>> round(float(Camera.phone().camera_to_world_direction(down_in_the_image)[2]), 6)
         -1.0
         """
-        return self._turn(_floating(vectors))
+        return self._turn(floating(vectors))
 
     def _turn(self, vectors, inverse: bool = False):
         """Camera axes -> world axes, or back: one matrix product over all points at once."""
@@ -329,9 +323,7 @@ class Camera:
         error = np.abs(lens(xy) - target) * focal
         if np.nanmax(error, initial=0.0) > 1e-6:
             worst = np.asarray(pixels).reshape(-1, 2)[int(np.nanargmax(error.max(-1)))]
-            raise CameraError(
-                f"pixel {worst} cannot be undistorted: it lies outside what this lens model describes"
-            )
+            raise CameraError(f"pixel {worst} cannot be undistorted: it lies outside what this lens model describes")
         return xy * focal + centre
 
     def rays(self, pixels):
@@ -391,9 +383,7 @@ class Camera:
         forward = target - position
         right = np.cross(forward, [0.0, 0.0, 1.0])
         if np.linalg.norm(right) < 1e-9:
-            raise CameraError(
-                f"look_at: from {position} to {target} is vertical or nothing; move one sideways"
-            )
+            raise CameraError(f"look_at: from {position} to {target} is vertical or nothing; move one sideways")
         forward, right = forward / np.linalg.norm(forward), right / np.linalg.norm(right)
         axes = np.stack([right, np.cross(forward, right), forward], -1)  # columns: x right, y down, z forward
         flat = cls.phone(fov_degrees, width, height)
@@ -425,9 +415,7 @@ class Camera:
         960.0
         """
         if not 1 <= fov_degrees <= 179:
-            raise CameraError(
-                f"field of view {fov_degrees} degrees; give the horizontal angle, between 1 and 179"
-            )
+            raise CameraError(f"field of view {fov_degrees} degrees; give the horizontal angle, between 1 and 179")
         focal = width / 2 / np.tan(np.radians(fov_degrees) / 2)
         pitch = np.radians(pitch_degrees)
         # columns: x right, y down, z forward, for a camera that looks along world y

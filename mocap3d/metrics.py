@@ -184,9 +184,7 @@ def _similar(prediction: torch.Tensor, truth: torch.Tensor, counted: torch.Tenso
     total = weight.sum(-2, keepdim=True).clamp_min(1)
     x, y = prediction.double(), truth.double()
     x = torch.where(counted[..., None], x, 0)
-    known = (
-        torch.isfinite(x).all(-1, keepdim=True).all(-2, keepdim=True)
-    )  # (..., 1, 1); an SVD of NaN would raise
+    known = torch.isfinite(x).all(-1, keepdim=True).all(-2, keepdim=True)  # (..., 1, 1); an SVD of NaN would raise
     x = torch.where(known, x, 0)
     centre_x, centre_y = x.sum(-2, keepdim=True) / total, y.sum(-2, keepdim=True) / total
     x0, y0 = (x - centre_x) * weight, (y - centre_y) * weight
@@ -214,9 +212,7 @@ def p_mpjpe(prediction, truth, mask=None):
 def _differences(prediction, truth, mask, order: int):
     prediction, truth, counted, in_numpy = _prepare(prediction, truth, mask)
     if prediction.ndim < 3 or prediction.shape[-3] <= order:
-        raise MetricError(
-            f"{order + 1} frames are needed, shape is {tuple(prediction.shape)}; give (..., T, J, 3)"
-        )
+        raise MetricError(f"{order + 1} frames are needed, shape is {tuple(prediction.shape)}; give (..., T, J, 3)")
     for _ in range(order):
         prediction, truth = prediction.diff(dim=-3), truth.diff(dim=-3)
         counted = counted[..., 1:, :] & counted[..., :-1, :]
@@ -327,6 +323,4 @@ def bone_length_error(prediction, truth, skeleton: Skeleton = H36M17, mask=None)
     both = counted[..., parents] & counted[..., children]
     if not both.any():
         raise MetricError("no bone counts: every bone has a joint whose truth is NaN or masked")
-    return _answer(
-        _mean((bone_lengths(prediction, skeleton) - bone_lengths(truth, skeleton)).abs(), both), in_numpy
-    )
+    return _answer(_mean((bone_lengths(prediction, skeleton) - bone_lengths(truth, skeleton)).abs(), both), in_numpy)

@@ -90,9 +90,7 @@ class Pose2D:
         present = np.isfinite(self.points[..., 0] + self.points[..., 1])
         confidence = present if self.confidence is None else np.asarray(self.confidence)
         if confidence.shape != present.shape:
-            raise PoseError(
-                f"Pose2D.confidence has shape {confidence.shape}; give one value a joint, {present.shape}"
-            )
+            raise PoseError(f"Pose2D.confidence has shape {confidence.shape}; give one value a joint, {present.shape}")
         confidence = np.where(present, confidence, 0).astype(np.float32)
         if not (confidence >= 0).all():
             lowest = confidence.min()
@@ -114,9 +112,7 @@ class Pose2D:
             )
         size = tuple(int(side) for side in np.ravel(self.image_size))
         if len(size) != 2 or min(size) <= 0:
-            raise PoseError(
-                f"Pose2D.image_size is {self.image_size!r}; give (width, height) in pixels, both above 0"
-            )
+            raise PoseError(f"Pose2D.image_size is {self.image_size!r}; give (width, height) in pixels, both above 0")
         put("image_size", size)
 
     def __len__(self) -> int:
@@ -237,9 +233,7 @@ class Pose3D:
         >>> Pose3D(np.zeros((3, 32, 3)), "h36m32").convert().skeleton.name
         'h36m17'
         """
-        return replace(
-            self, points=convert(self.points, self.skeleton, target), skeleton=get_skeleton(target)
-        )
+        return replace(self, points=convert(self.points, self.skeleton, target), skeleton=get_skeleton(target))
 
     def resample(self, fps: float) -> Pose3D:
         """The same motion at another rate, interpolated linearly.
@@ -291,9 +285,7 @@ class Pose3D:
 
     def _needs(self, frame: str, call: str) -> None:
         if self.frame != frame:
-            raise PoseError(
-                f"Pose3D.{call} takes a pose in the {frame} frame; this one is in the {self.frame} frame"
-            )
+            raise PoseError(f"Pose3D.{call} takes a pose in the {frame} frame; this one is in the {self.frame} frame")
         if self.root == "relative" and frame == "world":
             raise PoseError(f"Pose3D.{call} needs to know where the body is; this pose's root is 'relative'")
 

@@ -15,6 +15,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from mocap3d.camera import floating
+
 
 class SkeletonError(ValueError):
     """A skeleton that contradicts itself, an unknown name, or a conversion that does not exist."""
@@ -65,12 +67,9 @@ class Skeleton:
         >>> H36M17.index("left_knee")
         5
         """
-        try:
-            return self._position[joint]
-        except KeyError:
-            raise SkeletonError(
-                f"skeleton {self.name!r} has no joint {joint!r}; it has: {', '.join(self.joints)}"
-            ) from None
+        if joint not in self._position:
+            raise SkeletonError(f"skeleton {self.name!r} has no joint {joint!r}; it has: {', '.join(self.joints)}")
+        return self._position[joint]
 
     def indices(self, joints: tuple[str, ...] | list[str]) -> list[int]:
         """Array indices of several joint names.
@@ -117,9 +116,7 @@ def _tree(name: str, *edges: str, left: str, right: str) -> Skeleton:
     parents = tuple(joints.index(parent) if parent else -1 for _, parent in pairs)
     twins = [(joint, re.sub(left, right, joint)) for joint in joints]
     twins = [(joint, twin) for joint, twin in twins if twin != joint and twin in joints]
-    return Skeleton(
-        name, joints, parents, tuple(joint for joint, _ in twins), tuple(twin for _, twin in twins)
-    )
+    return Skeleton(name, joints, parents, tuple(joint for joint, _ in twins), tuple(twin for _, twin in twins))
 
 
 # Human3.6M, the 17 joints kept by every published lifter. "foot" is the ankle; "nose" is the data set's
@@ -241,10 +238,9 @@ def get_skeleton(skeleton: str | Skeleton) -> Skeleton:
     """
     if isinstance(skeleton, Skeleton):
         return skeleton
-    try:
-        return SKELETONS[skeleton]
-    except KeyError:
-        raise SkeletonError(f"unknown skeleton {skeleton!r}; known: {', '.join(SKELETONS)}") from None
+    if skeleton not in SKELETONS:
+        raise SkeletonError(f"unknown skeleton {skeleton!r}; known: {', '.join(SKELETONS)}")
+    return SKELETONS[skeleton]
 
 
 class _Origin(NamedTuple):
@@ -281,10 +277,7 @@ _FACE = {  # detectors that see a face but neither spine, neck nor the top of th
     "pelvis": _Origin(_HIPS),
     "thorax": _Origin(_SHOULDERS, True),
     "spine": _Origin({joint: 0.25 for joint in (*_HIPS, *_SHOULDERS)}, True),
-    "nose": _Origin(
-        {"nose": 0.5, "left_ear": 0.125, "right_ear": 0.125, "left_shoulder": 0.125, "right_shoulder": 0.125},
-        True,
-    ),
+    "nose": _Origin({"nose": 0.5, **dict.fromkeys(("left_ear", "right_ear", *_SHOULDERS), 0.125)}, True),
     # the crown lies beyond the ears, 0.6 of the way from the shoulders to them again (own estimate)
     "head": _Origin({"left_ear": 0.8, "right_ear": 0.8, "left_shoulder": -0.3, "right_shoulder": -0.3}, True),
 }
@@ -315,8 +308,7 @@ _CONVERSIONS: dict[str, dict[str, _Origin]] = {
         **_limbs("{joint}_{side}", "L", "R", hip="UpperLeg", knee="LowerLeg", foot="Foot",
                  shoulder="UpperArm", elbow="LowerArm", wrist="Hand"),
         "pelvis": _middle("UpperLeg_L", "UpperLeg_R"), "spine": _middle("Spine", "Chest", True),
-        "thorax": _exact("Neck"),
-        "nose": _exact("Nose"), "head": _exact("HeadTop"),
+        "thorax": _exact("Neck"), "nose": _exact("Nose"), "head": _exact("HeadTop"),
     },
     "cc": {
         **_limbs("CC_Base_{side}_{joint}", "L", "R", hip="Thigh", knee="Calf", foot="Foot",
@@ -374,14 +366,8 @@ def _describe(origin: _Origin) -> str:
 
 
 def _of(values, source: Skeleton, axis: int):
-    """Floating-point values whose `axis` holds the joints of `source`."""
-    if isinstance(values, torch.Tensor):
-        values = values if values.is_floating_point() else values.to(torch.get_default_dtype())
-    else:
-        values = np.asarray(values)
-        values = (
-            values if values.dtype.kind == "f" else values.astype(np.float64)
-        )  # halves of whole pixels count
+    """Floating-point values whose `axis` holds the joints of `source`; halves of whole pixels count."""
+    values = floating(values)
     if values.ndim < -axis or values.shape[axis] != len(source):
         raise SkeletonError(
             f"the values have shape {tuple(values.shape)}; skeleton {source.name!r} has {len(source)} joints, and they "
@@ -413,13 +399,10 @@ def convert(points, source: str | Skeleton, target: str | Skeleton = "h36m17"):
         return points
     index, weight, _ = _plan(source, target)
     if isinstance(points, torch.Tensor):
-        gathered = points[..., torch.as_tensor(index, device=points.device), :]  # (..., J, K, C)
-        return (gathered * torch.as_tensor(weight, dtype=points.dtype, device=points.device)[..., None]).sum(
-            -2
-        )
-    return (points[..., index, :] * weight.astype(points.dtype)[..., None]).sum(
-        -2
-    )  # (..., J, K, C) -> (..., J, C)
+        index, weight = torch.as_tensor(index, device=points.device), torch.as_tensor(weight).to(points)
+    else:
+        weight = weight.astype(points.dtype)
+    return (points[..., index, :] * weight[..., None]).sum(-2)  # (..., J, K, C) -> (..., J, C)
 
 
 def convert_confidence(confidence, source: str | Skeleton, target: str | Skeleton = "h36m17"):

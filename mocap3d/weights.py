@@ -18,6 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
+from mocap3d.device import unwrapped
 from mocap3d.files import write_whole
 from mocap3d.formats.safe_files import load_torch
 from mocap3d.models.create import create_model, list_models
@@ -126,6 +127,7 @@ def save_weights(model: nn.Module, path: str | Path, card: Mapping[str, object])
         raise ValueError(f'the card lacks {", ".join(missing)}; where nobody knows, write "unknown"')
     if doubled := [key for key in (*FILLED, "digest") if key in card]:
         raise ValueError(f"the card sets {', '.join(doubled)}, which is read off the model: leave it out")
+    model = unwrapped(model)
     description = _describe(model)
     tensors = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
     _check_finite(tensors, f"this {model.name}")
@@ -168,9 +170,7 @@ def export_weights(model: nn.Module, style: str) -> dict[str, torch.Tensor]:
     prefix = ""
     if isinstance(model, VideoPose3D) and style == "mmpose":
         if model.dense:
-            raise ValueError(
-                f"{model.name} has dense filters, which mmpose does not build; export it as videopose3d"
-            )
+            raise ValueError(f"{model.name} has dense filters, which mmpose does not build; export it as videopose3d")
         prefix = "traj_" if model.joints_out == 1 else ""
     published = to_published(model.state_dict(), type(model).__name__, style)
     return {prefix + key: value.detach().cpu().clone() for key, value in published.items()}
@@ -181,14 +181,10 @@ def _from_published(checkpoint: object, source: str, part: str, overrides: Mappi
     shapes = {key: tuple(tensor.shape) for key, tensor in state.items()}
     origin = recognise(shapes)
     if origin is None:
-        raise WeightsError(
-            f"{source} holds the weights of no model known here; its keys: {list_names(shapes)}"
-        )
+        raise WeightsError(f"{source} holds the weights of no model known here; its keys: {list_names(shapes)}")
     state = {origin.plain(key): tensor for key, tensor in state.items()}
     if len(state) < len(shapes):
-        raise WeightsError(
-            f"{source} has keys of mmpose 0.x and of 1.x for the same tensors: {list_names(shapes)}"
-        )
+        raise WeightsError(f"{source} has keys of mmpose 0.x and of 1.x for the same tensors: {list_names(shapes)}")
     state = {key: tensor for key, tensor in state.items() if not key.startswith("data_preprocessor.")}
     shapes = {key: tuple(tensor.shape) for key, tensor in state.items()}  # by today's names
     ours = origin.writer == "mocap3d"
@@ -233,20 +229,14 @@ def _set_normalisation(model: nn.Module, values: object, source: str) -> None:
     if not isinstance(model, SimpleBaseline3D):
         raise WeightsError(f"{source} has a wrong normalisation: {model.name} uses none")
     if not isinstance(values, Mapping):
-        raise WeightsError(
-            f"{source} has a wrong normalisation: a {type(values).__name__}, not values by name"
-        )
+        raise WeightsError(f"{source} has a wrong normalisation: a {type(values).__name__}, not values by name")
     try:
-        model.normalisation = {
-            key: torch.as_tensor(value, dtype=torch.float64) for key, value in values.items()
-        }
+        model.normalisation = {key: torch.as_tensor(value, dtype=torch.float64) for key, value in values.items()}
     except (TypeError, ValueError, RuntimeError) as error:
         raise WeightsError(f"{source} has a wrong normalisation: {error}") from None
 
 
-def _make(
-    name: str, kwargs: Mapping[str, object], state: Mapping[str, torch.Tensor], source: str
-) -> nn.Module:
+def _make(name: str, kwargs: Mapping[str, object], state: Mapping[str, torch.Tensor], source: str) -> nn.Module:
     """A model to put the weights in; refused if its options make it far larger than these weights."""
     has = sum(tensor.numel() for tensor in state.values())
     try:
@@ -255,9 +245,7 @@ def _make(
                 plan = create_model(name, **kwargs).state_dict()
             needs = sum(tensor.numel() for tensor in plan.values())
             if needs > 2**20 + 4 * has:
-                raise WeightsError(
-                    f"{source} is for {needs:,} numbers ({dict(kwargs)}), but has only {has:,}"
-                )
+                raise WeightsError(f"{source} is for {needs:,} numbers ({dict(kwargs)}), but has only {has:,}")
             return create_model(name, **kwargs)
     except WeightsError:
         raise
@@ -323,9 +311,7 @@ def _read_own(path: Path) -> tuple[dict, dict[str, torch.Tensor]]:
     if not isinstance(card, dict) or not isinstance(card.get("kwargs"), dict) or not {*FILLED} <= {*card}:
         raise WeightsError(f"{path} has no card by save_weights inside, so that nobody knows what it is")
     if card.get("format") != FORMAT:
-        raise WeightsError(
-            f"{path} has format {card.get('format')!r}; this version of mocap3d reads {FORMAT}"
-        )
+        raise WeightsError(f"{path} has format {card.get('format')!r}; this version of mocap3d reads {FORMAT}")
     if "digest" in card and card["digest"] != _digest(state):  # files saved before have none
         raise WeightsError(f"{path} does not hold the numbers that were saved (digest): get the file again")
     return card, state
@@ -335,9 +321,8 @@ def _describe(model: nn.Module) -> dict:
     """What a card says that can be read off the model."""
     if type(model) not in STYLES:  # a class derived from one of them could compute something else
         raise ValueError(
-            f"got a {type(model).__name__}; save_weights writes {', '.join(kind.__name__ for kind in STYLES)}: of a "
-            "compiled or wrapped one give the model inside, and save any other network with "
-            "torch.save(model.state_dict(), path)"
+            f"got a {type(model).__name__}; save_weights writes {', '.join(kind.__name__ for kind in STYLES)}; save "
+            "any other network with torch.save(model.state_dict(), path)"
         )
     if isinstance(model, SimpleBaseline3D):
         name = model.name
@@ -373,7 +358,5 @@ def _to_json(card: Mapping[str, object]) -> str:
         try:
             json.dumps(value, allow_nan=False)
         except (TypeError, ValueError) as error:
-            raise ValueError(
-                f"the card's {key!r} cannot be written as JSON ({error}); give plain data"
-            ) from None
+            raise ValueError(f"the card's {key!r} cannot be written as JSON ({error}); give plain data") from None
     return json.dumps(plain, indent=1, ensure_ascii=False)

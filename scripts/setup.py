@@ -216,12 +216,8 @@ def test_environment() -> dict[str, str]:
 
 def main() -> int:
     """Run the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "then", nargs="?", choices=["lab", "test", "test-all"], help="what to do once installed"
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("then", nargs="?", choices=["lab", "test", "test-all"], help="what to do once installed")
     then = parser.parse_args().then
     install()
     if then == "lab":

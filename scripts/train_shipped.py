@@ -44,9 +44,7 @@ def cmu_clips(real: mocap3d.PoseDataset) -> list[mocap3d.Clip]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("kind", choices=SHIPPED)
     parser.add_argument("--out", type=Path, help="folder of the run, to go on after an interruption")
     arguments = parser.parse_args()
@@ -66,9 +64,7 @@ def main() -> None:
     publish(model, arguments.kind, real, synthetic)
 
 
-def publish(
-    model: torch.nn.Module, kind: str, real: mocap3d.PoseDataset, synthetic: mocap3d.PoseDataset
-) -> None:
+def publish(model: torch.nn.Module, kind: str, real: mocap3d.PoseDataset, synthetic: mocap3d.PoseDataset) -> None:
     """Measure the model on the clips held out, and write it with its card into the package."""
     results = {}
     for pose2d, test in (

@@ -33,9 +33,7 @@ def mocap_root() -> Path:
     """The folder of real motion capture named by MOCAP3D_DATA."""
     root = os.environ.get("MOCAP3D_DATA")
     if not root:
-        pytest.skip(
-            "real motion needed: set MOCAP3D_DATA to a folder made by data_scripts/fetch_open_mocap.py"
-        )
+        pytest.skip("real motion needed: set MOCAP3D_DATA to a folder made by data_scripts/fetch_open_mocap.py")
     path = Path(root)
     if not path.is_dir():
         pytest.fail(f"MOCAP3D_DATA={root} is not a folder")

@@ -52,9 +52,7 @@ DRAWN = """() => JSON.stringify(document.querySelector('[data-under-test]')._ful
 
 def find_browser() -> str:
     found = os.environ.get("MOCAP3D_BROWSER") or next(filter(None, map(shutil.which, BROWSERS)), None)
-    return found or pytest.skip(
-        "no Chromium or Chrome on the path (apt install chromium, or set MOCAP3D_BROWSER)"
-    )
+    return found or pytest.skip("no Chromium or Chrome on the path (apt install chromium, or set MOCAP3D_BROWSER)")
 
 
 def wait_for_server(url: str, server: subprocess.Popen, log: Path, seconds: float = 90) -> None:
@@ -120,9 +118,7 @@ def test_the_first_notebook_runs_and_its_skeleton_moves(jupyterlab, tmp_path):
         page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=60_000)
         # Running before the kernel is idle opens a "Select Kernel" dialog instead.
         page.wait_for_function(IDLE, timeout=60_000)
-        page.evaluate(
-            "async () => { await window.jupyterapp.commands.execute('notebook:run-all-cells'); return 1 }"
-        )
+        page.evaluate("async () => { await window.jupyterapp.commands.execute('notebook:run-all-cells'); return 1 }")
         page.wait_for_function(ALL_RUN, timeout=180_000)
         assert page.evaluate(ERRORS) == []
         check_the_figure(page, tmp_path)

@@ -78,9 +78,7 @@ def test_opencv_model_by_hand():
 def test_lens_models_agree_but_for_half_the_cross_term():
     """Same lens, both notations: they differ by 0.8 to 1.5 px in the corners."""
     for camera, corner in zip(h36m_cameras("S1"), (0.85, 1.49, 0.79, 0.83), strict=True):
-        corners = np.array(
-            [[0, 0], [camera.width, 0], [0, camera.height], [camera.width, camera.height]], float
-        )
+        corners = np.array([[0, 0], [camera.width, 0], [0, camera.height], [camera.width, camera.height]], float)
         ideal = camera.rays(corners)
         k, (a, b) = camera.distortion[:3], camera.distortion[3:]
         half = cam.project(ideal, camera.focal, camera.centre, camera.distortion, "videopose3d")
@@ -140,16 +138,12 @@ def test_undistort_inverts_the_lens_all_over_the_image(subject, index, seed, mod
 def test_screen_round_trip_keeps_aspect_and_further_channels(width, height, seed):
     pixels = np.random.default_rng(seed).uniform(0, 1, size=(7, 3)) * [width, height, 1]
     screen = cam.pixels_to_screen(pixels, width, height)
-    np.testing.assert_allclose(
-        cam.screen_to_pixels(screen, width, height), pixels, atol=1e-9 * max(width, height)
-    )
+    np.testing.assert_allclose(cam.screen_to_pixels(screen, width, height), pixels, atol=1e-9 * max(width, height))
     assert (screen[:, 2] == pixels[:, 2]).all()
     np.testing.assert_allclose(
         cam.pixels_to_screen(np.array([[0.0, 0], [width, height]]), width, height)[:, 0], [-1, 1]
     )
-    np.testing.assert_allclose(
-        np.diff(screen[:, :2], axis=0) * width / 2, np.diff(pixels[:, :2], axis=0), atol=1e-6
-    )
+    np.testing.assert_allclose(np.diff(screen[:, :2], axis=0) * width / 2, np.diff(pixels[:, :2], axis=0), atol=1e-6)
 
 
 @settings(max_examples=40, deadline=None)

@@ -73,9 +73,7 @@ def test_too_old_a_python_and_too_full_a_disk_fail(monkeypatch):
     assert doctoring.check_disk().status == "FAIL"
 
 
-@pytest.mark.parametrize(
-    "error", [ImportError("libcudart.so.13: cannot open"), OSError("bad\nDLL"), RuntimeError()]
-)
+@pytest.mark.parametrize("error", [ImportError("libcudart.so.13: cannot open"), OSError("bad\nDLL"), RuntimeError()])
 def test_a_package_that_breaks_on_import_is_a_finding(monkeypatch, capsys, error):
     real = importlib.import_module
 
@@ -93,9 +91,7 @@ def test_a_package_that_breaks_on_import_is_a_finding(monkeypatch, capsys, error
 
 def test_missing_widgets_fail_only_where_the_course_is_installed(monkeypatch):
     real = doctoring.importlib.util.find_spec
-    monkeypatch.setattr(
-        doctoring.importlib.util, "find_spec", lambda n: None if n == "anywidget" else real(n)
-    )
+    monkeypatch.setattr(doctoring.importlib.util, "find_spec", lambda n: None if n == "anywidget" else real(n))
     assert doctoring.check_widgets().status == "FAIL"
     monkeypatch.setattr(doctoring.importlib.util, "find_spec", lambda n: None)
     assert doctoring.check_widgets().status == "--" and doctoring.check_jupyterlab().status == "--"

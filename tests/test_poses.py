@@ -13,11 +13,7 @@ from mocap3d.poses import Clip, Pose2D, Pose3D, PoseError
 
 def body(seed=0, frames=12, fps=50.0):
     rng = np.random.default_rng(seed)
-    points = (
-        rng.normal(scale=0.3, size=(1, 17, 3))
-        + rng.normal(scale=0.01, size=(frames, 17, 3)).cumsum(0)
-        + [0, 0, 1]
-    )
+    points = rng.normal(scale=0.3, size=(1, 17, 3)) + rng.normal(scale=0.01, size=(frames, 17, 3)).cumsum(0) + [0, 0, 1]
     return Pose3D(points, fps=fps)
 
 
@@ -160,9 +156,7 @@ def test_detections_of_a_clip_do_not_hang_on_its_neighbours():
     together, alone = dataset.with_detections("cpn", seed=3), dataset.test.with_detections("cpn", seed=3)
     for a, b in zip(together.test, alone, strict=True):
         np.testing.assert_array_equal(a.pose2d.points, b.pose2d.points)
-    assert not np.array_equal(
-        together[0].pose2d.points, dataset.with_detections("cpn", seed=4)[0].pose2d.points
-    )
+    assert not np.array_equal(together[0].pose2d.points, dataset.with_detections("cpn", seed=4)[0].pose2d.points)
     assert "simulated cpn" in together.notes[-1]
     with pytest.raises(DatasetError, match="simulated already"):
         together.with_detections("sh")

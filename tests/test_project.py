@@ -29,9 +29,7 @@ def project_files() -> list[Path]:
     listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     if listed.returncode == 0:
         return [ROOT / name for name in listed.stdout.split("\0") if name and (ROOT / name).is_file()]
-    generated = re.compile(
-        r"^(\.(?!ci/)[^/]+|runs|data|build|dist|[^/]*\.egg-info)/|__pycache__|\.ipynb_checkpoints"
-    )
+    generated = re.compile(r"^(\.(?!ci/)[^/]+|runs|data|build|dist|[^/]*\.egg-info)/|__pycache__|\.ipynb_checkpoints")
     files = (path for path in ROOT.rglob("*") if path.is_file())
     return [path for path in files if not generated.search(path.relative_to(ROOT).as_posix())]
 
@@ -184,9 +182,7 @@ def test_no_file_needs_the_packages_that_break():
     """The published repositories' frameworks are never imported: reading their files needs none of them."""
     banned = "|".join(("mmcv", "mmengine", "mmpose", "chumpy", "mmdet"))
     importing = re.compile(rf"^\W*(?:from|import)\s+(?:{banned})\b", re.MULTILINE)
-    assert not [
-        path for path, text in text_files() if path.suffix in (".py", ".ipynb") and importing.search(text)
-    ]
+    assert not [path for path, text in text_files() if path.suffix in (".py", ".ipynb") and importing.search(text)]
 
 
 def test_scipy_and_others_stay_out_of_the_library():
@@ -209,9 +205,7 @@ def test_no_motion_data_is_in_the_project():
     motion = {".bvh", ".amc", ".asf", ".c3d", ".trc", ".pth", ".pt", ".pkl", ".cdf", ".h5"}
     assert not [path for path in project_files() if path.suffix in motion]
     large = [path for path in project_files() if path.stat().st_size > 1_500_000]
-    assert {path.parent.name for path in large} <= {
-        "shipped"
-    }  # weights trained on the built-in and on CMU motion
+    assert {path.parent.name for path in large} <= {"shipped"}  # weights trained on the built-in and on CMU motion
     assert all(path.stat().st_size < 10_000_000 for path in large)
 
 
@@ -229,9 +223,7 @@ def test_notebook_is_small_executed_and_without_widget_state(path):
     assert path.stat().st_size < 1_000_000
     notebook = json.loads(path.read_text(encoding="utf-8"))
     assert "widgets" not in notebook["metadata"]
-    code = [
-        cell for cell in notebook["cells"] if cell["cell_type"] == "code" and "".join(cell["source"]).strip()
-    ]
+    code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code" and "".join(cell["source"]).strip()]
     assert code and all(cell["execution_count"] for cell in code)
     assert [cell["execution_count"] for cell in code] == list(range(1, len(code) + 1))
     expected = [cell for cell in code if "raises-exception" in cell["metadata"].get("tags", [])]

@@ -37,12 +37,10 @@ def test_every_skeleton_is_a_tree_with_paired_sides(skeleton):
     assert [mirror[i] for i in mirror] == list(range(len(skeleton)))
     for left, right in zip(skeleton.left, skeleton.right, strict=True):
         above = [skeleton.joints[skeleton.parents[skeleton.index(side)]] for side in (left, right)]
-        assert (
-            skeleton.joints[mirror[skeleton.index(above[0])]] == above[1]
-        )  # the parents of a pair are a pair, too
-    assert {"coco17": 17, "halpe26": 26, "body25": 25, "mediapipe33": 33}.get(
-        skeleton.name, len(skeleton)
-    ) == len(skeleton)
+        assert skeleton.joints[mirror[skeleton.index(above[0])]] == above[1]  # the parents of a pair are a pair, too
+    assert {"coco17": 17, "halpe26": 26, "body25": 25, "mediapipe33": 33}.get(skeleton.name, len(skeleton)) == len(
+        skeleton
+    )
 
 
 @settings(max_examples=60, deadline=None)

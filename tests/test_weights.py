@@ -146,9 +146,7 @@ def test_every_way_a_state_dict_comes(form: str, formula) -> None:
         model = load_weights(spelling)
         assert torch.equal(torch.random.get_rng_state(), seed)
         again = export_weights(model, form)
-        assert again.keys() == expected.keys() and all(
-            torch.equal(again[key], expected[key]) for key in again
-        )
+        assert again.keys() == expected.keys() and all(torch.equal(again[key], expected[key]) for key in again)
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -158,9 +156,7 @@ def test_export_is_the_inverse(form: str, stages: int, tmp_path: Path, formula) 
     model = load_weights(state)
     exported = export_weights(model, form)
     assert exported.keys() == state.keys()
-    assert all(
-        exported[key].shape == state[key].shape and torch.equal(exported[key], state[key]) for key in state
-    )
+    assert all(exported[key].shape == state[key].shape and torch.equal(exported[key], state[key]) for key in state)
     assert all(exported[key].dtype == state[key].dtype for key in state)
     exported["w1.weight" if form == "weigq" else "head.conv.weight"].zero_()  # a copy, not the model's own
     assert load_weights(state).state_dict().keys() == model.state_dict().keys()
@@ -212,18 +208,12 @@ def video(
             put(f"{norm}.{entry}", channels, norm=True)
         put(f"{norm}.num_batches_tracked")
 
-    stem = (
-        ("expand_conv", "expand_bn") if two else (f"backbone.expand_conv.{kind}" for kind in ("conv", "bn"))
-    )
+    stem = ("expand_conv", "expand_bn") if two else (f"backbone.expand_conv.{kind}" for kind in ("conv", "bn"))
     layer(*stem, 34, widths[0])
     for n, width in enumerate(widths[1:]):
         for i, kernel in enumerate((width, 1)):
             block = f"backbone.tcn_blocks.{n}.conv{i + 1}.0"
-            names = (
-                (f"layers_conv.{2 * n + i}", f"layers_bn.{2 * n + i}")
-                if two
-                else (f"{block}.conv", f"{block}.bn")
-            )
+            names = (f"layers_conv.{2 * n + i}", f"layers_bn.{2 * n + i}") if two else (f"{block}.conv", f"{block}.bn")
             layer(*names, channels, kernel)
     head = "shrink" if two else "head.conv"
     put(f"{head}.weight", 3 * joints, channels, 1)
@@ -234,9 +224,7 @@ def video(
 def semi_supervised(formula, old: bool, widths: tuple[int, ...] = (3, 3, 3), channels: int = 8) -> dict:
     """MMPose's file of two networks; the golden weights are named by the key without "traj_"."""
     trajectory = video(formula, "mmpose", widths, channels, joints=1)
-    return video(formula, "mmpose", widths, channels, old=old) | {
-        f"traj_{k}": v for k, v in trajectory.items()
-    }
+    return video(formula, "mmpose", widths, channels, old=old) | {f"traj_{k}": v for k, v in trajectory.items()}
 
 
 def videopose3d_file(formula, widths: tuple[int, ...], channels: int, semi: bool) -> dict:
@@ -331,9 +319,7 @@ def test_videopose3d_export_is_the_inverse(style: str, joints: int, widths: tupl
     assert exported.keys() == state.keys()
     for key, value in state.items():
         assert (
-            exported[key].dtype == value.dtype
-            and torch.equal(exported[key], value)
-            and exported[key].is_contiguous()
+            exported[key].dtype == value.dtype and torch.equal(exported[key], value) and exported[key].is_contiguous()
         )
     spellings = [
         {f"module.{key}": value for key, value in state.items()},
@@ -587,9 +573,7 @@ def test_every_wrapper_of_weights(kind: str, prefix: str, formula) -> None:
 def test_both_parts_of_a_wrapped_file(prefix: str, formula) -> None:
     plain = semi_supervised(formula, old=True)
     ours = {f"pose.{k}": v for k, v in VideoPose3D((3, 3), channels=8).state_dict().items()}
-    ours |= {
-        f"trajectory.{k}": v for k, v in VideoPose3D((3, 3), channels=8, joints_out=1).state_dict().items()
-    }
+    ours |= {f"trajectory.{k}": v for k, v in VideoPose3D((3, 3), channels=8, joints_out=1).state_dict().items()}
     for state in (plain, ours):
         wrapped = {"model": {prefix + key: value for key, value in state.items()}}
         for part in ("pose", "trajectory"):
@@ -643,7 +627,7 @@ def test_motionbert_mismatch_is_told_in_the_publishers_names(tmp_path: Path, for
     del state["backbone.blocks_st.0.mlp_s.0.weight"]
     with pytest.raises(WeightsError, match=r"missing: backbone.blocks_st.0.mlp_s.0.weight"):
         load_weights(state)
-    with pytest.raises(WeightsError, match="cannot be: channels=8, heads=3.*say other heads"):
+    with pytest.raises(WeightsError, match="cannot be: channels=8, heads=3.*give other heads"):
         load_weights(state, heads=3)
     with pytest.raises(TypeError, match="causal"):
         load_weights(bert(formula, "mmpose", SMALL), causal=True)
@@ -653,9 +637,7 @@ def test_motionbert_mismatch_is_told_in_the_publishers_names(tmp_path: Path, for
     with pytest.raises(WeightsError, match="holds no trajectory model"):
         load_weights(bert(formula, "mmpose", SMALL), "trajectory")
     with pytest.raises(WeightsError, match="MotionBERT as motionbert.*missing: module.pos_embed"):
-        load_weights(
-            {"module.joints_embed.weight": torch.zeros(8, 3), "module.temp_embed": torch.zeros(1, 1)}
-        )
+        load_weights({"module.joints_embed.weight": torch.zeros(8, 3), "module.temp_embed": torch.zeros(1, 1)})
     path = save_weights(model, tmp_path / "mine.safetensors", CARD)
     state, card = model.state_dict(), read_card(path)
     from safetensors.torch import save_file
@@ -728,9 +710,7 @@ def fitted(form: str = "weigq", dtype: torch.dtype = torch.float32) -> SimpleBas
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_own_format_keeps_every_bit(
-    form: str, dtype: torch.dtype, tmp_path: Path, device: torch.device
-) -> None:
+def test_own_format_keeps_every_bit(form: str, dtype: torch.dtype, tmp_path: Path, device: torch.device) -> None:
     model = fitted(form, dtype).to(device)
     path = save_weights(model, tmp_path / "deep" / "mine.safetensors", CARD)
     back = load_weights(path)
@@ -774,9 +754,7 @@ def test_card(tmp_path: Path) -> None:
     dropout=st.sampled_from([0.0, 0.25, 0.1]),
 )
 def test_own_videopose3d_files(widths, causal, dense, joints, dropout, tmp_path: Path) -> None:
-    options = dict(
-        filter_widths=widths, channels=4, dropout=dropout, causal=causal, dense=dense, joints_out=joints
-    )
+    options = dict(filter_widths=widths, channels=4, dropout=dropout, causal=causal, dense=dense, joints_out=joints)
     model = create_model("videopose3d", **options)
     path = save_weights(model, tmp_path / "video.safetensors", CARD)
     card = read_card(path)
@@ -784,9 +762,7 @@ def test_own_videopose3d_files(widths, causal, dense, joints, dropout, tmp_path:
     assert card["receptive_field"] == model.receptive_field and card["normalisation"] is None
     back = load_weights(path)
     assert (
-        repr(back) == repr(model)
-        and back.name == model.name
-        and back.state_dict().keys() == model.state_dict().keys()
+        repr(back) == repr(model) and back.name == model.name and back.state_dict().keys() == model.state_dict().keys()
     )
     assert all(map(torch.equal, back.state_dict().values(), model.state_dict().values()))
     assert load_weights(path, causal=not causal, dropout=0.5).causal is not causal
@@ -794,9 +770,7 @@ def test_own_videopose3d_files(widths, causal, dense, joints, dropout, tmp_path:
 
 def test_checkpoint_says_whether_it_is_causal(tmp_path: Path) -> None:
     model = VideoPose3D((3, 3), channels=8, causal=True)
-    fingerprint = {
-        "model": {"name": model.name, "settings": {"causal": True, "dense": False, "stem.dropout": 0.25}}
-    }
+    fingerprint = {"model": {"name": model.name, "settings": {"causal": True, "dense": False, "stem.dropout": 0.25}}}
     content = {"format": 1, "model": model.state_dict(), "normalisation": None, "fingerprint": fingerprint}
     torch.save(content, tmp_path / "checkpoint.pt")
     assert load_weights(tmp_path / "checkpoint.pt").causal
@@ -845,11 +819,14 @@ def test_other_modules_are_not_written(tmp_path: Path) -> None:
         """It may compute anything, and would come back as a VideoPose3D."""
 
     model = VideoPose3D((3, 3), channels=4)
-    for other in (nn.Linear(2, 2), nn.DataParallel(model), torch.compile(model, backend="eager"), Mine((3,))):
-        words = f"got a {type(other).__name__}; .*VideoPose3D.*the model inside.*torch.save.model.state_dict"
+    for other in (nn.Linear(2, 2), Mine((3,))):
+        words = f"got a {type(other).__name__}; .*VideoPose3D.*torch.save.model.state_dict"
         with pytest.raises(ValueError, match=words):
             save_weights(other, tmp_path / "mine.safetensors", CARD)
     assert not list(tmp_path.iterdir())
+    for wrapped in (nn.DataParallel(model), torch.compile(model, backend="eager")):
+        loaded = load_weights(save_weights(wrapped, tmp_path / "inside.safetensors", CARD))
+        assert all(torch.equal(a, b) for a, b in zip(loaded.parameters(), model.parameters(), strict=True))
 
 
 def test_digest_tells_changed_numbers(tmp_path: Path) -> None:

@@ -97,9 +97,7 @@ class Knows(nn.Module):
     causal = checkpointing = False
     normalisation = None
 
-    def __init__(
-        self, answers: torch.Tensor, frames: int, image_space: bool = True, edge: float = 0.0
-    ) -> None:
+    def __init__(self, answers: torch.Tensor, frames: int, image_space: bool = True, edge: float = 0.0) -> None:
         super().__init__()
         self.register_buffer("answers", answers)
         self.receptive_field, self.edge = frames, edge

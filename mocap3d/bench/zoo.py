@@ -84,9 +84,7 @@ def _videopose3d(
     )  # fmt: skip
 
 
-def _motionbert(
-    finetuned: bool, original: bool, mpjpe: float, p_mpjpe: float, average: float, remark: str
-) -> Row:
+def _motionbert(finetuned: bool, original: bool, mpjpe: float, p_mpjpe: float, average: float, remark: str) -> Row:
     kind, epochs = (", finetuned", 120) if finetuned else ("", 240)
     return Row(
         f"motionbert{'-finetuned' * finetuned}{'-original' * original}",
@@ -151,9 +149,7 @@ class Reproduction:
                 else [f"{published:.1f}", f"{value:.1f}", f"{value - published:+.1f}"]
             )
             rows.append([COLUMNS[key], *more])
-        return "\n".join(
-            [f"{self.row.title} on {self.report.dataset}", *text_table(rows), str(self.report.protocol)]
-        )
+        return "\n".join([f"{self.row.title} on {self.report.dataset}", *text_table(rows), str(self.report.protocol)])
 
 
 def get(name: str | Row) -> Row:
@@ -191,9 +187,7 @@ def evaluate(
     """
     row = get(row)
     if row.model not in list_models():
-        raise ZooError(
-            f"row {row.name!r} needs the model {row.model!r}; built so far: {', '.join(list_models())}"
-        )
+        raise ZooError(f"row {row.name!r} needs the model {row.model!r}; built so far: {', '.join(list_models())}")
     model = load_weights(checkpoint)
     if device is not None:
         model.to(device)
@@ -221,9 +215,7 @@ class ZooTable:
             numbers = [f"{row.published[key]:.1f}" if key in row.published else "-" for key in COLUMNS]
             if row.name in self.reproductions:
                 here = self.reproductions[row.name].measured
-                numbers = [
-                    f"{number} (here {here[key]:.1f})" for number, key in zip(numbers, COLUMNS, strict=True)
-                ]
+                numbers = [f"{number} (here {here[key]:.1f})" for number, key in zip(numbers, COLUMNS, strict=True)]
             lines.append([row.name, row.model, row.pose2d, *numbers, row.protocol])
         return lines
 
@@ -245,11 +237,7 @@ class ZooTable:
     def _repr_html_(self) -> str:
         notes = []
         for row, (name, text) in zip(self.rows, self._notes(), strict=True):
-            link = (
-                f'<a href="{html.escape(row.checkpoint)}">weights</a>'
-                if row.checkpoint
-                else "no verified weights"
-            )
+            link = f'<a href="{html.escape(row.checkpoint)}">weights</a>' if row.checkpoint else "no verified weights"
             notes.append(f"<b>{html.escape(name)}</b> {html.escape(text)}; {link}")
         text = "<br>".join(["Compare within a protocol only.", *notes])
         return f"{html_table(self._cells())}<p><small>{text}</small></p>"

@@ -44,13 +44,9 @@ class BodyMixture:
 
     def __post_init__(self) -> None:
         if not (0 <= self.lengths <= 0.5 and 0 <= self.exchange <= 1):
-            raise ValueError(
-                f"lengths={self.lengths!r} must be in [0, 0.5] and exchange={self.exchange!r} in [0, 1]"
-            )
+            raise ValueError(f"lengths={self.lengths!r} must be in [0, 0.5] and exchange={self.exchange!r} in [0, 1]")
         if not (0 <= self.leg_turn <= 90 and 0 <= self.arm_turn <= 90):
-            raise ValueError(
-                f"leg_turn={self.leg_turn!r} and arm_turn={self.arm_turn!r} are degrees; give 0 to 90"
-            )
+            raise ValueError(f"leg_turn={self.leg_turn!r} and arm_turn={self.arm_turn!r} are degrees; give 0 to 90")
 
 
 BODIES = BodyMixture()

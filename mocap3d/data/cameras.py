@@ -30,9 +30,7 @@ from mocap3d.poses import Clip, Pose3D
 PART = 2**14  # frames worked on at a time: stays in cache
 STRIDE = 10  # frames between those that a camera is aimed by
 ROUNDS = 4  # of aiming; perspective makes each correction a little wrong
-REACH = (
-    1.1  # in distances of the corner: lenses are monotonic up to there, and their factor is constant beyond
-)
+REACH = 1.1  # in distances of the corner: lenses are monotonic up to there, and their factor is constant beyond
 LEAST_SLOPE = 0.2  # of the distorted over the ideal radius, up to there
 NEAREST = 0.1  # metres: depth below which a joint is not in the image
 MOST_TRUNCATED = 0.4  # share of a motion's extent in the image that may lie beyond an edge
@@ -250,9 +248,7 @@ def clip_starts(points: Tensor, clip: Tensor) -> Tensor:
             "(frames, joints, 3), frames > 0"
         )
     if clip.shape != points.shape[:1] or clip.dtype != torch.int64:
-        raise ValueError(
-            f"clip has shape {tuple(clip.shape)} and dtype {clip.dtype}; give one int64 label per frame"
-        )
+        raise ValueError(f"clip has shape {tuple(clip.shape)} and dtype {clip.dtype}; give one int64 label per frame")
     step = clip.diff(prepend=clip.new_tensor([-1]))
     if not ((step == 0) | (step == 1)).all() or clip[0] != 0:
         raise ValueError("clip must ascend from 0 without gaps, each clip's frames together")
@@ -330,9 +326,7 @@ def _draw(count: int, mixture: CameraMixture, generator: torch.Generator | None,
     )
 
 
-def _aim(
-    drawn: _Drawn, points: Tensor, clip: Tensor, low: Tensor, high: Tensor, mixture: CameraMixture
-) -> CameraBatch:
+def _aim(drawn: _Drawn, points: Tensor, clip: Tensor, low: Tensor, high: Tensor, mixture: CameraMixture) -> CameraBatch:
     """Aim iteratively: project, then step back and turn until the motion is where it was drawn to be."""
     middle, radius = (low + high) / 2, (high - low)[:, :2].norm(dim=1) / 2
     rise = drawn.height - middle[:, 2]
@@ -354,9 +348,7 @@ def _aim(
         farther = (away * back).minimum(farthest).maximum(away)  # what distance cannot give, the lens does
         focal = (focal * farther / (away * back)).maximum(drawn.shortest_focal).minimum(focal)
         away = farther
-        wanted = torch.where(
-            beyond != 0, beyond.sign() * (1 - half) + beyond, drawn.place * (room - half).clamp_min(0)
-        )
+        wanted = torch.where(beyond != 0, beyond.sign() * (1 - half) + beyond, drawn.place * (room - half).clamp_min(0))
         pixels = drawn.size / 2 / focal[:, None]  # from half images to directions at depth 1
         yaw, pitch = _turn(yaw, pitch, *(_level_image(at * pixels, drawn.roll) for at in (now, wanted)))
     return drawn.cameras(middle, away, focal, yaw, pitch)
@@ -397,9 +389,7 @@ def _axes(yaw: Tensor, pitch: Tensor, roll: Tensor) -> Tensor:
     forward = torch.stack([cy * cp, sy * cp, -sp], 1)
     right = torch.stack([sy, -cy, torch.zeros_like(sy)], 1)
     down = torch.linalg.cross(forward, right)
-    return torch.stack(
-        [cr[:, None] * right + sr[:, None] * down, cr[:, None] * down - sr[:, None] * right, forward], 1
-    )
+    return torch.stack([cr[:, None] * right + sr[:, None] * down, cr[:, None] * down - sr[:, None] * right, forward], 1)
 
 
 def _level_image(xy: Tensor, roll: Tensor) -> Tensor:
@@ -418,9 +408,7 @@ def _turn(yaw: Tensor, pitch: Tensor, now: Tensor, wanted: Tensor) -> tuple[Tens
     return azimuth + torch.atan2(to_x, pitch.cos() - to_y * pitch.sin()), pitch
 
 
-def random_camera(
-    pose3d: Pose3D, generator: torch.Generator | None = None, mixture: CameraMixture = PHONES
-) -> Camera:
+def random_camera(pose3d: Pose3D, generator: torch.Generator | None = None, mixture: CameraMixture = PHONES) -> Camera:
     """A random camera for one pose, as `draw_cameras` draws them.
 
     Args:
@@ -438,9 +426,7 @@ def random_camera(
     return draw_cameras(points, torch.zeros(len(points), dtype=torch.int64), mixture, generator)[0]
 
 
-def world_motion(
-    clips: Iterable[Clip], device: torch.device | str = "cpu"
-) -> tuple[Tensor, Tensor, tuple[Clip, ...]]:
+def world_motion(clips: Iterable[Clip], device: torch.device | str = "cpu") -> tuple[Tensor, Tensor, tuple[Clip, ...]]:
     """The motion in a data set's clips, to be filmed anew: every recording once, however many cameras filmed it.
 
     Args:

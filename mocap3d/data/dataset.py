@@ -110,12 +110,9 @@ class PoseDataset:
         from mocap3d.data.detector import detect
 
         clips = tuple(
-            replace(clip, pose2d=detect(clip.pose2d, detector, seed=_clip_seed(clip, seed)))
-            for clip in self.clips
+            replace(clip, pose2d=detect(clip.pose2d, detector, seed=_clip_seed(clip, seed))) for clip in self.clips
         )
-        return replace(
-            self, clips=clips, notes=(*self.notes, f"{SIMULATED} {detector} detections, seed {seed}")
-        )
+        return replace(self, clips=clips, notes=(*self.notes, f"{SIMULATED} {detector} detections, seed {seed}"))
 
     def table(self) -> list[dict[str, object]]:
         """One row a split and source: clips, takes, frames, minutes of motion, actions."""

@@ -146,9 +146,7 @@ class DetectorModel:
         usual = torch.tensor(self.mirror_distance)
         swap = sum(self.swap_rate(group, usual) * _members(group) for group in GROUPS)
         error = self.joint_errors() / REFERENCE_SIZE - lost * offset - (mirrored + swap) * usual
-        spread = error / (
-            math.exp(self.tail**2 / 2) * math.sqrt(math.pi / 2)
-        )  # mean of log-normal x Rayleigh
+        spread = error / (math.exp(self.tail**2 / 2) * math.sqrt(math.pi / 2))  # mean of log-normal x Rayleigh
         # a burst of L frames, d away, adds 4 d to the second differences: 2 d as it comes, 2 d as it goes
         bursts = 4 * (lost * offset + mirrored * usual) / (50 * self.miss_seconds)
         bursts = bursts + 4 * swap * usual / (50 * self.swap_seconds)
@@ -247,16 +245,12 @@ def detect_tensor(
     model = _checked(points, clips, fps, detector)
     sizes = _parts(len(points), clips)
     labels = [None] * len(sizes) if clips is None else clips.split(sizes)
-    parts = [
-        _detect_part(*part, fps, model, generator) for part in zip(points.split(sizes), labels, strict=True)
-    ]
+    parts = [_detect_part(*part, fps, model, generator) for part in zip(points.split(sizes), labels, strict=True)]
     noisy, confidence = zip(*parts, strict=True)
     return torch.cat(noisy), torch.cat(confidence)
 
 
-def _detect_part(
-    points, clips, fps: float, model: DetectorModel, generator
-) -> tuple[torch.Tensor, torch.Tensor]:
+def _detect_part(points, clips, fps: float, model: DetectorModel, generator) -> tuple[torch.Tensor, torch.Tensor]:
     memory = max(model.drift_seconds, model.tail_seconds, model.miss_seconds, model.swap_seconds)
     frames, length = _timeline(points, clips, math.ceil(4 * fps * memory))
 
@@ -359,9 +353,7 @@ def _confidence(scale, apart, not_lost, in_place) -> torch.Tensor:
 
 def _checked(points, clips, fps: float, detector: str | DetectorModel) -> DetectorModel:
     if points.ndim != 3 or tuple(points.shape[1:]) != (len(KINDS), 2) or len(points) == 0:
-        raise ValueError(
-            f"points have shape {tuple(points.shape)}; give (frames, {len(KINDS)}, 2), frames > 0"
-        )
+        raise ValueError(f"points have shape {tuple(points.shape)}; give (frames, {len(KINDS)}, 2), frames > 0")
     if not points.is_floating_point():
         raise ValueError(f"points have dtype {points.dtype}; give floating point numbers")
     if clips is not None and tuple(clips.shape) != (len(points),):

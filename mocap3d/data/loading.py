@@ -15,9 +15,7 @@ from mocap3d.data.synthetic import make_synthetic
 DATASETS = ("synthetic", "open-mocap", "h36m")
 
 
-def load_dataset(
-    name: str = "synthetic", root: str | Path | None = None, pose2d: str = "gt", **options
-) -> PoseDataset:
+def load_dataset(name: str = "synthetic", root: str | Path | None = None, pose2d: str = "gt", **options) -> PoseDataset:
     """Load a data set by name.
 
     Args:
@@ -45,9 +43,7 @@ def load_dataset(
         dataset = make_synthetic(**options)
     elif name == "open-mocap" and "cameras" in options:
         if (cameras := options.pop("cameras")) != VERSION or pose2d != "gt":
-            raise DatasetError(
-                f"cameras is {cameras!r}; give {VERSION!r}, and no pose2d: it has its own detections"
-            )
+            raise DatasetError(f"cameras is {cameras!r}; give {VERSION!r}, and no pose2d: it has its own detections")
         return load_phone_test(root, **options)
     elif name == "open-mocap":
         dataset = load_open_mocap(root, **options)

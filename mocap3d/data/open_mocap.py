@@ -86,9 +86,7 @@ SOURCES = (
 )
 
 
-def load_open_mocap(
-    root: str | Path | None = None, seed: int = 0, cache: str | Path | None = None
-) -> PoseDataset:
+def load_open_mocap(root: str | Path | None = None, seed: int = 0, cache: str | Path | None = None) -> PoseDataset:
     """Load the CMU and Bandai-Namco folders as a data set.
 
     Args:
@@ -144,18 +142,14 @@ def _files(root: Path, source: MotionSource) -> list[Path]:
     if source.folder != "bandai":
         return sorted([*folder.glob("*.amc"), *folder.glob("*.bvh")])
     held_out = source.split == "test"
-    return [
-        p for p in sorted(folder.glob("dataset-*/*.bvh")) if (_content(p) in HELD_OUT_CONTENTS) == held_out
-    ]
+    return [p for p in sorted(folder.glob("dataset-*/*.bvh")) if (_content(p) in HELD_OUT_CONTENTS) == held_out]
 
 
 def _content(path: Path) -> str:
     """ "dance" of dataset-1_dance-short_normal_001.bvh, but "walk-left" stays "walk-left"."""
     content = path.stem.split("_")[1] if path.stem.count("_") >= 2 else ""
     if not content:
-        raise DatasetError(
-            f"{path} is not named dataset-N_content_style_number.bvh; take it out of the folder"
-        )
+        raise DatasetError(f"{path} is not named dataset-N_content_style_number.bvh; take it out of the folder")
     return content.split("-")[0] if content.startswith("dance") else content
 
 
@@ -241,14 +235,10 @@ def capture_area(cameras: tuple[Camera, ...]) -> CaptureArea:
             normals.append(normal)
             limits.append(offset / np.linalg.norm(plane) + normal @ np.asarray(camera.translation))
     side = np.arange(-3.0, 3.01, 0.1)
-    return CaptureArea(
-        np.array(normals), np.array(limits), np.stack(np.meshgrid(side, side), -1).reshape(-1, 2)
-    )
+    return CaptureArea(np.array(normals), np.array(limits), np.stack(np.meshgrid(side, side), -1).reshape(-1, 2))
 
 
-def fit_into(
-    area: CaptureArea, points: np.ndarray, rng: np.random.Generator
-) -> Iterator[tuple[int, int, np.ndarray]]:
+def fit_into(area: CaptureArea, points: np.ndarray, rng: np.random.Generator) -> Iterator[tuple[int, int, np.ndarray]]:
     """Cut a take into pieces that fit the area, each turned by a seeded angle and placed where it has most room.
 
     Args:

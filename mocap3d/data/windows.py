@@ -163,9 +163,7 @@ def _check(clips: tuple[Clip, ...], name: str) -> None:
                 "use .convert('h36m17') on its poses first"
             )
         if clip.pose3d.root == "relative":
-            raise ValueError(
-                f"clip {clip.take!r} has root-relative 3D; training and evaluation need the absolute pose"
-            )
+            raise ValueError(f"clip {clip.take!r} has root-relative 3D; training and evaluation need the absolute pose")
     rates = sorted({clip.pose2d.fps for clip in clips})
     if len(rates) > 1:
         raise ValueError(
@@ -388,9 +386,7 @@ def batches(
         chunks: (P, C) rows: an epoch of these instead, e.g. `cut_chunks(data)`.
     """
     if chunks is not None:
-        yield from _chunk_batches(
-            data, batch_size, chunks, width, causal, seed, epoch, first, mirror, confidence
-        )
+        yield from _chunk_batches(data, batch_size, chunks, width, causal, seed, epoch, first, mirror, confidence)
         return
     order = torch.randperm(len(data), generator=epoch_generator(seed, epoch)).to(data.device)
     swap = torch.tensor(H36M17.mirror, device=data.device)
@@ -426,9 +422,7 @@ def _chunk_batches(
         yield mirrored(batch, len(batch) // 2) if mirror else batch
 
 
-def endless_batches(
-    data: DeviceDataset, batch_size: int, first: int = 0, **options: object
-) -> Iterator[Batch]:
+def endless_batches(data: DeviceDataset, batch_size: int, first: int = 0, **options: object) -> Iterator[Batch]:
     """What the steps `first` (from 0), first + 1, ... see, epoch after epoch without end.
 
     Args:
@@ -438,9 +432,7 @@ def endless_batches(
     chunks = options.get("chunks")
     per_pass = steps_in_epoch(len(data) if chunks is None else len(chunks), batch_size)
     for number in count(first // per_pass):
-        yield from batches(
-            data, batch_size, epoch=number + 1, first=max(first - number * per_pass, 0), **options
-        )
+        yield from batches(data, batch_size, epoch=number + 1, first=max(first - number * per_pass, 0), **options)
 
 
 class InStep:

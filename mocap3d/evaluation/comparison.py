@@ -54,9 +54,7 @@ class Comparison:
         return text
 
 
-def compare(
-    a: Report, b: Report, metric: str = "mpjpe_mm", resamples: int = 10_000, seed: int = 0
-) -> Comparison:
+def compare(a: Report, b: Report, metric: str = "mpjpe_mm", resamples: int = 10_000, seed: int = 0) -> Comparison:
     """The paired difference of two reports on the same clips, with a bootstrap interval over recordings.
 
     Whole recordings are drawn with replacement within each source, as many as the source has; the camera views and
@@ -111,9 +109,7 @@ def _draw(sources: list[str], resamples: int, rng: np.random.Generator) -> np.nd
     draws = np.zeros((resamples, len(sources)))
     for source in dict.fromkeys(sources):
         members = [i for i, name in enumerate(sources) if name == source]
-        draws[:, members] = rng.multinomial(
-            len(members), np.full(len(members), 1 / len(members)), size=resamples
-        )
+        draws[:, members] = rng.multinomial(len(members), np.full(len(members), 1 / len(members)), size=resamples)
     return draws
 
 
@@ -155,9 +151,7 @@ class ReportTable:
     def _rows(self) -> list[list[str]]:
         sources = list(dict.fromkeys(name for report in self.reports.values() for name in report.by_source))
         sources = sources if len(sources) > 1 else []
-        measured = [
-            metric for metric in ALL_METRICS if any(metric in r.metrics for r in self.reports.values())
-        ]
+        measured = [metric for metric in ALL_METRICS if any(metric in r.metrics for r in self.reports.values())]
         rows = [
             ["model", *titles(measured),
              *(f"MPJPE mm: {name or '(none)'}" for name in sources), "protocol"]
@@ -165,9 +159,7 @@ class ReportTable:
         marks = self._marks()
         for name, report in self.reports.items():
             by_source = report.by_source
-            parts = [
-                f"{by_source[source]['mpjpe_mm']:.1f}" if source in by_source else "-" for source in sources
-            ]
+            parts = [f"{by_source[source]['mpjpe_mm']:.1f}" if source in by_source else "-" for source in sources]
             rows.append([name, *cells(report.summary, measured), *parts, report.protocol.name + marks[name]])
         return rows
 
@@ -179,8 +171,7 @@ class ReportTable:
         }
         order = list(dict.fromkeys(kinds.values()))
         return {
-            name: f" [{chr(97 + order.index(kind) % 26)}]" if len(order) > 1 else ""
-            for name, kind in kinds.items()
+            name: f" [{chr(97 + order.index(kind) % 26)}]" if len(order) > 1 else "" for name, kind in kinds.items()
         }
 
     def _notes(self) -> list[str]:

@@ -70,9 +70,7 @@ def evaluate(
     name, clips, notes = described(dataset)
     clips = [clip for clip in clips if not protocol.subjects or clip.subject in protocol.subjects]
     if not clips:
-        wanted = (
-            f" of the protocol's subjects {', '.join(protocol.subjects)}" if protocol.subjects else "s at all"
-        )
+        wanted = f" of the protocol's subjects {', '.join(protocol.subjects)}" if protocol.subjects else "s at all"
         raise ReportError(f"{name} has no clip{wanted}; select others, or load a data set that has some")
     data = replace(to_device(clips, model_device(model)), name=name)
     options = {"flip_test": protocol.flip_test, "batch_size": batch_size}
@@ -115,13 +113,9 @@ def measure(
     Deviation: MotionBERT takes a frame with an error of exactly 0 for one that no chunk covers; here it counts.
     """
     if predictions.shape != tuple(data.pose3d.shape):
-        raise ReportError(
-            f"predictions have shape {predictions.shape}; the data needs {tuple(data.pose3d.shape)}"
-        )
+        raise ReportError(f"predictions have shape {predictions.shape}; the data needs {tuple(data.pose3d.shape)}")
     if (factors or targets) and protocol.space == METRIC:
-        raise ReportError(
-            f"the {protocol.name} protocol judges {METRIC}; it has no use for factors or targets"
-        )
+        raise ReportError(f"the {protocol.name} protocol judges {METRIC}; it has no use for factors or targets")
     counted, clips = _counted_frames(data, protocol), []
     for start, clip in zip(data.start.tolist(), data.clips, strict=True):
         rows = slice(start, start + len(clip))
@@ -225,18 +219,14 @@ def _factor_source(factors: Mapping[tuple[str, str], np.ndarray], clips: Iterabl
         for clip in clips
         if (clip.take, clip.camera.name) in factors
     ]
-    return (
-        f"{FILE_FACTOR}, {100 * np.nanmean(np.abs(np.concatenate(off))):.2g} % from the camera's on average"
-    )
+    return f"{FILE_FACTOR}, {100 * np.nanmean(np.abs(np.concatenate(off))):.2g} % from the camera's on average"
 
 
 def _clip_errors(clip: Clip, prediction: np.ndarray, truth: np.ndarray) -> ClipErrors:
     """Every metric of one clip: differences in time never cross its ends. Both (T, J, 3) float64, NaN left out."""
     counted = np.isfinite(truth).all(-1)  # (T, J)
     if not counted.any():
-        raise ReportError(
-            f"clip {clip.take!r}, camera {clip.camera.name}, has no joint with known truth; leave it out"
-        )
+        raise ReportError(f"clip {clip.take!r}, camera {clip.camera.name}, has no joint with known truth; leave it out")
 
     def in_time(metric, frames: int, *more) -> float:
         try:
@@ -285,8 +275,6 @@ def pose2d_source(clips: tuple[Clip, ...], notes: Iterable[str]) -> str:
         return "ground truth (projected)"
     stated = [note.removeprefix("2D:").strip() for note in notes if note.startswith("2D:")]
     measured = (
-        f"{off.mean():.1f} px from the projected truth on average"
-        if len(off)
-        else "nowhere comparable to the truth"
+        f"{off.mean():.1f} px from the projected truth on average" if len(off) else "nowhere comparable to the truth"
     )
     return f"detections ({'; '.join([*stated, measured])})"

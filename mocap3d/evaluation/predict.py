@@ -106,9 +106,7 @@ def predict_clips(
     with _in_evaluation_mode(model):
         if width == 1:
             for part, seen in zip(points2d.split(batch_size), confidence.split(batch_size), strict=True):
-                parts.append(
-                    _lift(model, part[:, None], seen[:, None], flip_test)[:, 0]
-                )  # (B, 1, J, 3) -> (B, J, 3)
+                parts.append(_lift(model, part[:, None], seen[:, None], flip_test)[:, 0])  # (B, 1, J, 3) -> (B, J, 3)
         else:
             rows, starts = padded_rows(lengths, width, model.causal)
             of_one_clip = torch.zeros(len(rows) - width + 1, dtype=torch.bool, device=rows.device)

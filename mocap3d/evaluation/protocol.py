@@ -25,9 +25,7 @@ AVERAGING = {
 
 # which frames count
 EVERY_FRAME = "every frame, clips padded by their edge frames"
-CLIPS_RESAMPLED = (
-    "frames in whole pieces only, tails never; a video shorter than a piece counts by a random part"
-)
+CLIPS_RESAMPLED = "frames in whole pieces only, tails never; a video shorter than a piece counts by a random part"
 CLIPS_WHOLE = "frames in whole pieces only, tails and videos shorter than a piece never"
 FRAMES = (EVERY_FRAME, CLIPS_RESAMPLED, CLIPS_WHOLE)
 
@@ -148,9 +146,7 @@ class EvalProtocol:
     @property
     def reasons(self) -> dict[str, str]:
         """Switch -> why it stands as it does, for the switches that have a reason."""
-        switches = {
-            field: getattr(self, field) for field in ("root", "averaging", "frames", "space", "factor")
-        }
+        switches = {field: getattr(self, field) for field in ("root", "averaging", "frames", "space", "factor")}
         switches["flip_test"] = f"flip test {'on' if self.flip_test else 'off'}"
         reasons = {field: WHY[value] for field, value in switches.items() if value in WHY}
         for name, rule in EXCLUSIONS.items():

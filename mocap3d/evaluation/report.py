@@ -103,9 +103,7 @@ class Report:
             raise ReportError(f"no metric {metric!r}; there are: {', '.join(ALL_METRICS)}")
         lost = ALL_METRICS[metric][3]
         clips = self.clips if clips is None else clips
-        return self._average(
-            clips, lambda clip: (clip.values.get(metric, math.nan), max(clip.weight - lost, 0))
-        )
+        return self._average(clips, lambda clip: (clip.values.get(metric, math.nan), max(clip.weight - lost, 0)))
 
     def _average(
         self, clips: Sequence[ClipErrors], value_and_weight: Callable[[ClipErrors], tuple[float, float]]
@@ -171,9 +169,7 @@ class Report:
         if len(self.by_source) > 1:
             parts |= {f"source {name or '(none)'}": values for name, values in self.by_source.items()}
         parts |= {name: values for name, values in self.by_action.items()}
-        rows += [
-            [name, *cells(values, self.metrics), f"{values['frames']:,}"] for name, values in parts.items()
-        ]
+        rows += [[name, *cells(values, self.metrics), f"{values['frames']:,}"] for name, values in parts.items()]
         return rows
 
     def __repr__(self) -> str:
@@ -233,9 +229,7 @@ class Report:
         except (KeyError, TypeError, ValueError) as error:
             if isinstance(error, ReportError):
                 raise
-            raise ReportError(
-                f"{path} is not a report written by to_json: {type(error).__name__} {error}"
-            ) from None
+            raise ReportError(f"{path} is not a report written by to_json: {type(error).__name__} {error}") from None
 
 
 def group_of(clip: ClipErrors, averaging: str) -> str:
@@ -277,8 +271,7 @@ def html_table(rows: list[list[str]]) -> str:
         return f'<{tag} style="text-align:{"left" if left else "right"}">{html.escape(text)}</{tag}>'
 
     lines = [
-        "".join(cell("td" if i else "th", text, j == 0) for j, text in enumerate(row))
-        for i, row in enumerate(rows)
+        "".join(cell("td" if i else "th", text, j == 0) for j, text in enumerate(row)) for i, row in enumerate(rows)
     ]
     return "<table>" + "".join(f"<tr>{line}</tr>" for line in lines) + "</table>"
 

@@ -58,9 +58,7 @@ def show_attention(
     x, pose2d, first, frame = _clip(model, pose2d, frame, "show_attention()")
     skeleton, names = pose2d.skeleton, [joint] if isinstance(joint, str) else list(joint)
     if unknown := [name for name in names if name not in skeleton.joints] or ([] if names else ["none"]):
-        raise style.FigureError(
-            f"show_attention(): no joint {unknown[0]!r}; give one of {', '.join(skeleton.joints)}"
-        )
+        raise style.FigureError(f"show_attention(): no joint {unknown[0]!r}; give one of {', '.join(skeleton.joints)}")
     _in_range("depth", depth, model.depth)
     if stream not in STREAMS:
         raise style.FigureError(f"show_attention(): stream is {stream!r}; give 'st' or 'ts'")
@@ -104,18 +102,14 @@ def show_attention(
         height, pose2d.points[at], between, time, at,
     )  # fmt: skip
     layout["updatemenus"] = [
-        _menu(
-            0.0, shown, [_layer_button(i, layer, len(layers), len(looks)) for i, layer in enumerate(layers)]
-        ),
+        _menu(0.0, shown, [_layer_button(i, layer, len(layers), len(looks)) for i, layer in enumerate(layers)]),
         _menu(0.23, 0, [_joint_button(i, skeleton, name) for i, name in enumerate(names)]),
     ]
     del layout["updatemenus"][1 + (len(names) > 1) :]  # one joint needs no menu
     return style.make_figure([still, *moving], layout, [[{"type": "scatter"}, *parts] for parts in steps])
 
 
-def show_gates(
-    model: MotionBERT, pose2d: Pose2D, *, title: str | None = None, height: int = 520
-) -> go.Figure:
+def show_gates(model: MotionBERT, pose2d: Pose2D, *, title: str | None = None, height: int = 520) -> go.Figure:
     """Draw how much of each stream the learned gates let through, for each joint and depth, as a mean over frames.
 
     Args:
@@ -132,9 +126,7 @@ def show_gates(
     """
     x, pose2d, _, _ = _clip(model, pose2d, None, "show_gates()")
     if not model.fuse:
-        raise style.FigureError(
-            f"show_gates(): {model.name} averages its streams (fuse=False); it has no gates"
-        )
+        raise style.FigureError(f"show_gates(): {model.name} averages its streams (fuse=False); it has no gates")
     share = 100 * model.shares(x)[:, 0, ..., 0].mean(1).cpu().numpy()  # (depth, J) %
     heat = {
         "type": "heatmap", "z": style.compact(share.T, 1), "x": [f"depth {i}" for i in range(len(share))],
@@ -153,9 +145,7 @@ def show_gates(
     return style.make_figure([heat], layout)
 
 
-def _clip(
-    model: MotionBERT, pose2d: Pose2D, frame: int | None, caller: str
-) -> tuple[torch.Tensor, Pose2D, int, int]:
+def _clip(model: MotionBERT, pose2d: Pose2D, frame: int | None, caller: str) -> tuple[torch.Tensor, Pose2D, int, int]:
     """The network's input (1, T, 17, 3), the clip it was made of, where that starts in the video, and the frame."""
     if not isinstance(model, MotionBERT):
         raise style.FigureError(f"{caller}: {model.name} has no attention; give a MotionBERT")
@@ -189,9 +179,7 @@ def _parts(points: np.ndarray, query: int, joints: np.ndarray, frames: np.ndarra
         x, y = style.compact(line.reshape(-1, 2), 1).T
         parts.append({"type": "scatter", "x": np.ascontiguousarray(x), "y": np.ascontiguousarray(y)})
     sizes = style.compact(WHOLE * np.sqrt(weights), 1)
-    parts.append(
-        {"type": "scatter", "marker": {"size": sizes}, "customdata": style.compact(100 * weights, 2)}
-    )
+    parts.append({"type": "scatter", "marker": {"size": sizes}, "customdata": style.compact(100 * weights, 2)})
     x, y = style.compact(points[query], 1).tolist()
     parts.append({"type": "scatter", "x": [x], "y": [y]})
     heads = [*frames[query], frames[query].mean(0)]

@@ -55,9 +55,7 @@ def polyline(skeleton: Skeleton) -> Polyline:
             else:
                 strokes.append((side[child], [joint, child]))
                 todo.append((child, strokes[-1]))
-    strokes.sort(
-        key=lambda stroke: stroke[0] != "centre"
-    )  # the trunk owns the joints it shares with the limbs
+    strokes.sort(key=lambda stroke: stroke[0] != "centre")  # the trunk owns the joints it shares with the limbs
     alone = set(range(len(skeleton))) - {j for _, stroke in strokes for j in stroke}
     strokes += [(side[j], [j]) for j in sorted(alone)]
 
@@ -106,10 +104,7 @@ def facing(points: np.ndarray, skeleton: Skeleton) -> np.ndarray | None:
     """Horizontal unit vector the body faces in one upright frame (J, 3): up x (left to right); None if unknown."""
     right = np.zeros(2)
     for left_name, right_name in zip(skeleton.left, skeleton.right, strict=True):
-        if any(
-            part in left_name.lower()
-            for part in ("hip", "shoulder", "thigh", "upperleg", "upperarm", "clavicle")
-        ):
+        if any(part in left_name.lower() for part in ("hip", "shoulder", "thigh", "upperleg", "upperarm", "clavicle")):
             across = (points[skeleton.index(right_name)] - points[skeleton.index(left_name)])[:2]
             right += np.nan_to_num(across)
     length = np.linalg.norm(right)
@@ -132,8 +127,7 @@ def body_trace(
     head = _head(skeleton)
     size = (4 if ghost else 6 if len(skeleton) < 25 else 5 if len(skeleton) < 60 else 3) - 2 * far
     sizes = [
-        0 if not new else 2 * size + 1 if j == head else size
-        for j, new in zip(line.vertices, line.first, strict=True)
+        0 if not new else 2 * size + 1 if j == head else size for j, new in zip(line.vertices, line.first, strict=True)
     ]
     trace = {
         "type": "scatter3d", "name": name, "showlegend": False, "mode": "lines+markers",
@@ -153,8 +147,7 @@ def body_trace(
             "textfont": {"size": 13, "color": style.INK},
         }
         trace["text"] = [
-            f"<b>{tag}</b>" if j == top and new else ""
-            for j, new in zip(line.vertices, line.first, strict=True)
+            f"<b>{tag}</b>" if j == top and new else "" for j, new in zip(line.vertices, line.first, strict=True)
         ]
     return trace, line
 

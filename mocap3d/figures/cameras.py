@@ -58,13 +58,9 @@ def show_cameras(
         clouds.append(np.asarray(pose3d.points, dtype=np.float64))
         traces += [body, _path_trace(path)]
         controls = style.play_controls(frames, pose3d.fps, still)
-        subtitle += f"  ·  {pose3d.skeleton.name}, {style.frames_text(pose3d)}" + (
-            f"  ·  {note}" if note else ""
-        )
+        subtitle += f"  ·  {pose3d.skeleton.name}, {style.frames_text(pose3d)}" + (f"  ·  {note}" if note else "")
 
-    traces += [
-        _camera_trace(camera, shape, i) for i, (camera, shape) in enumerate(zip(cameras, shapes, strict=True))
-    ]
+    traces += [_camera_trace(camera, shape, i) for i, (camera, shape) in enumerate(zip(cameras, shapes, strict=True))]
     box = scene_box(clouds, floor)
     traces += floor_traces(box, floor) + (legend_keys() if pose3d is not None else [])
     middle = np.mean([camera.translation for camera in cameras], axis=0)

@@ -41,9 +41,7 @@ def show_errors(
     if max_columns < 1:
         raise style.FigureError(f"max_columns is {max_columns}; draw at least one")
     (a, b), centred = style.same_root([prediction, truth])
-    errors = (
-        np.linalg.norm(a.points.astype(np.float64) - b.points.astype(np.float64), axis=-1) * 1000
-    )  # (T, J) mm
+    errors = np.linalg.norm(a.points.astype(np.float64) - b.points.astype(np.float64), axis=-1) * 1000  # (T, J) mm
     if not np.isfinite(errors).any():
         raise style.FigureError("show_errors(): no joint is present in both poses of any frame")
     stride = -(-len(a) // max_columns)

@@ -40,9 +40,7 @@ def show_receptive_field(
     """
     widths = [int(width) for width in filter_widths]
     if not widths or any(width < 1 or width % 2 == 0 for width in widths):
-        raise style.FigureError(
-            f"filter_widths={filter_widths}: give odd numbers of frames, such as (3, 3, 3)"
-        )
+        raise style.FigureError(f"filter_widths={filter_widths}: give odd numbers of frames, such as (3, 3, 3)")
     if outputs < 1:
         raise style.FigureError(f"outputs is {outputs}; draw at least one pose")
     field = math.prod(widths)
@@ -156,9 +154,7 @@ def _edges(x: np.ndarray, y: np.ndarray, pale: bool = False) -> dict:
 def _dots(dots: list[np.ndarray], texts: list[str] | None, lit: bool = False) -> dict:
     """One trace for the dots of all levels, pale or lit in their colours."""
     counts = [len(places) for places in dots]
-    colours = np.repeat(
-        [style.RIGHT, *[style.OTHER_COLOURS[0]] * (len(dots) - 2), style.LEFT][: len(dots)], counts
-    )
+    colours = np.repeat([style.RIGHT, *[style.OTHER_COLOURS[0]] * (len(dots) - 2), style.LEFT][: len(dots)], counts)
     pale = {"size": 6, "color": "#FFFFFF", "line": {"width": 1, "color": "#AEB6BF"}}
     told = {"text": texts, "hovertemplate": "%{text}<extra></extra>", "hoverlabel": {"bgcolor": "#FFFFFF"}}
     return {

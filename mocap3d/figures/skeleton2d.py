@@ -43,13 +43,9 @@ def show_2d(
         style.check_pose(pose, Pose2D, "show_2d()")
         style.check_pair(pose2d, pose, "show_2d()")
         if pose.image_size != pose2d.image_size:
-            raise style.FigureError(
-                f"show_2d(): image sizes differ ({pose2d.image_size} and {pose.image_size} px)"
-            )
+            raise style.FigureError(f"show_2d(): image sizes differ ({pose2d.image_size} and {pose.image_size} px)")
     frames, note = style.chosen_frames(len(pose2d), max_frames)
-    picked = [
-        (pose.points[:: frames.step].astype(np.float64), pose.confidence[:: frames.step]) for pose in poses
-    ]
+    picked = [(pose.points[:: frames.step].astype(np.float64), pose.confidence[:: frames.step]) for pose in poses]
     for points, _ in picked:
         style.check_drawn(points, "show_2d()")
     still = most_open(picked[0][0])
@@ -61,14 +57,11 @@ def show_2d(
     for i, name in enumerate(names[: len(poses)]):
         looks = _looks(pose2d, line, name, ghost=i > 0)
         traces += [
-            look | _merged(look, part)
-            for look, part in zip(looks, steps[still][3 * i : 3 * i + 3], strict=True)
+            look | _merged(look, part) for look, part in zip(looks, steps[still][3 * i : 3 * i + 3], strict=True)
         ]
     if other is not None:
         key = {"width": 2, "color": style.GHOST_COLOURS["centre"], "dash": "dot"}
-        traces.append(
-            {"type": "scatter", "x": [None], "y": [None], "mode": "lines", "name": names[1], "line": key}
-        )
+        traces.append({"type": "scatter", "x": [None], "y": [None], "mode": "lines", "name": names[1], "line": key})
 
     subtitle, notes = _texts(pose2d, picked, names, note)
     layout = style.base_layout(
@@ -88,9 +81,7 @@ def _parts(line: Polyline, points: np.ndarray, confidence: np.ndarray) -> list[l
     parts = []
     for side in _SIDES:
         keep = _of_side(line, side)
-        x, y, shade = (
-            np.ascontiguousarray(values[:, keep]) for values in (path[..., 0], path[..., 1], opacity)
-        )
+        x, y, shade = (np.ascontiguousarray(values[:, keep]) for values in (path[..., 0], path[..., 1], opacity))
         moving = [{"type": "scatter", "x": x[t], "y": y[t]} for t in range(len(points))]
         if fades:
             moving = [part | {"marker": {"opacity": shade[t]}} for t, part in enumerate(moving)]
@@ -150,9 +141,7 @@ def _texts(pose: Pose2D, picked: list, names: tuple[str, str], note: str) -> tup
 def image_axes(size: tuple[int, int], clouds: list[np.ndarray]) -> dict:
     """Axes of an image plane in pixels: y down, square pixels, fixed range, and the border as a rectangle."""
     width, height = size
-    points = np.concatenate(
-        [cloud.reshape(-1, 2) for cloud in clouds] + [np.array([[0, 0], [width, height]])]
-    )
+    points = np.concatenate([cloud.reshape(-1, 2) for cloud in clouds] + [np.array([[0, 0], [width, height]])])
     pad = 0.03 * max(size)
     most = 0.5 * np.array(size)  # one wild keypoint must not shrink the image to a stamp
     low = np.maximum(np.nanmin(points, axis=0), -most) - pad

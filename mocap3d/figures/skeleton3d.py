@@ -81,9 +81,7 @@ def show(
             bodies.append(_Body("truth", reference + aside, True))
 
     errors = (
-        [np.linalg.norm(view - reference, axis=-1) * 1000 for view in views[: len(names)]]
-        if truth is not None
-        else []
+        [np.linalg.norm(view - reference, axis=-1) * 1000 for view in views[: len(names)]] if truth is not None else []
     )
     subtitle = _subtitle(drawn[0], names, errors, centred, note)
     return _scene(
@@ -109,9 +107,7 @@ def _subtitle(pose: Pose3D, names: list[str], errors: list[np.ndarray], centred:
     if errors:
         how = "root-relative" if centred or pose.root == "relative" else "as placed"
         means = [f"{np.nanmean(error):.1f} mm" if np.isfinite(error).any() else "unknown" for error in errors]
-        told = (
-            means[0] if len(names) == 1 else ", ".join(f"{n} {m}" for n, m in zip(names, means, strict=True))
-        )
+        told = means[0] if len(names) == 1 else ", ".join(f"{n} {m}" for n, m in zip(names, means, strict=True))
         parts.append(f"MPJPE of the drawn frames, {how}: {told}")
     elif centred:
         parts.append("root removed from all")
@@ -142,10 +138,7 @@ def _viewpoint(points: np.ndarray, pose: Pose3D) -> np.ndarray:
 
 def _spacing(views: list[np.ndarray]) -> float:
     """Metres between neighbours: the widest body, and a step."""
-    widths = [
-        np.nanmax(view[..., :2], axis=1) - np.nanmin(view[..., :2], axis=1)
-        for view in map(some_frames, views)
-    ]
+    widths = [np.nanmax(view[..., :2], axis=1) - np.nanmin(view[..., :2], axis=1) for view in map(some_frames, views)]
     return max(1.0, 0.25 + max(float(np.nanmax(width)) for width in widths))
 
 

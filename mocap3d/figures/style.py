@@ -73,9 +73,7 @@ def legend_at_right(**more) -> dict:
 
 def compact(values: np.ndarray, decimals: int = 4) -> np.ndarray:
     """Float32 rounded to 0.1 mm: what a picture needs, small and the same on every machine."""
-    return np.round(np.asarray(values, dtype=np.float64), decimals).astype(np.float32) + np.float32(
-        0
-    )  # no -0.0
+    return np.round(np.asarray(values, dtype=np.float64), decimals).astype(np.float32) + np.float32(0)  # no -0.0
 
 
 def chosen_frames(count: int, max_frames: int) -> tuple[range, str]:
@@ -156,9 +154,7 @@ def play_controls(
 
 def make_figure(traces: list[dict], layout: dict, frames: list[list[dict]] = ()) -> go.Figure:
     """A plain Figure of trace dictionaries; frame i moves the first len(frames[i]) traces."""
-    moving = [
-        {"name": str(i), "data": data, "traces": list(range(len(data)))} for i, data in enumerate(frames)
-    ]
+    moving = [{"name": str(i), "data": data, "traces": list(range(len(data)))} for i, data in enumerate(frames)]
     return go.Figure({"data": traces, "layout": layout, "frames": moving if len(moving) > 1 else []})
 
 

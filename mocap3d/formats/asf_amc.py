@@ -70,9 +70,7 @@ class Asf:
         return _INCH / self.length
 
 
-def read_amc(
-    asf: str | os.PathLike, amc: str | os.PathLike, fps: float = 120.0, max_bytes: int = MAX_BYTES
-) -> Pose3D:
+def read_amc(asf: str | os.PathLike, amc: str | os.PathLike, fps: float = 120.0, max_bytes: int = MAX_BYTES) -> Pose3D:
     """Read an Acclaim motion on its skeleton as joint positions.
 
     Args:
@@ -98,9 +96,7 @@ def read_amc(
         positions, _ = forward_kinematics(skeleton.parents, *local_transforms(skeleton, block, degrees))
         points[start : start + _BLOCK] = to_z_up(positions * skeleton.scale, "y")
     known = skeleton.bones == CMU.joints and skeleton.parents == CMU.parents
-    body = (
-        CMU if known else Skeleton(stem(asf), skeleton.bones, skeleton.parents, *side_pairs(skeleton.bones))
-    )
+    body = CMU if known else Skeleton(stem(asf), skeleton.bones, skeleton.parents, *side_pairs(skeleton.bones))
     return as_pose(amc, points, body, fps)
 
 
@@ -113,9 +109,7 @@ def find_skeleton(amc: Path) -> Path:
                 return path
     if len(beside) == 1:
         return beside[0]
-    raise MotionFileError(
-        amc, None, f"{len(beside)} .asf files beside it and none named after it; one is needed"
-    )
+    raise MotionFileError(amc, None, f"{len(beside)} .asf files beside it and none named after it; one is needed")
 
 
 def local_transforms(asf: Asf, values: dict[str, np.ndarray], degrees: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -140,9 +134,7 @@ def local_transforms(asf: Asf, values: dict[str, np.ndarray], degrees: bool) -> 
             rotations[:, i], translations[:, i] = np.eye(3), offset
             continue
         numbers, dofs = values[bone], asf.dofs[i]
-        turning = [k for k, dof in enumerate(dofs) if dof[0] == "r"][
-            ::-1
-        ]  # fixed axes: the last turn stands first
+        turning = [k for k, dof in enumerate(dofs) if dof[0] == "r"][::-1]  # fixed axes: the last turn stands first
         angles = numbers[:, turning]
         turn = euler_matrices(np.radians(angles) if degrees else angles, "".join(dofs[k][1] for k in turning))
         shift = np.zeros((frames, 3))
@@ -235,9 +227,7 @@ def _frame(path: str | os.PathLike, angles: list[float], order: str, degrees: bo
 def _dofs(path: str | os.PathLike, words: list[str], line: int) -> tuple[str, ...]:
     dofs = tuple(word.lower() for word in words[1:])
     if not set(dofs) <= set(_DOFS) or len(set(dofs)) != len(dofs):
-        raise MotionFileError(
-            path, line, f"{words[0]} {excerpt(' '.join(dofs))}: some of {' '.join(_DOFS)}, once each"
-        )
+        raise MotionFileError(path, line, f"{words[0]} {excerpt(' '.join(dofs))}: some of {' '.join(_DOFS)}, once each")
     return dofs
 
 
@@ -304,9 +294,7 @@ def _parse_tree(path: str | os.PathLike, lines: list, bones: dict) -> tuple[tupl
             continue
         for word in words:
             if word not in bones:
-                raise MotionFileError(
-                    path, line, f"the hierarchy names {excerpt(word)}, which is no bone of the file"
-                )
+                raise MotionFileError(path, line, f"the hierarchy names {excerpt(word)}, which is no bone of the file")
         for word in words[1:]:
             if word in claimed:
                 raise MotionFileError(path, line, f"{excerpt(word)} has two parents, or is its own ancestor")
@@ -320,15 +308,11 @@ def _parse_tree(path: str | os.PathLike, lines: list, bones: dict) -> tuple[tupl
         parents.append(parent)
     if len(names) != len(bones):
         lost = sorted(set(bones) - set(names))
-        raise MotionFileError(
-            path, line, f"{len(lost)} bones hang on nothing, first {excerpt(lost[0])}: truncated?"
-        )
+        raise MotionFileError(path, line, f"{len(lost)} bones hang on nothing, first {excerpt(lost[0])}: truncated?")
     return tuple(names), tuple(parents)
 
 
-def parse_amc(
-    path: str | os.PathLike, asf: Asf, max_bytes: int = MAX_BYTES
-) -> tuple[dict[str, np.ndarray], bool]:
+def parse_amc(path: str | os.PathLike, asf: Asf, max_bytes: int = MAX_BYTES) -> tuple[dict[str, np.ndarray], bool]:
     """Parse an Acclaim motion: frames 1, 2, 3, ..., each with the same bones in the same order.
 
     Args:
@@ -362,9 +346,7 @@ def parse_amc(
         if not rest:
             values = np.concatenate(rows)
             edges = np.cumsum([0, *bones.values()])
-            return {
-                bone: values[:, a:b] for bone, a, b in zip(bones, edges, edges[1:], strict=False)
-            }, degrees
+            return {bone: values[:, a:b] for bone, a, b in zip(bones, edges, edges[1:], strict=False)}, degrees
     _explain_frames(path, data, stop, bones)
     raise MotionFileError(path, line_of(data, len(data)), "the frames differ in structure")
 
@@ -381,9 +363,7 @@ def _amc_header(path: str | os.PathLike, data: bytes, degrees: bool) -> tuple[bo
         elif text == b"1":
             return degrees, position
         elif text and not text.startswith(b":"):
-            raise MotionFileError(
-                path, line_of(data, position), f"frame number 1 expected, found {excerpt(text)}"
-            )
+            raise MotionFileError(path, line_of(data, position), f"frame number 1 expected, found {excerpt(text)}")
         position = end + 1
     raise MotionFileError(path, line_of(data, len(data)), "no frames: the file is truncated")
 

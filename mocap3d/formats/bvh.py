@@ -106,9 +106,7 @@ def read_bvh(
     return as_pose(path, points, skeleton, bvh.fps)
 
 
-def local_transforms(
-    bvh: Bvh, frames: slice = slice(None), root_offset: str = "add"
-) -> tuple[np.ndarray, np.ndarray]:
+def local_transforms(bvh: Bvh, frames: slice = slice(None), root_offset: str = "add") -> tuple[np.ndarray, np.ndarray]:
     """Every joint relative to its parent, ready for `forward_kinematics`.
 
     Rotations multiply in channel order. Position channels replace the OFFSET of a joint. For a root the writers
@@ -191,15 +189,11 @@ def parse_bvh(path: str | os.PathLike, max_bytes: int = MAX_BYTES) -> Bvh:
     if split is None:
         raise MotionFileError(path, line_of(data, len(data)), "no MOTION line: the file is truncated")
     if split.start() > MAX_HEADER:
-        raise MotionFileError(
-            path, 1, f"the hierarchy takes {split.start()} bytes; at most {MAX_HEADER} are read"
-        )
+        raise MotionFileError(path, 1, f"the hierarchy takes {split.start()} bytes; at most {MAX_HEADER} are read")
     joints, parents, offsets, channels = _parse_hierarchy(path, data[: split.start()])
     width = sum(map(len, channels))
     if width == 0:
-        raise MotionFileError(
-            path, line_of(data, split.start()), "no joint has channels, so there is no motion"
-        )
+        raise MotionFileError(path, line_of(data, split.start()), "no joint has channels, so there is no motion")
     frames, frame_time, start = _parse_motion_header(path, data, split.end())
     check_size(path, frames if frames * width <= len(data) else 0, len(joints))
     values = _parse_rows(path, data, start, frames, width)
@@ -232,9 +226,7 @@ def _parse_hierarchy(path: str | os.PathLike, header: bytes) -> tuple:
                 raise MotionFileError(path, line, f"{key} inside an End Site")
             name = _read_name(path, words, line, key)
             if name in taken:
-                raise MotionFileError(
-                    path, line, f"two joints are named {excerpt(name)}; names must be unique"
-                )
+                raise MotionFileError(path, line, f"two joints are named {excerpt(name)}; names must be unique")
             if name:
                 taken.add(name)
             parents.append(stack[-1] if stack else -1)
@@ -288,9 +280,7 @@ def _read_channels(path: str | os.PathLike, words: Iterator, line: int) -> tuple
     for _ in range(int(count)):
         word = next(words)[0]
         if word.lower() not in known:
-            raise MotionFileError(
-                path, line, f"unknown channel {excerpt(word)}; channels are {' '.join(_CHANNELS)}"
-            )
+            raise MotionFileError(path, line, f"unknown channel {excerpt(word)}; channels are {' '.join(_CHANNELS)}")
         found.append(known[word.lower()])
     if len({name for name in found if "pos" in name}) < sum("pos" in name for name in found):
         raise MotionFileError(path, line, f"a position channel appears twice: {' '.join(found)}")
@@ -303,9 +293,7 @@ def _name_ends(names: list[str | None], parents: list[int]) -> tuple[str, ...]:
     for i, name in enumerate(names):
         if name is None:
             base = f"{names[parents[i]]}_end"
-            names[i] = next(
-                n for n in (base, *(f"{base}{k}" for k in range(2, len(names) + 3))) if n not in taken
-            )
+            names[i] = next(n for n in (base, *(f"{base}{k}" for k in range(2, len(names) + 3))) if n not in taken)
             taken.add(names[i])
     return tuple(names)
 
@@ -318,9 +306,7 @@ def _parse_motion_header(path: str | os.PathLike, data: bytes, start: int) -> tu
         if match is None:
             at = start + len(data[start:]) - len(data[start:].lstrip())
             text = data[at : at + 40].split(b"\n")[0]
-            raise MotionFileError(
-                path, line_of(data, at), f"'{title}' expected, found {excerpt(text or b'the end')}"
-            )
+            raise MotionFileError(path, line_of(data, at), f"'{title}' expected, found {excerpt(text or b'the end')}")
         found.append((match[1].strip(), line_of(data, match.start(1))))
         start = match.end()
     (count, line), (seconds, at) = found
@@ -345,9 +331,7 @@ def _parse_rows(path: str | os.PathLike, data: bytes, start: int, frames: int, w
             pass
     if values is None or values.shape != (frames, width) or not (np.abs(values) <= MAX_VALUE).all():
         _explain_rows(path, body, line_of(data, start), frames, width)
-        raise MotionFileError(
-            path, line_of(data, start), f"the motion is not {frames} rows of {width} numbers"
-        )
+        raise MotionFileError(path, line_of(data, start), f"the motion is not {frames} rows of {width} numbers")
     return values
 
 
@@ -363,9 +347,7 @@ def _explain_rows(path: str | os.PathLike, body: bytes, line: int, frames: int, 
         found = len(text) if len(text) > 64 * width + 4096 else len(text.split())
         if found != width:
             unit = "bytes" if found == len(text) else "numbers"
-            raise MotionFileError(
-                path, number, f"frame {row} has {found} {unit}; the hierarchy has {width} channels"
-            )
+            raise MotionFileError(path, number, f"frame {row} has {found} {unit}; the hierarchy has {width} channels")
         for word in text.split():
             to_number(path, number, word, f"a value of frame {row}")
     if row < frames:

@@ -64,9 +64,7 @@ def read_text(path: str | os.PathLike, max_bytes: int = MAX_BYTES) -> bytes:
     try:
         status = os.stat(path)
         if not stat.S_ISREG(status.st_mode):
-            raise MotionFileError(
-                path, None, "not a file" + (" but a folder" if stat.S_ISDIR(status.st_mode) else "")
-            )
+            raise MotionFileError(path, None, "not a file" + (" but a folder" if stat.S_ISDIR(status.st_mode) else ""))
         with open(path, "rb") as file:
             data = file.read(min(status.st_size, max_bytes) + 1)  # the buffer is made before it is filled
     except FileNotFoundError:
@@ -96,9 +94,7 @@ def decode(path: str | os.PathLike, data: bytes) -> str:
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise MotionFileError(
-            path, line_of(data, error.start), "not UTF-8 text; save the file as UTF-8"
-        ) from None
+        raise MotionFileError(path, line_of(data, error.start), "not UTF-8 text; save the file as UTF-8") from None
 
 
 def to_number(path: str | os.PathLike, line: int, word: str | bytes, what: str) -> float:
@@ -110,9 +106,7 @@ def to_number(path: str | os.PathLike, line: int, word: str | bytes, what: str) 
     except ValueError:
         raise MotionFileError(path, line, f"{what} is {excerpt(word)}, not a number") from None
     if not abs(value) <= MAX_VALUE:  # also catches NaN
-        raise MotionFileError(
-            path, line, f"{what} is {excerpt(word)}; numbers must be finite and within {MAX_VALUE:g}"
-        )
+        raise MotionFileError(path, line, f"{what} is {excerpt(word)}; numbers must be finite and within {MAX_VALUE:g}")
     return value
 
 
@@ -213,9 +207,7 @@ def as_pose(path: str | os.PathLike, points: np.ndarray, skeleton: Skeleton, fps
     try:
         return Pose3D(points, skeleton, fps, "world", "absolute")
     except PoseError as error:
-        raise MotionFileError(
-            path, None, f"{error} (is the file's unit the one that was asked for?)"
-        ) from None
+        raise MotionFileError(path, None, f"{error} (is the file's unit the one that was asked for?)") from None
 
 
 def stem(path: str | os.PathLike) -> str:

@@ -219,9 +219,7 @@ def _set_order(dtype: np.dtype, state: tuple) -> None:
     """
     order = state[1].decode("ascii") if type(state[1]) is bytes else state[1]
     if order not in ("<", ">", "|", "=") or any(part is not None for part in state[2:5]):
-        raise UnsafeFileError(
-            "an array has a type of its own; only plain numbers, text and objects are loaded"
-        )
+        raise UnsafeFileError("an array has a type of its own; only plain numbers, text and objects are loaded")
     if order in "<>":
         dtype.__setstate__(dtype.newbyteorder(order).__reduce__()[2])
 
@@ -240,9 +238,7 @@ def _check_content(content: object, dtype: object, shape: object) -> None:
     if type(content) not in ((list,) if dtype.hasobject else (bytes, bytearray)):
         raise UnsafeFileError(f"an array of {dtype} has its content in {describe(content)}")
     if len(content) != _count(shape) * (1 if dtype.hasobject else dtype.itemsize):
-        raise UnsafeFileError(
-            f"an array claims shape {shape} of {dtype}, but has {len(content):,} bytes or items"
-        )
+        raise UnsafeFileError(f"an array claims shape {shape} of {dtype}, but has {len(content):,} bytes or items")
 
 
 def _reconstruct(kind: object, shape: object, code: object) -> np.ndarray:
@@ -264,9 +260,7 @@ def _scalar(dtype: np.dtype, content: str | bytes) -> np.generic:
     return _from_buffer(content, dtype, (1,), "C")[0]
 
 
-def _from_buffer(
-    content: object, dtype: object, shape: object, order: str, axes: object = None
-) -> np.ndarray:
+def _from_buffer(content: object, dtype: object, shape: object, order: str, axes: object = None) -> np.ndarray:
     _check_content(content, dtype, shape)
     array = np.frombuffer(content, dtype).reshape(shape, order="F" if order == "F" else "C")
     return array if axes is None else array.transpose(axes)
@@ -280,11 +274,7 @@ STORAGES = {
     "Bool": torch.bool, "ComplexFloat": torch.complex64, "ComplexDouble": torch.complex128,
 }  # fmt: skip
 DTYPES: dict[str, torch.dtype | None] = {  # by the name of a storage's class or of the dtype itself
-    **{
-        f"{module}.{kind}Storage": dtype
-        for module in ("torch", "torch.cuda")
-        for kind, dtype in STORAGES.items()
-    },
+    **{f"{module}.{kind}Storage": dtype for module in ("torch", "torch.cuda") for kind, dtype in STORAGES.items()},
     **{str(dtype): dtype for dtype in STORAGES.values()},
     "torch.storage.UntypedStorage": None,
 }
@@ -315,9 +305,7 @@ def _tensor(storage: Storage, offset: int, size: tuple, stride: tuple, *_: objec
     count, _ = _count(size), _count(stride)
     last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True)) if count else offset
     if type(offset) is not int or offset < 0 or last >= len(numbers) + (not count):
-        raise UnsafeFileError(
-            f"a tensor claims shape {tuple(size)}, but its storage has {len(numbers):,} numbers"
-        )
+        raise UnsafeFileError(f"a tensor claims shape {tuple(size)}, but its storage has {len(numbers):,} numbers")
     return torch.as_strided(numbers, tuple(size), tuple(stride), offset)
 
 
@@ -383,8 +371,7 @@ MAKERS: dict[str, Callable[..., object] | None] = {
         }.items()
     },
     **dict.fromkeys(
-        f"numpy.{name}"
-        for name in ("ndarray", "float16", "float32", "float64", "int32", "int64", "uint8", "bool_")
+        f"numpy.{name}" for name in ("ndarray", "float16", "float32", "float64", "int32", "int64", "uint8", "bool_")
     ),
     **dict.fromkeys(("torch._utils._rebuild_tensor", "torch._utils._rebuild_tensor_v2"), _tensor),
     "torch._utils._rebuild_tensor_v3": _tensor_v3,

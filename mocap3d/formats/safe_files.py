@@ -135,14 +135,10 @@ def _read_npy(file: BinaryIO) -> object:
     """One array in numpy's format; of an object array without axes, the object."""
     exact = ExactReader(file)
     version = np.lib.format.read_magic(exact)
-    read_header = (
-        np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    )
+    read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, _, dtype = read_header(exact)
     if not is_plain(dtype):
-        raise UnsafeFileError(
-            f"an array has the type {dtype}; only plain numbers, text and objects are loaded"
-        )
+        raise UnsafeFileError(f"an array has the type {dtype}; only plain numbers, text and objects are loaded")
     if dtype.hasobject:
         array = Unpickler(file).load()
         if type(array) is not np.ndarray or array.shape != shape:

@@ -39,9 +39,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
-MIN_ROWS = (
-    256  # for fewer, rearranging the weight for oneDNN costs as much as it gains (estimated, not measured)
-)
+MIN_ROWS = 256  # for fewer, rearranging the weight for oneDNN costs as much as it gains (estimated, not measured)
 ZEN_4, ZEN_5 = 25, 26  # the processor "family" AMD gave them; Zen 3 is 25 too, without AVX-512
 
 
@@ -89,9 +87,7 @@ def linear_by_onednn(
     return torch.ops.mkldnn._linear_pointwise(x, weight, bias, *after)
 
 
-def linear_as_convolution(
-    x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None
-) -> torch.Tensor:
+def linear_as_convolution(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
     """Apply a linear layer as a 1x1 convolution over an image one pixel high; arguments and result as in `linear`."""
     image = x.reshape(1, 1, -1, x.shape[-1]).permute(0, 3, 1, 2)  # (1, C_in, 1, N), channels last
     image = F.conv2d(image, weight[:, :, None, None], bias)  # (1, C_out, 1, N)

@@ -139,9 +139,7 @@ def as_lifter(
         what = "a class; make an instance of it" if isinstance(module, type) else f"a {type(module).__name__}"
         raise TypeError(f"as_lifter() takes an nn.Module, not {what}")
     if not isinstance(frames, int) or frames < 1:
-        raise ValueError(
-            f"frames={frames!r}: give 1 for a network of single frames, or the length of its longest clip"
-        )
+        raise ValueError(f"frames={frames!r}: give 1 for a network of single frames, or the length of its longest clip")
     if space not in Space.__args__:
         raise ValueError(f"space={space!r}: give one of {', '.join(Space.__args__)}")
     return WrappedLifter(module, frames, bool(confidence), space, name or type(module).__name__)

@@ -171,14 +171,10 @@ class MotionBERT(nn.Module):
             if size < 1:
                 raise ValueError(f"{name}={size}: need at least 1")
         if channels % heads:
-            raise ValueError(
-                f"channels={channels}, heads={heads}: each head needs equally many; give other heads"
-            )
+            raise ValueError(f"channels={channels}, heads={heads}: each head needs equally many; give other heads")
         if not 0.0 <= drop_path < 1.0:
             raise ValueError(f"drop_path={drop_path}: a probability must be at least 0 and below 1")
-        self.name = next(
-            (name for name, known in SIZES.items() if known == sizes), f"motionbert_{depth}x{channels}"
-        )
+        self.name = next((name for name, known in SIZES.items() if known == sizes), f"motionbert_{depth}x{channels}")
         self.channels, self.mlp_ratio, self.depth, self.heads = channels, mlp_ratio, depth, heads
         self.joints, self.fuse, self.drop_path = joints, bool(fuse), drop_path
         self.image_space = bool(image_space)
@@ -246,9 +242,7 @@ class MotionBERT(nn.Module):
         return x + self.frame_embedding[:, : x.shape[1]]
 
     @torch.no_grad()
-    def attention(
-        self, x: torch.Tensor, depth: int, stream: str = "st", over: str = "joints"
-    ) -> torch.Tensor:
+    def attention(self, x: torch.Tensor, depth: int, stream: str = "st", over: str = "joints") -> torch.Tensor:
         """Who attends to whom in one of the layers; nothing keeps these weights unless asked here.
 
         Args:

@@ -25,9 +25,7 @@ def read_options(
     return "simple_baseline_mmpose" if mmpose else "simple_baseline", simple_baseline_size(shapes, writer)
 
 
-def to_published(
-    state: Mapping[str, torch.Tensor], architecture: str, style: str
-) -> Mapping[str, torch.Tensor]:
+def to_published(state: Mapping[str, torch.Tensor], architecture: str, style: str) -> Mapping[str, torch.Tensor]:
     """Rename a state_dict of ours to the keys and shapes of another code base; "mocap3d" keeps it."""
     if style == "mocap3d":
         return state
@@ -38,9 +36,7 @@ def to_published(
     return simple_baseline_to_published(state, style)
 
 
-def from_published(
-    state: Mapping[str, torch.Tensor], architecture: str, style: str
-) -> Mapping[str, torch.Tensor]:
+def from_published(state: Mapping[str, torch.Tensor], architecture: str, style: str) -> Mapping[str, torch.Tensor]:
     """The inverse of `to_published`, for keys as `Origin.plain` gives them."""
     if style == "mocap3d":
         return state
@@ -110,10 +106,7 @@ def simple_baseline_from_published(state: Mapping[str, torch.Tensor]) -> tuple[s
     Raises:
         ValueError: naming a key that belongs to neither form.
     """
-    state = {
-        key.removeprefix("module.").replace("keypoint_head.", "head."): tensor
-        for key, tensor in state.items()
-    }
+    state = {key.removeprefix("module.").replace("keypoint_head.", "head."): tensor for key, tensor in state.items()}
     state = {key: tensor for key, tensor in state.items() if not key.startswith("data_preprocessor.")}
     form = "mmpose" if any(key.startswith("backbone.") for key in state) else "weigq"
     stages = _count_stages(state, "backbone.tcn_blocks." if form == "mmpose" else "linear_stages.")
@@ -262,9 +255,7 @@ def motionbert_names(style: str, depth: int) -> dict[str, str]:
     """
     two = style == "motionbert"
     inside, joint, gates, fc1, fc2 = (
-        ("", "pos_embed", "ts_attn", "fc1", "fc2")
-        if two
-        else ("backbone.", "spat_embed", "attn_regress", "0", "2")
+        ("", "pos_embed", "ts_attn", "fc1", "fc2") if two else ("backbone.", "spat_embed", "attn_regress", "0", "2")
     )
     names = {"embed": f"{inside}joints_embed", "joint_embedding": inside + joint, "norm": f"{inside}norm"}
     names |= {"frame_embedding": f"{inside}temp_embed", "head": "head" if two else "head.fc"}

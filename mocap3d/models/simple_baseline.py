@@ -75,9 +75,7 @@ class SimpleBaseline3D(nn.Module):
     clipwise = causal = checkpointing = False
     space = "metric"
 
-    def __init__(
-        self, form: str = "weigq", channels: int = 1024, stages: int = 2, dropout: float = 0.5
-    ) -> None:
+    def __init__(self, form: str = "weigq", channels: int = 1024, stages: int = 2, dropout: float = 0.5) -> None:
         super().__init__()
         if form not in JOINTS_IN:
             raise ValueError(f"form={form!r}: there are two published forms; use 'weigq' or 'mmpose'")
@@ -147,9 +145,7 @@ class SimpleBaseline3D(nn.Module):
         pose[..., JOINTS_OUT, :] = relative
         return pose
 
-    def fit_normalisation(
-        self, points2d: torch.Tensor | np.ndarray, pose3d: torch.Tensor | np.ndarray
-    ) -> None:
+    def fit_normalisation(self, points2d: torch.Tensor | np.ndarray, pose3d: torch.Tensor | np.ndarray) -> None:
         """Measure the means and standard deviations of training data; missing joints (NaN) are left out.
 
         Args:
@@ -213,11 +209,7 @@ def _mean_and_std(values: torch.Tensor, joints: tuple[int, ...]) -> tuple[torch.
     """Mean and standard deviation over the first axis of (N, J, C); a coordinate that never moves gets 1."""
     mean = values.nanmean(0)  # (J, C)
     if torch.isnan(mean).any():
-        never = [
-            H36M17.joints[joint] for joint, row in zip(joints, mean, strict=True) if torch.isnan(row).any()
-        ]
-        raise ValueError(
-            f"no frame holds the joints {', '.join(never)}: a model needs each seen at least once"
-        )
+        never = [H36M17.joints[joint] for joint, row in zip(joints, mean, strict=True) if torch.isnan(row).any()]
+        raise ValueError(f"no frame holds the joints {', '.join(never)}: a model needs each seen at least once")
     std = (values - mean).square().nanmean(0).sqrt()
     return mean, torch.where(std < 1e-6, 1.0, std)

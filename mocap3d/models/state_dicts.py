@@ -84,9 +84,7 @@ def find_state(checkpoint: object, source: str, part: str) -> dict[str, torch.Te
     if not isinstance(state, Mapping) or not state:
         raise WeightsError(f"{source} holds a {type(state).__name__}, not the weights of a model by name")
     if wrong := [key for key, value in state.items() if type(key) is not str or not torch.is_tensor(value)]:
-        raise WeightsError(
-            f"{source} holds no state_dict; these of its entries are not tensors: {list_names(wrong)}"
-        )
+        raise WeightsError(f"{source} holds no state_dict; these of its entries are not tensors: {list_names(wrong)}")
     prefix = find_prefix(state)
     bare = {key: key.removeprefix(prefix) for key in state}
     if all(name.startswith(("pose.", "trajectory.")) for name in bare.values()):  # of our training

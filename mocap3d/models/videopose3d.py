@@ -63,14 +63,10 @@ class Layer(nn.Module):
 class Block(nn.Module):
     """Two layers, and a skip connection that carries one frame of the input around both."""
 
-    def __init__(
-        self, channels: int, width: int, dilation: int, dropout: float, causal: bool, dense: bool
-    ) -> None:
+    def __init__(self, channels: int, width: int, dilation: int, dropout: float, causal: bool, dense: bool) -> None:
         super().__init__()
         reach = (width - 1) * dilation
-        self.first = Layer(
-            channels, channels, *((reach + 1, 1) if dense else (width, dilation)), width, dropout
-        )
+        self.first = Layer(channels, channels, *((reach + 1, 1) if dense else (width, dilation)), width, dropout)
         self.second = Layer(channels, channels, 1, 1, 1, dropout)
         self.width = width
         self.skip = reach if causal else reach // 2  # the frame of the window that is carried on
@@ -88,9 +84,7 @@ class Block(nn.Module):
         """The dilated form a few frames at a time."""
         step = max(CHUNK // max(len(x), 1), 1)
         starts = range(0, x.shape[1] - self.reach, step)
-        return torch.cat(
-            [self(x[:, start : start + step + self.reach], strided=False) for start in starts], 1
-        )
+        return torch.cat([self(x[:, start : start + step + self.reach], strided=False) for start in starts], 1)
 
 
 class VideoPose3D(nn.Module):
@@ -224,9 +218,7 @@ class PoseAndTrajectory(nn.Module):
     clipwise = checkpointing = False
     normalisation = None
 
-    def __init__(
-        self, pose: VideoPose3D, trajectory: VideoPose3D | None = None, absolute: bool = False
-    ) -> None:
+    def __init__(self, pose: VideoPose3D, trajectory: VideoPose3D | None = None, absolute: bool = False) -> None:
         super().__init__()
         if trajectory is None:
             trajectory = VideoPose3D(

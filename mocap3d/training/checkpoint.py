@@ -13,7 +13,7 @@ import tempfile
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, fields
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import distributions
 from pathlib import Path
 
 import numpy as np
@@ -114,13 +114,7 @@ def random_states() -> dict:
     kind, keys, position, has_gauss, cached = np.random.get_state()  # noqa: NPY002  the global one is meant
     states = {
         "torch": torch.get_rng_state(),
-        "numpy": [
-            str(kind),
-            torch.from_numpy(keys.astype(np.int64)),
-            int(position),
-            int(has_gauss),
-            float(cached),
-        ],
+        "numpy": [str(kind), torch.from_numpy(keys.astype(np.int64)), int(position), int(has_gauss), float(cached)],
         "python": list(random.getstate()),
     }
     if torch.cuda.is_available():
@@ -151,9 +145,7 @@ def make_folder(out: Path) -> None:
             for left in out.glob(f".{name}.*.part"):
                 left.unlink()
     except OSError as error:
-        raise CheckpointError(
-            f"out={str(out)!r} is no folder that can be written ({error}); give another"
-        ) from None
+        raise CheckpointError(f"out={str(out)!r} is no folder that can be written ({error}); give another") from None
 
 
 def save(out: Path, record: Mapping, checkpoint: Mapping | None = None) -> None:
@@ -256,18 +248,9 @@ def write_record(out: Path, record: Mapping) -> None:
 
 def environment(device: torch.device) -> dict:
     """Versions and hardware, for the record."""
-    try:
-        own = version("mocap3d")
-    except PackageNotFoundError:
-        own = "not installed"
-    name = (
-        torch.cuda.get_device_name(device)
-        if device.type == "cuda"
-        else platform.processor() or platform.machine()
-    )
+    cuda = device.type == "cuda"
+    name = torch.cuda.get_device_name(device) if cuda else platform.processor() or platform.machine()
+    own = next((found.version for found in distributions(name="mocap3d")), "not installed")
     versions = {"mocap3d": own, "python": platform.python_version()}
     versions |= {"torch": torch.__version__, "numpy": np.__version__}
-    return {
-        "versions": versions,
-        "device": str(device), "device_name": name, "threads": torch.get_num_threads(),
-    }  # fmt: skip
+    return {"versions": versions, "device": str(device), "device_name": name, "threads": torch.get_num_threads()}

@@ -45,6 +45,11 @@ class Workers:
     count: int = 1
     device: torch.device = torch.device("cpu")
 
+    @property
+    def fields(self) -> tuple:
+        """Those of a `Job`: workers, processes, writes."""
+        return self, self.count, self.rank == 0
+
     def share(self, batch: Batch) -> Batch:
         """This process's windows of a batch; all of a batch too small to leave each two, which batch norm needs."""
         return batch if len(batch) < 2 * self.count else batch[self.rank :: self.count]
@@ -79,9 +84,7 @@ class Workers:
         first, *others = self.gather(identity)
         for rank, other in enumerate(others, 1):
             if wrong := differences(first, other):
-                raise TrainingError(
-                    f"process {rank} was not given what process 0 was: {'; '.join(wrong[:5])}"
-                )
+                raise TrainingError(f"process {rank} was not given what process 0 was: {'; '.join(wrong[:5])}")
 
     def equalise(self, model: nn.Module) -> None:
         """Give all processes the first one's running statistics of batch norm; the weights are equal anyway."""

@@ -47,16 +47,7 @@ from mocap3d.training.recipe import (
     momentum_of_step,
     momentum_restored,
 )
-from mocap3d.training.run import (
-    Job,
-    Progress,
-    Run,
-    check_job,
-    check_targets,
-    describe,
-    in_words,
-    outcome,
-)
+from mocap3d.training.run import Job, Progress, Run, check_job, check_statistics, describe, in_words, outcome
 
 LOOK_EVERY = 20  # steps between looks at the loss: each look makes a GPU wait
 REPORTS = 10  # entries of the history, at least, of a run whose length is in steps or minutes
@@ -201,8 +192,10 @@ def fit(
     if out is not None:
         out = Path(out)
         checkpoints.make_folder(out)  # before the first epoch, not after it
-    workers = join(choose_device(device)) if in_several_processes() else None
-    device = workers.device if workers else choose_device(device)
+    device, workers = choose_device(device), None
+    if in_several_processes():
+        workers = join(device)
+        device = workers.device
     network, model = model, unwrapped(model)
     data, watched = to_device(train, device), None if validation is None else to_device(validation, device)
     chunks = None
@@ -211,7 +204,7 @@ def fit(
         chunks = cut_chunks(data, frames, min(recipe.clip_stride or -(-frames // 3), frames))
     if model.space == "image":
         data = in_image_space(data)
-    job = Job(model, data, watched, recipe, seed, keep, chunks, objective, workers)
+    job = Job(model, data, watched, recipe, seed, keep, chunks, objective, *(workers.fields if workers else ()))
     check_job(job, described(train)[2])
     progress = progress and job.writes
     say = print if progress else lambda *_: None
@@ -226,7 +219,8 @@ def fit(
     if stored is None:
         if model.normalisation is None:
             model.fit_normalisation(data.points2d, data.pose3d)
-        check_targets(job)
+        if model.normalisation is not None:
+            check_statistics(job)
         optimizer, state = make_optimizer(model, recipe), _plan(job, say)
     else:
         optimizer, state = checkpoints.restore(job, stored)
@@ -247,9 +241,7 @@ def fit(
             during.enter_context(momentum_restored(model))
         if recipe.checkpointing:
             during.enter_context(activation_checkpointing(model))
-        bar = tqdm(
-            initial=state.step, total=state.total_steps, disable=not progress, unit="step", mininterval=0.5
-        )
+        bar = tqdm(initial=state.step, total=state.total_steps, disable=not progress, unit="step", mininterval=0.5)
         during.enter_context(bar)
         try:
             if workers:

@@ -206,7 +206,5 @@ def pose_loss(
         target = pose3d if model.space == "metric absolute" else root_relative(pose3d)
         if name == "mpjpe":
             loss = mpjpe(pose, target)
-        loss = loss + sum(
-            weight * TERMS[term](pose, target) for term, weight in (terms or {}).items() if weight
-        )
+        loss = loss + sum(weight * TERMS[term](pose, target) for term, weight in (terms or {}).items() if weight)
     return loss

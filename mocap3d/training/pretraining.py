@@ -51,9 +51,7 @@ class Pretraining:
         self.video, self.chunks, self.after, self.weight, self.seed = video, chunks, after, weight, seed
         self._batches: InStep | None = None
 
-    def __call__(
-        self, model: nn.Module, batch: Batch, recipe: Recipe, step: int = 1, steps: int = 1
-    ) -> Tensor:
+    def __call__(self, model: nn.Module, batch: Batch, recipe: Recipe, step: int = 1, steps: int = 1) -> Tensor:
         """The loss of step `step` of `steps`, counted from 1."""
         loss = supervised(model, batch, recipe)
         if step <= self.after * steps:
@@ -85,9 +83,7 @@ def seen_in_2d(model: nn.Module, video: Batch, recipe: Recipe) -> Tensor:
         recipe: gives masks and precision.
     """
     root_seen = video.confidence[..., [ROOT]] > 0  # nothing is relative to a root nobody saw
-    return weighted_2d(
-        forward(model, video, recipe), root_relative(video.points2d), video.confidence * root_seen
-    )
+    return weighted_2d(forward(model, video, recipe), root_relative(video.points2d), video.confidence * root_seen)
 
 
 def pretrain(

@@ -111,9 +111,7 @@ class Recipe:
         self._number("decay", 0 < self.decay <= 1, "in (0, 1]")
         self._number("warmup", 0 <= self.warmup < 1, "a share of the run, in [0, 1)")
         self._number("weight_decay", 0 <= self.weight_decay < math.inf, "0 or above")
-        self._number(
-            "gradient_clip", self.gradient_clip is None or self.gradient_clip > 0, "above 0, or None"
-        )
+        self._number("gradient_clip", self.gradient_clip is None or self.gradient_clip > 0, "above 0, or None")
         for key in ("mask_joints", "mask_frames"):
             self._number(key, 0 <= getattr(self, key) < 1, "a probability, in [0, 1)")
         stride = self.clip_stride
@@ -129,18 +127,12 @@ class Recipe:
             value = getattr(self, key)
             self._number(key, isinstance(value, int) and value >= least, f"a whole number, {least} or more")
         rest = self.decay_epochs
-        self._number(
-            "decay_epochs", rest is None or isinstance(rest, int) and rest >= 1, "a whole number, or None"
-        )
+        self._number("decay_epochs", rest is None or isinstance(rest, int) and rest >= 1, "a whole number, or None")
         room = self.batch_size >= 2 * self.accumulate
         self._number("accumulate", room, f"at most {self.batch_size // 2}, half of batch_size")
         if self.detector is not None:
             self._one_of("detector", (*DETECTORS, None))
-        given = {
-            key: getattr(self, key)
-            for key in ("epochs", "steps", "minutes")
-            if getattr(self, key) is not None
-        }
+        given = {key: getattr(self, key) for key in ("epochs", "steps", "minutes") if getattr(self, key) is not None}
         if len(given) != 1:
             raise RecipeError(
                 f"recipe {self.name!r} gives {given or 'no length'}; give exactly one of epochs, steps, minutes "
@@ -151,9 +143,7 @@ class Recipe:
             self._number("norm_momentum", fine, "two numbers in (0, 1], such as (0.1, 0.001)")
         ((key, value),) = given.items()
         whole = key == "minutes" or isinstance(value, int)
-        self._number(
-            key, whole and 0 < value < math.inf, "above 0" + ("" if key == "minutes" else ", a whole number")
-        )
+        self._number(key, whole and 0 < value < math.inf, "above 0" + ("" if key == "minutes" else ", a whole number"))
 
     def _one_of(self, field: str, allowed: tuple[str, ...]) -> None:
         if getattr(self, field) not in allowed:

@@ -46,6 +46,8 @@ class Job:
     chunks: Tensor | None = None
     objective: Callable | None = None
     workers: Any = None
+    processes: int = 1
+    writes: bool = True  # files, and messages: the first process
 
     @property
     def examples(self) -> int:
@@ -55,15 +57,6 @@ class Job:
     @property
     def steps_per_epoch(self) -> int:
         return steps_in_epoch(self.examples, self.recipe.batch_size)
-
-    @property
-    def processes(self) -> int:
-        return self.workers.count if self.workers else 1
-
-    @property
-    def writes(self) -> bool:
-        """Whether this process writes files and prints: the first."""
-        return not self.workers or self.workers.rank == 0
 
     def losses(self, pending: list[Tensor]) -> list[float]:
         """Fetch losses from the device; over several processes, their means."""
@@ -128,9 +121,7 @@ class Job:
 def add_detector_noise(data: DeviceDataset, detector: str, seed: int, epoch: int) -> DeviceDataset:
     """The data with simulated detections, which no other epoch repeats."""
     generator = torch.Generator(data.device).manual_seed(1_000_003 * seed + epoch)
-    points, confidence = detect_tensor(
-        data.points2d, data.clip, data.clips[0].pose2d.fps, detector, generator
-    )
+    points, confidence = detect_tensor(data.points2d, data.clip, data.clips[0].pose2d.fps, detector, generator)
     confidence = confidence.where(data.confidence > 0, 0)  # a joint that was filled in stays unseen
     return replace(data, points2d=points, confidence=confidence)
 
@@ -141,15 +132,13 @@ def check_job(job: Job, notes: Iterable[str]) -> None:
     if job.keep not in ("best", "last"):
         raise ValueError(f"keep is {job.keep!r}; give 'best' or 'last'")
     if not any(parameter.requires_grad for parameter in model.parameters()):
-        raise TrainingError(
-            f"{model.name} has no parameters to train by gradient; a baseline has its own .fit(train)"
-        )
+        raise TrainingError(f"{model.name} has no parameters to train by gradient; a baseline has its own .fit(train)")
     if len(data) < 2:
         raise TrainingError(f"data set {data.name!r} holds a single frame; training needs two or more")
+    if torch.isnan(data.pose3d).any(-1).all():
+        raise TrainingError(f"no joint of {data.name!r} has a known pose to learn from; give other clips")
     if job.validation is not None and torch.isnan(job.validation.pose3d).any(-1).all():
-        raise TrainingError(
-            f"no joint of {job.validation.name!r} has a known pose to validate on; give other clips"
-        )
+        raise TrainingError(f"no joint of {job.validation.name!r} has a known pose to validate on; give other clips")
     if model.clipwise and len(job.chunks) < 2:
         raise TrainingError(
             f"data set {data.name!r} makes a single chunk of {model.receptive_field} frames; training needs two or "
@@ -179,17 +168,12 @@ def _check_true_2d(job: Job, notes: Iterable[str]) -> None:
         )
 
 
-def check_targets(job: Job) -> None:
+def check_statistics(job: Job) -> None:
     """Unknown joints are NaN and count for nothing; statistics that are NaN would make everything so."""
-    first = job.train.pose3d[:256, None]
-    if torch.isnan(first).all():
-        raise TrainingError(
-            f"data set {job.train.name!r} starts with 256 frames of unknown poses; leave such clips out"
-        )
-    if torch.isnan(job.model.targets(first[~torch.isnan(first).flatten(1).any(1)])).any():
-        raise TrainingError(
-            f"{job.model.name} makes NaN of known poses; its normalisation statistics are not finite"
-        )
+    known = ~torch.isnan(job.train.pose3d).flatten(1).any(1)
+    first = job.train.pose3d[known][:256, None]
+    if torch.isnan(job.model.targets(first)).any():
+        raise TrainingError(f"{job.model.name} makes NaN of known poses; its normalisation statistics are not finite")
 
 
 @dataclass
@@ -246,9 +230,7 @@ class Progress:
         if self.best_model is not None:
             error = self.best["validation_mpjpe_mm"]
             held = f"the best so far, epoch {self.best['epoch']} with {error:.1f} mm MPJPE"
-        more = (
-            f"; the same call again resumes from the last checkpoint in {out}" if out and self.history else ""
-        )
+        more = f"; the same call again resumes from the last checkpoint in {out}" if out and self.history else ""
         return f"stopped by hand after {self.step / self.steps_per_epoch:.3g} epochs: the model keeps {held}{more}"
 
 
@@ -289,9 +271,7 @@ class Run:
 
     def _rows(self, most: int = 8) -> list[list[str]]:
         step = max(1, -(-len(self.history) // most))
-        shown = [
-            entry for i, entry in enumerate(self.history, 1) if i % step == 0 or i in (1, len(self.history))
-        ]
+        shown = [entry for i, entry in enumerate(self.history, 1) if i % step == 0 or i in (1, len(self.history))]
         rows = [["epoch", "step", "train loss", "validation mm MPJPE", "learning rate", "seconds"]]
         for entry in shown:
             error = entry["validation_mpjpe_mm"]

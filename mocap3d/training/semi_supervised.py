@@ -61,9 +61,7 @@ class SemiSupervised:
     def __post_init__(self) -> None:
         for name in ("trajectory", "projection", "bones"):
             if not 0 <= getattr(self, name) < float("inf"):
-                raise RecipeError(
-                    f"SemiSupervised.{name} is {getattr(self, name)!r}; give a weight of 0 or above"
-                )
+                raise RecipeError(f"SemiSupervised.{name} is {getattr(self, name)!r}; give a weight of 0 or above")
         if not 0 <= self.warmup < 1:
             raise RecipeError(f"SemiSupervised.warmup is {self.warmup!r}; give a share of the run, in [0, 1)")
         if self.batch_size is not None and self.batch_size < 1:
@@ -191,9 +189,7 @@ class Objective:
         self.video, self.semi, self.seed = video, semi, seed
         self._video: InStep | None = None  # its batches
 
-    def __call__(
-        self, model: nn.Module, batch: Batch, recipe: Recipe, step: int = 1, steps: int = 1
-    ) -> Tensor:
+    def __call__(self, model: nn.Module, batch: Batch, recipe: Recipe, step: int = 1, steps: int = 1) -> Tensor:
         """The loss of step `step` of `steps`, counted from 1."""
         video = None
         if step > self.semi.warmup * steps:
@@ -247,9 +243,7 @@ def unlabelled_video(
             f"the unlabelled part {name!r} holds {sum(map(len, clips))} frames; give video of two frames or more, "
             "or train with `fit`, which needs none"
         )
-    lenses = {clip.camera.distortion_model for clip in clips} - {
-        "none"
-    }  # a lens without distortion is any lens
+    lenses = {clip.camera.distortion_model for clip in clips} - {"none"}  # a lens without distortion is any lens
     if len(lenses) > 1:
         raise TrainingError(
             f"the unlabelled cameras mix the lens models {', '.join(sorted(lenses))}; undistort one kind first "
@@ -385,6 +379,4 @@ def _chunk(clip: Clip, start: int, stop: int) -> Clip:
     if (start, stop) == (0, len(clip)):
         return clip
     take = f"{clip.take}{'/' if ':' in clip.take else ':'}{start}-{stop}"
-    return replace(
-        clip, pose2d=clip.pose2d.slice(start, stop), pose3d=clip.pose3d.slice(start, stop), take=take
-    )
+    return replace(clip, pose2d=clip.pose2d.slice(start, stop), pose3d=clip.pose3d.slice(start, stop), take=take)

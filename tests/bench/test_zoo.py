@@ -34,9 +34,7 @@ def test_the_table_is_whole():
         assert row.protocol in PROTOCOLS and row.pose2d in ("gt", "cpn", "sh") and row.licence and row.recipe
         assert {"mpjpe_mm", "p_mpjpe_mm"} <= set(row.published) <= set(zoo.COLUMNS)
         assert row.published["p_mpjpe_mm"] < row.published["mpjpe_mm"]
-        assert re.fullmatch(
-            r"https://download\.openmmlab\.com/mmpose/\S+-[0-9a-f]{8}_\d{8}\.pth", row.checkpoint
-        )
+        assert re.fullmatch(r"https://download\.openmmlab\.com/mmpose/\S+-[0-9a-f]{8}_\d{8}\.pth", row.checkpoint)
         assert row.recipe in RECIPES or row.model == "motionbert"  # MMPose's epochs are not the original's
     # the same two files under both kinds of MotionBERT data: what differs is data and protocol
     assert zoo.ROWS["motionbert"].checkpoint == zoo.ROWS["motionbert-original"].checkpoint

@@ -34,9 +34,7 @@ def people(lengths=(30, 45, 60), seed: int = 0, dtype=torch.float64) -> tuple[to
         wave = 0.08 * (2 * torch.pi * (draw(17, 3) * 1.5 * time + draw(17, 3))).sin()
         wave[:, H36M17.indices(["pelvis", "left_hip", "right_hip"])] *= 0.1
         angle = 2 * torch.pi * draw(1)
-        turn = torch.tensor(
-            [[angle.cos(), angle.sin(), 0], [-angle.sin(), angle.cos(), 0], [0, 0, 1]]
-        ).double()
+        turn = torch.tensor([[angle.cos(), angle.sin(), 0], [-angle.sin(), angle.cos(), 0], [0, 0, 1]]).double()
         walked = torch.cat([2 * draw(2) - 1, torch.zeros(1)]).double() * time
         clips.append((body + wave) @ turn + walked + torch.cat([4 * draw(2) - 2, torch.zeros(1)]))
     clip = torch.repeat_interleave(torch.tensor(lengths))

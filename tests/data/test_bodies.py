@@ -114,12 +114,8 @@ def test_limbs_come_from_the_other_clip_whole_and_unmirrored():
     varied = vary(points, clip, EXCHANGE)
     mine, other = clip == 0, clip == 1
     for trunk, chain in CHAINS:
-        torch.testing.assert_close(
-            in_trunk(varied[mine], trunk, chain), in_trunk(points[other], trunk, chain)
-        )
-        torch.testing.assert_close(
-            in_trunk(varied[other], trunk, chain), in_trunk(points[mine], trunk, chain)
-        )
+        torch.testing.assert_close(in_trunk(varied[mine], trunk, chain), in_trunk(points[other], trunk, chain))
+        torch.testing.assert_close(in_trunk(varied[other], trunk, chain), in_trunk(points[mine], trunk, chain))
 
 
 def test_exchanged_knees_bend_forwards():

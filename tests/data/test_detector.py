@@ -102,14 +102,7 @@ def test_mean_pixel_error_is_the_published_one(name, published, device):
 def test_joints_share_the_error_as_published():
     target = dict(zip(dt.KINDS, DETECTORS["cpn"].joint_errors().tolist(), strict=True))
     assert np.mean([target[kind] for kind in dt.KINDS]) == pytest.approx(6.67, rel=1e-5)
-    assert (
-        target["wrist"]
-        > target["foot"]
-        > target["elbow"]
-        > target["shoulder"]
-        > target["pelvis"]
-        > target["head"]
-    )
+    assert target["wrist"] > target["foot"] > target["elbow"] > target["shoulder"] > target["pelvis"] > target["head"]
     # by hand from Chang et al.: wrist 0.905 x 2.97 x 0.886 + 0.095 x 38.3 = 6.02, pelvis 2.51 x 0.886 = 2.22
     assert target["wrist"] / target["pelvis"] == pytest.approx(6.02 / 2.22, rel=0.01)
 
@@ -213,9 +206,7 @@ def test_swaps_exchange_the_limbs_at_the_stated_rate(group, device):
     noisy = truth + errors(often, truth)
     members = dt._members(group).bool().to(device)
     on_mirror = ((noisy - truth[:, dt.MIRROR]).norm(dim=-1) < 0.12 * size[:, None])[:, members]
-    assert (on_mirror.float().mean(1) > 0.99).eq(
-        on_mirror.any(1)
-    ).float().mean() > 0.999  # the six go together
+    assert (on_mirror.float().mean(1) > 0.99).eq(on_mirror.any(1)).float().mean() > 0.999  # the six go together
     happens = on_mirror.all(1)
     apart = ((truth[:, dt.MIRROR] - truth).norm(dim=-1) / size[:, None])[:, members].mean()
     assert float(happens.float().mean()) == pytest.approx(float(often.swap_rate(group, apart)), rel=0.25)

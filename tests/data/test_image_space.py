@@ -36,9 +36,7 @@ def test_factor_and_image_space_are_mmposes(golden):
     case = golden("camera")
     pose = case["X"][0].astype(np.float64)
     np.testing.assert_allclose(mm_factor(pose[:, 0], MM_CAMERA), case["mm_factor"], rtol=2e-6)
-    np.testing.assert_allclose(
-        to_image_space(pose, MM_CAMERA) / 1000, case["mm_camera_to_image_coord"], atol=5e-7
-    )
+    np.testing.assert_allclose(to_image_space(pose, MM_CAMERA) / 1000, case["mm_camera_to_image_coord"], atol=5e-7)
 
 
 def test_the_codecs_labels_are_mmposes(golden):
@@ -52,9 +50,7 @@ def test_the_codecs_labels_are_mmposes(golden):
         np.testing.assert_allclose(factor[:, None], case[f"mb_codec_{mode}_factor"], rtol=2e-6)
     labels = normalise(image, 1000, 1002)
     np.testing.assert_allclose(labels - labels[:, :1], case["mb_codec_train_lifting_target_label"], atol=1e-6)
-    np.testing.assert_allclose(
-        scale_by_factor(image, factor), case["mb_codec_test_lifting_target_label"], atol=2e-6
-    )
+    np.testing.assert_allclose(scale_by_factor(image, factor), case["mb_codec_test_lifting_target_label"], atol=2e-6)
 
 
 def test_the_codecs_decoding_is_mmposes(golden):
@@ -110,9 +106,7 @@ def test_stretching_is_motionberts(golden):
 
 def test_chance_is_motionberts(golden):
     """Pieces of 27 from 60, 27 and 33 frames, as the published evaluator cut them."""
-    np.testing.assert_array_equal(
-        published_chunks([60, 27, 33], 27, 27), golden("eval_motionbert")["clip_ids"]
-    )
+    np.testing.assert_array_equal(published_chunks([60, 27, 33], 27, 27), golden("eval_motionbert")["clip_ids"])
 
 
 def test_short_videos():

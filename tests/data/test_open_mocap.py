@@ -37,9 +37,7 @@ def write_bandai(path, walked_cm):
 
     def joint(name, depth):
         children = [
-            j
-            for j, p in zip(BANDAI.joints, BANDAI.parents, strict=True)
-            if p >= 0 and BANDAI.joints[p] == name
+            j for j, p in zip(BANDAI.joints, BANDAI.parents, strict=True) if p >= 0 and BANDAI.joints[p] == name
         ]
         children = [child for child in children if child in OFFSETS]
         lines = [
@@ -63,9 +61,7 @@ def write_bandai(path, walked_cm):
     ]
     order = [line.split()[1] for line in head if line.startswith("JOINT")]
     rows = [
-        " ".join(
-            map(str, [0, 0, z, 0, 0, 0, *sum(([90, 0, 90] if n == "Head" else [0, 0, 0] for n in order), [])])
-        )
+        " ".join(map(str, [0, 0, z, 0, 0, 0, *sum(([90, 0, 90] if n == "Head" else [0, 0, 0] for n in order), [])]))
         for z in walked_cm
     ]
     assert sorted(order) == sorted(names)
@@ -100,9 +96,7 @@ def test_a_small_folder_becomes_a_dataset(root, tmp_path):
     assert "CC BY-NC" in dataset[0].licence
     assert any("absent" in note for note in dataset.notes)
     walk = [len(dataset.select(take=take)[0]) / 50 for take in dataset.takes if "walk" in take]
-    assert len(walk) >= 2 and sum(walk) == pytest.approx(
-        240 / 30, abs=0.6
-    )  # nine metres do not fit, nothing is lost
+    assert len(walk) >= 2 and sum(walk) == pytest.approx(240 / 30, abs=0.6)  # nine metres do not fit, nothing is lost
     wave = [take for take in dataset.takes if "wave" in take]
     assert len(wave) == 2 and any("around marker pops" in note for note in dataset.notes)
 
@@ -125,9 +119,7 @@ def test_pieces_are_rigid_copies_of_the_motion(root, tmp_path):
         clip = dataset.select(take=take)[0]
         world = clip.pose3d.in_world(clip.camera).points
         np.testing.assert_allclose(bone_lengths(world), np.tile(lengths, (len(world), 1)), atol=2e-5)
-        np.testing.assert_allclose(
-            world[..., 2], np.tile(original.points[0, :, 2], (len(world), 1)), atol=1e-5
-        )
+        np.testing.assert_allclose(world[..., 2], np.tile(original.points[0, :, 2], (len(world), 1)), atol=1e-5)
         speed = np.linalg.norm(np.diff(world[:, 0], axis=0), axis=-1) * 50
         np.testing.assert_allclose(speed, 9 / (239 / 30), atol=2e-2)
 
@@ -241,25 +233,17 @@ def real(mocap_root):
 def test_real_split_has_no_leaks(real):
     for split in ("train", "test", "check"):
         assert len(getattr(real, split)) > 0
-    files = {
-        s: {t.split("/")[1].split(":")[0] for t in getattr(real, s).takes} for s in ("train", "test", "check")
-    }
+    files = {s: {t.split("/")[1].split(":")[0] for t in getattr(real, s).takes} for s in ("train", "test", "check")}
     assert (
         not files["train"] & files["test"]
         and not files["train"] & files["check"]
         and not files["test"] & files["check"]
     )
-    contents = {
-        open_mocap._content(open_mocap.Path(f"{f}.bvh")) for f in files["train"] if f.startswith("dataset")
-    }
+    contents = {open_mocap._content(open_mocap.Path(f"{f}.bvh")) for f in files["train"] if f.startswith("dataset")}
     assert not contents & set(HELD_OUT_CONTENTS) and "walk" in contents
-    numbers = {
-        s: {f.split("_")[0].lstrip("0") for f in files[s] if not f.startswith("dataset")} for s in files
-    }
+    numbers = {s: {f.split("_")[0].lstrip("0") for f in files[s] if not f.startswith("dataset")} for s in files}
     assert numbers == {"train": {"1", "5"}, "test": {"2", "7"}, "check": {"1", "2"}}
-    assert set(real.train.select(source=["cmu-asfamc-01", "cmu-cc-005"]).subjects) <= set(
-        open_mocap.TRAIN_SUBJECTS
-    )
+    assert set(real.train.select(source=["cmu-asfamc-01", "cmu-cc-005"]).subjects) <= set(open_mocap.TRAIN_SUBJECTS)
     assert set(real.test.subjects) <= set(open_mocap.TEST_SUBJECTS)
 
 

@@ -119,9 +119,7 @@ def test_ears_and_limbs_are_missing_as_often_as_said(phone):
     gone = [np.isnan(clip.pose2d.points[..., 0]) for clip in phone if not clip.truncated]
     ears = np.array([missing[:, COCO17.indices(["left_ear", "right_ear"])].all(0).sum() for missing in gone])
     assert set(ears.tolist()) == {0, 1} and ears.mean() == pytest.approx(0.3, abs=0.08)
-    limbs = COCO17.indices(
-        [f"{s}_{j}" for s in ("left", "right") for j in ("knee", "ankle", "elbow", "wrist")]
-    )
+    limbs = COCO17.indices([f"{s}_{j}" for s in ("left", "right") for j in ("knee", "ankle", "elbow", "wrist")])
     seconds = np.array([missing[:, limbs].sum(0).max() / 50 for missing in gone])
     assert np.mean(seconds >= 1) == pytest.approx(0.2, abs=0.08)
 

@@ -22,9 +22,7 @@ WALKS = ("Walking", "WalkTogether")
 @pytest.fixture(scope="module")
 def takes() -> dict[tuple[str, str], np.ndarray]:
     """Every subject's every action, 3 s: (T, 17, 3) world, float64."""
-    return {
-        (s, a): synthesize(s, a, seconds=3.0).points.astype(np.float64) for s in SUBJECTS for a in ACTIONS
-    }
+    return {(s, a): synthesize(s, a, seconds=3.0).points.astype(np.float64) for s in SUBJECTS for a in ACTIONS}
 
 
 def flexion(points: np.ndarray, upper: str, joint: str, lower: str) -> np.ndarray:
@@ -166,15 +164,11 @@ def test_loaded_feet_do_not_slide(takes):
             foot = points[:, J(joint)]
             down = foot[:, 2] < foot[:, 2].min() + 0.003
             speed = np.linalg.norm(np.diff(foot[:, :2], axis=0), axis=-1) * FPS  # (T-1,) m/s
-            held = (
-                np.convolve(down, np.ones(5), mode="same")[1:] == 5
-            )  # on the floor two frames before and after
+            held = np.convolve(down, np.ones(5), mode="same")[1:] == 5  # on the floor two frames before and after
             rested += held.mean()
             assert speed[held].max(initial=0.0) < 0.05
         assert rested > 0.2  # both feet together; running feet rest little
-        assert (
-            np.linalg.norm(np.diff(points[:, 0, :2], axis=0), axis=-1).sum() > 0.7
-        )  # and the body does move
+        assert np.linalg.norm(np.diff(points[:, 0, :2], axis=0), axis=-1).sum() > 0.7  # and the body does move
 
 
 def test_standing_feet_do_not_slide():
@@ -192,9 +186,7 @@ def test_poses_are_varied(takes):
     assert (np.bincount(octant, minlength=8) / len(octant)).min() > 0.04
     wrist = every[:, [J("left_wrist"), J("right_wrist")], 2] - every[:, J("thorax"), None, 2]
     assert (wrist > 0.2).mean() > 0.04 and (wrist < -0.3).mean() > 0.25  # overhead; hanging
-    assert (every[:, 0, 2] < 0.4).mean() > 0.02 and (
-        every[:, 0, 2] > 0.8
-    ).mean() > 0.4  # on the floor; upright
+    assert (every[:, 0, 2] < 0.4).mean() > 0.02 and (every[:, 0, 2] > 0.8).mean() > 0.4  # on the floor; upright
     place = every[:, 0, :2]
     assert (place.std(0) > 0.25).all()
     lowest = every[:, [J("left_foot"), J("right_foot")], 2].min(1)
@@ -207,9 +199,7 @@ def test_motion_is_smooth(takes):
         [np.linalg.norm(np.diff(p, 2, axis=0), axis=-1).ravel() * FPS**2 for p in takes.values()]
     )
     assert np.percentile(acceleration, 99.9) < 250 and np.median(acceleration) > 0.5
-    speed = np.concatenate(
-        [np.linalg.norm(np.diff(p, axis=0), axis=-1).ravel() * FPS for p in takes.values()]
-    )
+    speed = np.concatenate([np.linalg.norm(np.diff(p, axis=0), axis=-1).ravel() * FPS for p in takes.values()])
     assert speed.max() < 15
 
 
@@ -235,9 +225,7 @@ def test_two_bone_limbs_keep_their_length_and_reach_what_they_can(goal, turn, up
 
 def test_knee_of_a_sitting_leg_points_up():
     start, goal = np.array([[0.0, 0.0, 0.5]]), np.array([[0.7, 0.0, 0.5]])
-    middle, _ = two_bone(
-        start, goal, 0.45, 0.45, np.eye(3)[None], [0, 0, -1.0], [1.0, 0, 0], np.zeros(1), (3, 150)
-    )
+    middle, _ = two_bone(start, goal, 0.45, 0.45, np.eye(3)[None], [0, 0, -1.0], [1.0, 0, 0], np.zeros(1), (3, 150))
     assert middle[0, 2] > 0.6
 
 

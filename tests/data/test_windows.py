@@ -110,9 +110,7 @@ def test_padded_clips_lie_behind_one_another(lengths, half_width, causal):
     clips = [np.arange(last - length, last) for length, last in zip(lengths, stop, strict=True)]
     np.testing.assert_array_equal(rows, np.concatenate([padded(clip, width, causal) for clip in clips]))
     middle = width - 1 if causal else width // 2
-    np.testing.assert_array_equal(
-        rows[starts + middle], np.arange(stop[-1])
-    )  # each window holds its own frame
+    np.testing.assert_array_equal(rows[starts + middle], np.arange(stop[-1]))  # each window holds its own frame
     clip = np.searchsorted(stop, rows, side="right")
     for start in starts.tolist():
         assert len(set(clip[start : start + width])) == 1  # and no other clip's
@@ -252,9 +250,7 @@ def test_half_a_batch_is_mirrored(dataset, device):
     data = to_device(dataset, device)
     plain = next(batches(data, 16, seed=1, confidence=True))
     flipped = next(batches(data, 16, seed=1, mirror=True))
-    assert torch.equal(plain.points2d[8:], flipped.points2d[8:]) and torch.equal(
-        plain.pose3d[8:], flipped.pose3d[8:]
-    )
+    assert torch.equal(plain.points2d[8:], flipped.points2d[8:]) and torch.equal(plain.pose3d[8:], flipped.pose3d[8:])
     left, right = H36M17.index("left_wrist"), H36M17.index("right_wrist")
     assert torch.equal(flipped.points2d[:8, :, left, 0], -plain.points2d[:8, :, right, 0])
     assert torch.equal(flipped.points2d[:8, :, left, 1], plain.points2d[:8, :, right, 1])
@@ -295,28 +291,20 @@ def test_missing_joints_keep_confidence_zero(dataset, device):
     points[3:6, 5] = np.nan
     holed = replace(clip, pose2d=Pose2D(points, None, H36M17, 50, clip.pose2d.image_size))
     data = to_device([holed], device)
-    assert (
-        torch.isfinite(data.points2d).all()
-        and (data.confidence[3:6, 5] == 0).all()
-        and data.confidence[2, 5] == 1
-    )
+    assert torch.isfinite(data.points2d).all() and (data.confidence[3:6, 5] == 0).all() and data.confidence[2, 5] == 1
 
 
 def test_what_does_not_fit_is_refused_with_the_fix(dataset):
     with pytest.raises(ValueError, match="no clips"):
         to_device(PoseDataset("empty", ()))
-    slow = [
-        replace(clip, pose2d=clip.pose2d.resample(25), pose3d=clip.pose3d.resample(25)) for clip in dataset
-    ]
+    slow = [replace(clip, pose2d=clip.pose2d.resample(25), pose3d=clip.pose3d.resample(25)) for clip in dataset]
     with pytest.raises(ValueError, match=r"mixes 25, 50 fps.*resample"):
         to_device([*dataset, *slow])
     with pytest.raises(ValueError, match="odd"):
         window(to_device(dataset), torch.tensor([0]), 4)
     clip = dataset[0]
     other = get_skeleton("coco17")
-    foreign = replace(
-        clip, pose2d=replace(clip.pose2d, skeleton=other), pose3d=replace(clip.pose3d, skeleton=other)
-    )
+    foreign = replace(clip, pose2d=replace(clip.pose2d, skeleton=other), pose3d=replace(clip.pose3d, skeleton=other))
     with pytest.raises(ValueError, match=r"coco17.*convert"):
         to_device([foreign])
 

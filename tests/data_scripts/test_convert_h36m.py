@@ -21,10 +21,7 @@ def both(monkeypatch):
 
 
 def positions(dataset):
-    return {
-        (clip.take, clip.camera.name): (clip.pose3d.points, clip.pose2d.points, clip.licence)
-        for clip in dataset
-    }
+    return {(clip.take, clip.camera.name): (clip.pose3d.points, clip.pose2d.points, clip.licence) for clip in dataset}
 
 
 def agree(one, two, metres=1e-5, pixels=0.01):

@@ -103,9 +103,7 @@ def test_a_file_arrives_whole_and_is_not_fetched_twice(server, table, tmp_path, 
 def test_licence_and_citation_come_before_anything_is_fetched(server, table, tmp_path, capsys):
     assert fetcher.main(["--root", str(tmp_path / "data"), "--dry-run"], table) == 0
     out = capsys.readouterr().out
-    assert (
-        out.index("NSF EIA-0196217") < out.index("/subjects/01/01_01.amc") < out.index("Would fetch 1 files")
-    )
+    assert out.index("NSF EIA-0196217") < out.index("/subjects/01/01_01.amc") < out.index("Would fetch 1 files")
     assert "CC BY-NC 4.0" in out and "arXiv:2306.08861" in out
     assert not server.asked and not (tmp_path / "data").exists()
 
@@ -194,9 +192,7 @@ def test_no_network_is_told_in_one_sentence(server, table, tmp_path, capsys):
     assert "Is there a network" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    ("name", "content"), [("root", "a file in the way"), ("root/fetched.json", "[1, 2]")]
-)
+@pytest.mark.parametrize(("name", "content"), [("root", "a file in the way"), ("root/fetched.json", "[1, 2]")])
 def test_a_root_that_cannot_be_filled_is_told_in_one_sentence(server, table, tmp_path, capsys, name, content):
     (tmp_path / name).parent.mkdir(exist_ok=True)
     (tmp_path / name).write_text(content)

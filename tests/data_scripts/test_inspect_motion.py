@@ -100,12 +100,6 @@ def test_real_folders(script, mocap_root):
     report = script.inspect(mocap_root / "cmu/asfamc/02/02_01.amc")
     assert report["skeleton"] == "cmu 31/31" and report["unit"] == "0.0564 m" and 1.4 < report["height"] < 1.7
     report = script.inspect(next((mocap_root / "bandai/dataset-2").glob("*walk*.bvh")))
-    assert (
-        report["skeleton"].startswith("bandai 22")
-        and report["unit"] == "centimetres"
-        and report["bones"] < 0.01
-    )
+    assert report["skeleton"].startswith("bandai 22") and report["unit"] == "centimetres" and report["bones"] < 0.01
     report = script.inspect(mocap_root / "cmu/bvh_cc/007/007_03.bvh")
-    assert report["skeleton"].startswith("cc") and [jump["frame"] for jump in report["jumps"]] == [
-        1
-    ]  # a T-pose first
+    assert report["skeleton"].startswith("cc") and [jump["frame"] for jump in report["jumps"]] == [1]  # a T-pose first

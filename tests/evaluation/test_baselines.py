@@ -88,9 +88,7 @@ def test_missing_truth_is_passed_over(train):
     gone = [
         replace(
             clip,
-            pose3d=replace(
-                clip.pose3d, points=np.where(np.arange(17)[:, None] == 4, np.nan, clip.pose3d.points)
-            ),
+            pose3d=replace(clip.pose3d, points=np.where(np.arange(17)[:, None] == 4, np.nan, clip.pose3d.points)),
         )
     ]
     with pytest.raises(BaselineError, match="all its joints"):

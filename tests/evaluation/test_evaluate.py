@@ -136,8 +136,7 @@ def test_averaging_rules():
     assert mean["sources"] == pytest.approx((100 + b) / 2, rel=1e-4)
     report = report_of(dataset, predictions)
     assert (
-        report.by_action["Run"]["mpjpe_mm"] == pytest.approx(run, rel=1e-4)
-        and report.by_action["Sit"]["frames"] == 33
+        report.by_action["Run"]["mpjpe_mm"] == pytest.approx(run, rel=1e-4) and report.by_action["Sit"]["frames"] == 33
     )
     assert report.by_source["b"]["mpjpe_mm"] == pytest.approx(b, rel=1e-4)
     assert [clip.values["mpjpe_mm"] for clip in report.clips] == pytest.approx([100, 200, 400], rel=1e-4)
@@ -153,9 +152,7 @@ def test_flip_test_is_the_mean_of_both_views(dataset, device):
         turned = model.decode(model(model.encode(flip(data.points2d[:, None]))))[:, 0]
     torch.testing.assert_close(predict(model, data, flip_test=True), (plain + flip(turned)) / 2)
     torch.testing.assert_close(predict(model, data, batch_size=7), plain)
-    torch.testing.assert_close(
-        predict(model, data, frames=torch.tensor([5, 2], device=device)), plain[[5, 2]]
-    )
+    torch.testing.assert_close(predict(model, data, frames=torch.tensor([5, 2], device=device)), plain[[5, 2]])
 
 
 def temporal(device="cpu", seed=0, **options):
@@ -179,9 +176,7 @@ def test_whole_clips_and_their_flip_are_lifted_as_published(golden, formula, cau
     points = torch.from_numpy(formula.pose2d("flip/vp", (1, 20, 17, 2))[0])
     for flip_test, expected in ((False, case["out_noflip"]), (True, case["out"][0])):
         for batch_size in (4096, 7):
-            said = predict_clips(
-                model, points, torch.tensor([20]), flip_test=flip_test, batch_size=batch_size
-            )
+            said = predict_clips(model, points, torch.tensor([20]), flip_test=flip_test, batch_size=batch_size)
             np.testing.assert_allclose(said, expected, atol=1e-5 * np.abs(expected).max())
 
 
@@ -225,24 +220,18 @@ def test_evaluation_leaves_the_model_in_its_mode(dataset, device):
     model.fit_normalisation(data.points2d, data.pose3d)
     before = {key: value.clone() for key, value in model.state_dict().items()}
     evaluate(model.train(), dataset)
-    assert model.training and all(
-        torch.equal(value, before[key]) for key, value in model.state_dict().items()
-    )
+    assert model.training and all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
 
 
 def test_missing_truth_is_left_out(dataset, truth):
     clip = dataset[0]
     points = clip.pose3d.points.copy()
     points[4:, H36M17.index("head")] = np.nan
-    holed = PoseDataset(
-        "holed", (replace(clip, pose3d=replace(clip.pose3d, points=points)), *dataset.clips[1:])
-    )
+    holed = PoseDataset("holed", (replace(clip, pose3d=replace(clip.pose3d, points=points)), *dataset.clips[1:]))
     predictions = truth.astype(np.float32).copy()
     predictions[4 : len(clip), H36M17.index("head")] += 9  # nobody knows
     report = report_of(holed, predictions)
-    assert report.mpjpe_mm < 1e-3 and report.clips[0].weight == pytest.approx(
-        (len(clip) * 17 - (len(clip) - 4)) / 17
-    )
+    assert report.mpjpe_mm < 1e-3 and report.clips[0].weight == pytest.approx((len(clip) * 17 - (len(clip) - 4)) / 17)
 
 
 def test_short_clips_have_no_velocity(dataset):
@@ -264,9 +253,7 @@ def test_the_2d_source_is_measured(dataset, truth):
     ), notes=("2D: simulated by hand",))  # fmt: skip
     model = Oracle(noisy(truth))
     source = evaluate(model, blurred, PLAIN).protocol.pose2d
-    assert (
-        source.startswith("detections (simulated by hand; 5.") and "px" in source
-    )  # 4 * sqrt(pi / 2) = 5.01
+    assert source.startswith("detections (simulated by hand; 5.") and "px" in source  # 4 * sqrt(pi / 2) = 5.01
 
 
 def test_reports_survive_a_file(dataset, truth, tmp_path):
@@ -329,16 +316,10 @@ def test_bad_calls_are_refused_with_the_fix(dataset, truth):
 
 def test_comparison_is_paired_seeded_and_signed(dataset, truth):
     good, bad = noisy(truth, 0.02), noisy(truth, 0.02)
-    bad[..., 0] += (
-        np.sign(bad[..., 0] - truth[..., 0]) * 0.01
-    )  # the same errors and a little more, everywhere
+    bad[..., 0] += np.sign(bad[..., 0] - truth[..., 0]) * 0.01  # the same errors and a little more, everywhere
     a, b = report_of(dataset, good, name="good"), report_of(dataset, bad, name="bad")
     result = compare(a, b, resamples=500)
-    assert (
-        result.difference == pytest.approx(a.mpjpe_mm - b.mpjpe_mm)
-        and result.high < 0
-        and result.recordings == 4
-    )
+    assert result.difference == pytest.approx(a.mpjpe_mm - b.mpjpe_mm) and result.high < 0 and result.recordings == 4
     assert result.low <= result.difference <= result.high
     assert compare(a, b, resamples=500) == result and compare(a, b, resamples=500, seed=1) != result
     back = compare(b, a, resamples=500)
@@ -370,9 +351,7 @@ def test_bootstrap_draws_takes_within_sources(averaging):
     result = compare(a, b, resamples=20_000)
     spread = np.std(means)
     assert spread > 0.5  # mm: the test could not see anything otherwise
-    np.testing.assert_allclose(
-        [result.low, result.high], np.percentile(means, [2.5, 97.5]), atol=0.25 * spread
-    )
+    np.testing.assert_allclose([result.low, result.high], np.percentile(means, [2.5, 97.5]), atol=0.25 * spread)
 
 
 def test_a_lone_take_is_said(truth):
@@ -403,14 +382,10 @@ def test_unlike_reports_are_not_compared(dataset, truth):
 def test_table_marks_what_cannot_be_compared(dataset, truth):
     a, b = report_of(dataset, noisy(truth)), report_of(dataset, noisy(truth, 0.1))
     alike = table({"one": a, "two": b})
-    assert (
-        "NOT COMPARABLE" not in repr(alike) and "one" in repr(alike) and "MPJPE mm: source-1" in repr(alike)
-    )
+    assert "NOT COMPARABLE" not in repr(alike) and "one" in repr(alike) and "MPJPE mm: source-1" in repr(alike)
     assert f"{b.mpjpe_mm:.1f}" in repr(alike) and "<table>" in alike._repr_html_()
     odd = table({"one": a, "two": report_of(dataset, noisy(truth), replace(PLAIN, flip_test=True))})
-    assert (
-        "NOT COMPARABLE" in repr(odd) and "plain [b]" in repr(odd) and "NOT COMPARABLE" in odd._repr_html_()
-    )
+    assert "NOT COMPARABLE" in repr(odd) and "plain [b]" in repr(odd) and "NOT COMPARABLE" in odd._repr_html_()
     assert "x" in repr(table([a]))
     with pytest.raises(ReportError, match="at least one"):
         table({})

@@ -60,8 +60,7 @@ def test_clips_do_not_see_each_other(device: torch.device) -> None:
     points = torch.rand(60, 17, 2, device=device)
     together = predict_clips(model, points, torch.tensor([25, 5, 9, 21], device=device))
     apart = [
-        predict_clips(model, part, torch.tensor([len(part)], device=device))
-        for part in points.split([25, 5, 9, 21])
+        predict_clips(model, part, torch.tensor([len(part)], device=device)) for part in points.split([25, 5, 9, 21])
     ]
     torch.testing.assert_close(together, torch.cat(apart), rtol=1e-4, atol=1e-5)
     few = predict_clips(model, points, torch.tensor([25, 5, 9, 21], device=device), batch_size=9)
@@ -131,9 +130,7 @@ def test_the_truth_in_image_space_comes_back_in_metres(test, device: torch.devic
 
 @pytest.mark.parametrize("name", ["videopose3d", "open-mocap", "mmpose"])
 def test_metric_protocols_say_that_the_roots_place_was_given(test, name: str) -> None:
-    clips = [
-        replace(c, pose2d=replace(c.pose2d, points=_number(c.pose2d.points, k))) for k, c in enumerate(test)
-    ]
+    clips = [replace(c, pose2d=replace(c.pose2d, points=_number(c.pose2d.points, k))) for k, c in enumerate(test)]
     data = to_device(clips)
     answers = in_image_space(data).pose3d
     model = Knows(answers, 27)
@@ -141,9 +138,7 @@ def test_metric_protocols_say_that_the_roots_place_was_given(test, name: str) ->
         [_rows(points, data)[..., None, None].expand(*points.shape[:-1], 1), points], -1
     )  # noqa: E501
     report = evaluate(model, clips, replace(PROTOCOLS[name], flip_test=False))
-    assert (
-        report.mpjpe_mm < 0.1 and report.protocol.factor == ROOT_DEPTH and ROOT_DEPTH in str(report.protocol)
-    )
+    assert report.mpjpe_mm < 0.1 and report.protocol.factor == ROOT_DEPTH and ROOT_DEPTH in str(report.protocol)
     assert report.protocol.space == METRIC and report.protocol.reasons["factor"]
     metric = evaluate(small_motionbert(image_space=False), test, replace(PROTOCOLS[name], flip_test=False))
     assert metric.protocol.factor == "none"
@@ -182,9 +177,7 @@ def test_the_published_slicing_is_what_the_network_sees(golden, formula) -> None
         plan = MotionBERT(channels=32, mlp_ratio=2, representation=32, depth=1, heads=2, frames=27)
     model = plan.to_empty(device="cpu").eval()
     shapes = motionbert_to_published(model.state_dict(), "motionbert")
-    weights = {
-        key: torch.from_numpy(formula.weight(key, tuple(x.shape), "norm" in key)) for key, x in shapes.items()
-    }
+    weights = {key: torch.from_numpy(formula.weight(key, tuple(x.shape), "norm" in key)) for key, x in shapes.items()}
     model.load_state_dict(motionbert_from_published(weights, "motionbert"))
     pieces = torch.from_numpy(case["clip_ids"])
     x = model.encode(data.points2d[pieces], data.confidence[pieces])

@@ -71,9 +71,7 @@ def test_presets_follow_the_published_rules():
     for name, p in PROTOCOLS.items():
         assert p.name == name and p.fps == 50 and p.stride == 1 and p.piece == 243
         assert {"root", "averaging", "frames", "flip_test"} <= set(p.reasons) and all(p.reasons.values())
-        assert ("exclusions" in p.reasons) == bool(p.exclusions) and ("factor" in p.reasons) == (
-            p.space != METRIC
-        )
+        assert ("exclusions" in p.reasons) == bool(p.exclusions) and ("factor" in p.reasons) == (p.space != METRIC)
     both = set(PROTOCOLS["motionbert"].exclusions) & set(PROTOCOLS["mmpose-motionbert"].exclusions)
     assert both == {"S9/Greeting", "S9/Waiting 1"}  # MMPose's SittingDown is the other file
 
@@ -168,9 +166,7 @@ def test_which_frames_count():
     assert mean[CLIPS_WHOLE] == (pytest.approx(0, abs=1e-3), [18, 9])
     judged = mean[CLIPS_RESAMPLED]
     assert judged[1][0] == 18 and 5 <= judged[1][1] <= 7 and judged[1][2] == 9
-    every_third = measure(
-        prediction.astype(np.float32), to_device(clips), EvalProtocol("x", ROOT_COPIED, stride=3)
-    )
+    every_third = measure(prediction.astype(np.float32), to_device(clips), EvalProtocol("x", ROOT_COPIED, stride=3))
     assert [clip.frames for clip in every_third.clips] == [7, 3, 5]
 
 
@@ -178,9 +174,7 @@ def test_velocities_do_not_cross_what_is_left_out():
     clips = bodies([12])
     prediction = relative(clips)
     prediction[9:] += 1.0  # a jump into the tail, which no piece covers
-    report = measure(
-        prediction.astype(np.float32), to_device(clips), EvalProtocol("x", frames=CLIPS_WHOLE, piece=9)
-    )
+    report = measure(prediction.astype(np.float32), to_device(clips), EvalProtocol("x", frames=CLIPS_WHOLE, piece=9))
     assert report.mean("mpjve_mm") < 1e-2
 
 
@@ -212,9 +206,7 @@ def test_image_space_judges_the_picture():
     report = measure(prediction.astype(np.float32), to_device(clips), rules)
     assert report.by_joint["head"] == pytest.approx(200, rel=1e-3)  # depth alone: z times factor is metric
     assert report.by_joint["left_foot"] < 1e-2
-    metric = measure(
-        prediction.astype(np.float32), to_device(clips), replace(rules, space=METRIC, factor="none")
-    )
+    metric = measure(prediction.astype(np.float32), to_device(clips), replace(rules, space=METRIC, factor="none"))
     assert metric.by_joint["head"] > 201
     # the same prediction as MotionBERT would say it
     image = to_image_space(stretched, camera, truth[:, 0])
@@ -258,10 +250,7 @@ def test_the_root_rules_hold_in_image_space():
 def test_a_perfect_model_has_no_error_under_any_preset():
     clips = bodies([250, 260])
     for name in PROTOCOLS:
-        assert (
-            evaluate(Oracle(relative(clips)), clips, replace(PROTOCOLS[name], flip_test=False)).mpjpe_mm
-            < 1e-2
-        )
+        assert evaluate(Oracle(relative(clips)), clips, replace(PROTOCOLS[name], flip_test=False)).mpjpe_mm < 1e-2
 
 
 def test_published_numbers_hang_on_the_protocol():
@@ -273,13 +262,8 @@ def test_published_numbers_hang_on_the_protocol():
     for frames, size in ((slice(300), 0.02), (slice(300, 800), 0.05), (slice(800, None), 0.08)):
         prediction[frames] += rng.normal(0, size, prediction[frames].shape)
     prediction[:, 0] += 0.05
-    reports = {
-        name: measure(prediction.astype(np.float32), to_device(clips), p) for name, p in PROTOCOLS.items()
-    }
-    numbers = {
-        (round(r.mpjpe_mm, 3), round(r.p_mpjpe_mm, 3), round(r.mean("n_mpjpe_mm"), 3))
-        for r in reports.values()
-    }
+    reports = {name: measure(prediction.astype(np.float32), to_device(clips), p) for name, p in PROTOCOLS.items()}
+    numbers = {(round(r.mpjpe_mm, 3), round(r.p_mpjpe_mm, 3), round(r.mean("n_mpjpe_mm"), 3)) for r in reports.values()}
     assert len(numbers) >= 5  # videopose3d and open-mocap differ in averaging alone, and there is one source
     text = repr(table(reports))
     assert "NOT COMPARABLE" in text and "[f]" in text and text.count("takes left out") == len(PROTOCOLS)

@@ -60,9 +60,7 @@ def test_the_report_holds_the_poses_as_ever_and_the_path(dataset, model, device)
     mean = float(off.mean())
     assert report.mean("trajectory_mm") == pytest.approx(1000 * mean, rel=0.2)  # averaged by action there
     first = report.clips[0]
-    assert first.values["trajectory_mm"] == pytest.approx(
-        1000 * float(off[: len(dataset[0])].mean()), rel=1e-4
-    )
+    assert first.values["trajectory_mm"] == pytest.approx(1000 * float(off[: len(dataset[0])].mean()), rel=1e-4)
 
 
 def test_roots_are_those_of_the_trajectory_network(dataset, model):

@@ -94,9 +94,7 @@ def test_menus_do_what_they_say(model, video):
     visible = [trace.visible for trace in figure.data[1:]]
     assert visible == list(layers.buttons[layers.active].args[0]["visible"])
     for number, button in enumerate(layers.buttons):
-        assert np.flatnonzero(button.args[0]["visible"]).tolist() == [
-            *range(number * SIZE, (number + 1) * SIZE)
-        ]
+        assert np.flatnonzero(button.args[0]["visible"]).tolist() == [*range(number * SIZE, (number + 1) * SIZE)]
         assert list(button.args[1]) == list(range(1, len(figure.data)))
     assert [button.label for button in joints.buttons] == ["right wrist", "pelvis"]
     assert [button.args[0] for button in joints.buttons] == [(frame.name,) for frame in figure.frames]

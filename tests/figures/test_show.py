@@ -57,13 +57,9 @@ def test_one_plain_trace_for_each_body():
     figure = show(pose, pose)
     assert type(figure) is go.Figure
     assert [trace.name for trace in bodies(figure)] == ["prediction", "truth"]
-    assert len(figure.frames) == 12 and all(
-        len(frame.data) == 2 and frame.traces == (0, 1) for frame in figure.frames
-    )
+    assert len(figure.frames) == 12 and all(len(frame.data) == 2 and frame.traces == (0, 1) for frame in figure.frames)
     assert figure.data[1].line.dash == "dash" and figure.data[0].line.dash is None
-    assert len(json.dumps(json.loads(figure.to_json())["layout"]["template"])) < 100, (
-        "the default template takes 7 kB"
-    )
+    assert len(json.dumps(json.loads(figure.to_json())["layout"]["template"])) < 100, "the default template takes 7 kB"
 
 
 @pytest.mark.parametrize("skeleton", SKELETONS.values(), ids=lambda s: s.name)
@@ -76,12 +72,8 @@ def test_every_bone_is_drawn_once_and_in_its_colour(skeleton: Skeleton):
     ]
     bones = [bone for bone, _ in strokes if bone in skeleton.bones]
     assert sorted(bones) == sorted(skeleton.bones)
-    assert all(
-        side == skeleton.side(skeleton.joints[bone[1]]) for bone, side in strokes if bone in skeleton.bones
-    )
-    assert sorted(j for j, first in zip(line.vertices, line.first, strict=True) if first) == list(
-        range(len(skeleton))
-    )
+    assert all(side == skeleton.side(skeleton.joints[bone[1]]) for bone, side in strokes if bone in skeleton.bones)
+    assert sorted(j for j, first in zip(line.vertices, line.first, strict=True) if first) == list(range(len(skeleton)))
 
 
 def test_h36m_takes_25_line_points():
@@ -106,14 +98,10 @@ def test_labels_say_the_side_where_the_name_does_not(skeleton):
 
 def test_camera_view_is_a_rotation_and_keeps_right_right():
     assert np.allclose(UPRIGHT @ UPRIGHT.T, np.eye(3)) and np.linalg.det(UPRIGHT) == pytest.approx(1)
-    camera = Camera.look_at(
-        (0.0, 4.0, 1.5), (0.0, 0.0, 1.0)
-    )  # in front of the person: the right hand is at image left
+    camera = Camera.look_at((0.0, 4.0, 1.5), (0.0, 0.0, 1.0))  # in front of the person: the right hand is at image left
     seen = standing().in_camera(camera)
     figure = show(seen)
-    right, left, head, foot = (
-        drawn(figure, joint) for joint in ("right_wrist", "left_wrist", "head", "right_foot")
-    )
+    right, left, head, foot = (drawn(figure, joint) for joint in ("right_wrist", "left_wrist", "head", "right_foot"))
     assert right[0] < left[0] and head[2] > foot[2]
     still = most_open(seen.points @ UPRIGHT.T)
     assert np.allclose(right, UPRIGHT @ seen.points[still, H36M17.index("right_wrist")], atol=1e-4)
@@ -143,18 +131,14 @@ def test_distances_and_volumes_survive_drawing(seed, frame, relative):
         np.linalg.norm(np.diff(given_, axis=0), axis=1),
         atol=1e-3,
     )
-    assert np.linalg.det(shown[1:] - shown[0]) == pytest.approx(
-        np.linalg.det(given_[1:] - given_[0]), abs=1e-2
-    )
+    assert np.linalg.det(shown[1:] - shown[0]) == pytest.approx(np.linalg.det(given_[1:] - given_[0]), abs=1e-2)
 
 
 def test_ranges_are_fixed_equal_and_hold_every_frame():
     pose = standing(60)
     figure = show(pose, Pose3D(pose.points + 0.1, H36M17, 50.0))
     scene = figure.layout.scene
-    everything = np.array(
-        [[[part.x, part.y, part.z] for part in frame.data] for frame in figure.frames], dtype=float
-    )
+    everything = np.array([[[part.x, part.y, part.z] for part in frame.data] for frame in figure.frames], dtype=float)
     metres_per_unit = []
     for i, axis in enumerate("xyz"):
         low, high = scene[f"{axis}axis"].range

@@ -101,9 +101,7 @@ def test_an_arm_bends_as_computed_by_hand(files):
     )
     assert (pose.fps, pose.frame, pose.root) == (100, "world", "absolute")
     # length 0.0254 makes a unit one metre. Rest: along x at height 1, the tip up.
-    np.testing.assert_allclose(
-        pose.points[0], [[0, 0, 1], [0.3, 0, 1], [0.5, 0, 1], [0.5, 0, 1.1]], atol=1e-6
-    )
+    np.testing.assert_allclose(pose.points[0], [[0, 0, 1], [0.3, 0, 1], [0.5, 0, 1], [0.5, 0, 1.1]], atol=1e-6)
     # frame 2, file axes: the root turns x to y and y to -x; upper's ry(90) turns x to -z first, so it lies along -z.
     # lower turns 90 about its own x, which its axis (0, 0, 90) laid along y: x to -z, hence, after upper, -z to -x,
     # and after the root -x to -y; the tip stays along the turning axis: y, which the root turns to -x.
@@ -128,12 +126,8 @@ def test_radians_in_either_file(files):
     radians = AMC.replace("DEGREES", "RADIANS").replace("90", repr(math.pi / 2))
     np.testing.assert_allclose(read_amc(*files(amc=radians)).points, usual, atol=1e-6)
     asf = ASF.replace("angle deg", "angle rad").replace("0 0 90 XYZ", f"0 0 {math.pi / 2!r} XYZ")
-    np.testing.assert_allclose(
-        read_amc(*files(asf)).points, usual, atol=1e-6
-    )  # the motion says degrees itself
-    np.testing.assert_allclose(
-        read_amc(*files(asf, radians.replace(":RADIANS\n", ""))).points, usual, atol=1e-6
-    )
+    np.testing.assert_allclose(read_amc(*files(asf)).points, usual, atol=1e-6)  # the motion says degrees itself
+    np.testing.assert_allclose(read_amc(*files(asf, radians.replace(":RADIANS\n", ""))).points, usual, atol=1e-6)
 
 
 def test_preset_root_length_and_shift_channels(files):
@@ -157,9 +151,7 @@ def test_preset_root_length_and_shift_channels(files):
     ],
 )
 def test_harmless_spellings_read_the_same(files, change):
-    np.testing.assert_array_equal(
-        read_amc(*files(change(ASF), change(AMC))).points, read_amc(*files()).points
-    )
+    np.testing.assert_array_equal(read_amc(*files(change(ASF), change(AMC))).points, read_amc(*files()).points)
 
 
 # ---------------------------------------------------------------- against a naive reader
@@ -232,9 +224,7 @@ def test_random_skeletons_match_a_naive_reader(tmp_path_factory, seed):
             place[i] = place[parent] + turn[i] @ way[i] * lengths[i]
         for i, name in enumerate(names):
             x, y, z = place[i] / unit * 0.0254
-            np.testing.assert_allclose(
-                pose.points[t, pose.skeleton.index(name)], [x, -z, y], atol=2e-4, rtol=1e-5
-            )
+            np.testing.assert_allclose(pose.points[t, pose.skeleton.index(name)], [x, -z, y], atol=2e-4, rtol=1e-5)
 
 
 # ---------------------------------------------------------------- spoilt files
@@ -314,9 +304,7 @@ def test_deep_skeletons_are_bounded_and_need_no_recursion(files):
         bone = "begin\nname b{}\ndirection 1 0 0\nlength 0.001\naxis 0 0 0 xyz\nend\n"
         tree = "root b0\n" + "".join(f"b{i} b{i + 1}\n" for i in range(count - 1))
         head = ASF.split(":bonedata")[0]
-        return (
-            f"{head}:bonedata\n{''.join(bone.format(i) for i in range(count))}:hierarchy\nbegin\n{tree}end\n"
-        )
+        return f"{head}:bonedata\n{''.join(bone.format(i) for i in range(count))}:hierarchy\nbegin\n{tree}end\n"
 
     amc = "1\nroot 0 1 0 0 0 0\n"
     assert read_amc(*files(deep(3000), amc)).points[0, -1, 0] == pytest.approx(3.0, rel=1e-3)
@@ -339,9 +327,7 @@ def test_two_thousand_frames_take_well_under_a_second(files):
     names = ["root 0 1 0", *(f"b{i}" for i in range(28))]
     rows = draw.normal(size=(2000, 29, 3))
     frames = [
-        "\n".join(
-            [str(t + 1)] + [f"{n} {x:.5f} {y:.5f} {z:.5f}" for n, (x, y, z) in zip(names, row, strict=True)]
-        )
+        "\n".join([str(t + 1)] + [f"{n} {x:.5f} {y:.5f} {z:.5f}" for n, (x, y, z) in zip(names, row, strict=True)])
         for t, row in enumerate(rows)
     ]
     pair = files(asf, "\n".join(frames))

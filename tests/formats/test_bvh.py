@@ -68,12 +68,8 @@ def test_an_arm_bends_as_computed_by_hand(write):
 def test_rotations_apply_in_channel_order(write):
     turned = ARM.replace("0 100 0 90 0 0 90 0 0", "0 0 0 90 90 0 0 0 0")  # R = Rz(90) Rx(90)
     np.testing.assert_allclose(read_bvh(write(turned), up="z").points[1, 1], [0, 0.3, 0], atol=1e-6)
-    other = turned.replace(
-        "Zposition Zrotation Xrotation Yrotation", "Zposition Yrotation Zrotation Xrotation", 1
-    )
-    np.testing.assert_allclose(
-        read_bvh(write(other), up="z").points[1, 1], [0, 0.3, 0], atol=1e-6
-    )  # Ry(90) Rz(90)
+    other = turned.replace("Zposition Zrotation Xrotation Yrotation", "Zposition Yrotation Zrotation Xrotation", 1)
+    np.testing.assert_allclose(read_bvh(write(other), up="z").points[1, 1], [0, 0.3, 0], atol=1e-6)  # Ry(90) Rz(90)
 
 
 def test_position_channels_of_a_joint_replace_its_offset(write):
@@ -91,9 +87,7 @@ def test_root_offset_counts_once(write, height, mode, expected):
     leg = ARM.replace("OFFSET 0 0 0", "OFFSET 0 100 0", 1).replace("OFFSET 30 0 0", "OFFSET 0 -50 0")
     leg = leg.replace("OFFSET 25 0 0", "OFFSET 0 -50 0")
     leg = leg[: leg.index("0 100 0 0 0 0 0 0 0")] + f"0 {height} 0 0 0 0 0 0 0\n" * 2
-    np.testing.assert_allclose(
-        at(read_bvh(write(leg), root_offset=mode), "Shoulder")[0, 2], expected, atol=1e-6
-    )
+    np.testing.assert_allclose(at(read_bvh(write(leg), root_offset=mode), "Shoulder")[0, 2], expected, atol=1e-6)
 
 
 def test_markers_ride_on_a_joint(write):
@@ -125,11 +119,7 @@ def test_several_roots_and_many_end_sites(write):
         lambda t: t.replace("\n", "\r"),
         lambda t: "\ufeff" + t,
         lambda t: t.replace("    ", "\t").replace("Frames: ", "Frames:\t"),
-        lambda t: (
-            t.replace("Xposition", "XPOSITION")
-            .replace("Zrotation", "zrotation")
-            .replace("End Site", "End site")
-        ),
+        lambda t: t.replace("Xposition", "XPOSITION").replace("Zrotation", "zrotation").replace("End Site", "End site"),
         lambda t: t.replace("\n{", " {").replace("\n        {", "{"),
         lambda t: " ".join(t.split("MOTION")[0].split()) + "\nMOTION" + t.split("MOTION")[1],
         lambda t: t + "\n\n  \n",
@@ -156,9 +146,7 @@ def test_frame_time_gives_the_rate_it_was_rounded_from(write, text, fps):
 
 def test_sides_are_told_by_names():
     joints = ("Hips", "LeftArm", "RightArm", "Hand_L", "Hand_R", "CC_L_Toe", "CC_R_Toe", "LThigh", "RThigh")
-    left, right = side_pairs(
-        (*joints, "lfemur", "rfemur", "lowerback", "left_eye", "right_eye", "Leg", "LeftTail")
-    )
+    left, right = side_pairs((*joints, "lfemur", "rfemur", "lowerback", "left_eye", "right_eye", "Leg", "LeftTail"))
     assert left == ("LeftArm", "Hand_L", "CC_L_Toe", "LThigh", "lfemur", "left_eye")
     assert right == ("RightArm", "Hand_R", "CC_R_Toe", "RThigh", "rfemur", "right_eye")
     assert side_pairs(("Hips", "Spine")) == ((), ())
@@ -201,13 +189,9 @@ class Body:
         for _ in self.parents:
             places = [f"{axis}position" for axis in draw.permutation(list("XYZ"))[: draw.integers(0, 4)]]
             turns = [f"{axis}rotation" for axis in draw.permutation(list("XYZ"))[: draw.integers(0, 4)]]
-            self.channels.append(
-                list(draw.permutation(places + turns)) if draw.random() < 0.5 else places + turns
-            )
+            self.channels.append(list(draw.permutation(places + turns)) if draw.random() < 0.5 else places + turns)
         self.channels[0] = self.channels[0] or ["Zrotation"]
-        self.values = draw.uniform(-180, 180, (int(draw.integers(1, 6)), sum(map(len, self.channels)))).round(
-            5
-        )
+        self.values = draw.uniform(-180, 180, (int(draw.integers(1, 6)), sum(map(len, self.channels)))).round(5)
         self.order: list[int] = []  # file order: depth first
 
     def text(self) -> str:
@@ -242,9 +226,7 @@ class Body:
             for joint, parent in enumerate(self.parents):
                 local = np.eye(4)
                 local[:3, 3] = self.offsets[joint]
-                for name, value in zip(
-                    self.channels[joint], row[starts[joint] : starts[joint + 1]], strict=True
-                ):
+                for name, value in zip(self.channels[joint], row[starts[joint] : starts[joint + 1]], strict=True):
                     if name.endswith("rotation"):
                         local[:3, :3] = local[:3, :3] @ naive_turn(name[0], value)
                     elif parent < 0:
@@ -348,14 +330,8 @@ def test_bad_arguments_are_not_the_files_fault(write):
 
 
 def test_large_claims_cost_nothing(write):
-    nested = "HIERARCHY\nROOT a\n{\nOFFSET 0 0 0\n" + "".join(
-        f"JOINT j{i}\n{{\nOFFSET 0 0 0\n" for i in range(100_000)
-    )
-    endless = (
-        ARM.split("MOTION")[0]
-        + "MOTION\nFrames: 9999999999\nFrame Time: 0.01\n"
-        + "0 100 0 0 0 0 0 0 0\n" * 2000
-    )
+    nested = "HIERARCHY\nROOT a\n{\nOFFSET 0 0 0\n" + "".join(f"JOINT j{i}\n{{\nOFFSET 0 0 0\n" for i in range(100_000))
+    endless = ARM.split("MOTION")[0] + "MOTION\nFrames: 9999999999\nFrame Time: 0.01\n" + "0 100 0 0 0 0 0 0 0\n" * 2000
     still = ARM.split("ROOT")[0] + "ROOT a\n{\nOFFSET 0 0 0\nCHANNELS 1 Xposition\n"
     still += "".join(f"JOINT j{i}\n{{\nOFFSET 0 0 0\n}}\n" for i in range(4000))
     many = still + "}\nMOTION\nFrames: 100000\nFrame Time: 0.01\n" + "0\n" * 100_000
@@ -378,17 +354,12 @@ def test_large_claims_cost_nothing(write):
 
 def test_two_thousand_frames_take_well_under_a_second(write):
     frames, joints = 2000, 60
-    chain = "".join(
-        f"JOINT j{i}\n{{\nOFFSET 0 1 0\nCHANNELS 3 Zrotation Xrotation Yrotation\n" for i in range(joints)
-    )
+    chain = "".join(f"JOINT j{i}\n{{\nOFFSET 0 1 0\nCHANNELS 3 Zrotation Xrotation Yrotation\n" for i in range(joints))
     head = (
-        "HIERARCHY\nROOT r\n{\nOFFSET 0 0 0\nCHANNELS 3 Xposition Yposition Zposition\n"
-        + chain
-        + "}\n" * (joints + 1)
+        "HIERARCHY\nROOT r\n{\nOFFSET 0 0 0\nCHANNELS 3 Xposition Yposition Zposition\n" + chain + "}\n" * (joints + 1)
     )
     rows = "\n".join(
-        " ".join(f"{v:.6f}" for v in row)
-        for row in np.random.default_rng(0).normal(size=(frames, 3 + 3 * joints))
+        " ".join(f"{v:.6f}" for v in row) for row in np.random.default_rng(0).normal(size=(frames, 3 + 3 * joints))
     )
     path = write(f"{head}MOTION\nFrames: {frames}\nFrame Time: 0.01\n{rows}\n")
     spent = []

@@ -228,7 +228,5 @@ def test_every_truncation(folder, data):
         else:
             read = survives(lambda: read_amc(folder / "e.asf", folder / "e.amc"))
             if data is AMC:
-                whole = (
-                    data[:length].count(b"ltibia") and len(data[:length].rsplit(b"ltibia", 1)[1].split()) == 2
-                )
+                whole = data[:length].count(b"ltibia") and len(data[:length].rsplit(b"ltibia", 1)[1].split()) == 2
                 assert not read or whole

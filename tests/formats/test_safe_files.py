@@ -68,9 +68,7 @@ def attacks(canary: Path) -> dict[str, object]:
         "numpy.load": Call(np.load, str(canary)),
         "as tensor": Call(torch._utils._rebuild_tensor_v2, evaluate, 0, (1,), (1,), False, OrderedDict()),
         "as parameter": Call(torch._utils._rebuild_parameter, evaluate, False, OrderedDict()),
-        "by type": Call(
-            torch._tensor._rebuild_from_type_v2, os.system, torch.Tensor, (f"touch {canary}",), {}
-        ),
+        "by type": Call(torch._tensor._rebuild_from_type_v2, os.system, torch.Tensor, (f"touch {canary}",), {}),
         "torch inside": Call(torch.storage._load_from_bytes, pickle.dumps(system)),
         "list of it": Call(list, evaluate),
         "map": Call(map, os.system, [f"touch {canary}"]),
@@ -133,9 +131,7 @@ def test_refusal_names_the_global(name: str, word: str, tmp_path: Path, canary: 
         load_pickle(path)
 
 
-@pytest.mark.parametrize(
-    "name", ["system", "nested", "in an object array", "as tensor", "by type", "a module"]
-)
+@pytest.mark.parametrize("name", ["system", "nested", "in an object array", "as tensor", "by type", "a module"])
 @pytest.mark.parametrize("options", [{}, LEGACY], ids=["zip", "stream"])
 def test_malicious_torch_files(name: str, options: dict, tmp_path: Path, canary: Path) -> None:
     content = {"w": torch.ones(3), "evil": attacks(canary)[name]}
@@ -589,9 +585,7 @@ def test_checkpoints(options: dict, protocol: int, tmp_path: Path, mmengine: typ
     assert all(same(loaded[key], value) for key, value in expected.items())
     buffer = loaded["message_hub"]["log_scalars"]["loss"]
     assert buffer.name == "mmengine.logging.history_buffer.HistoryBuffer"
-    assert (
-        buffer.state["_log_history"].tolist() == [0.5, 0.25] and type(loaded["random_state"]) is Placeholder
-    )
+    assert buffer.state["_log_history"].tolist() == [0.5, 0.25] and type(loaded["random_state"]) is Placeholder
     assert not any(value.requires_grad for value in loaded["state_dict"].values())
     first, turned = loaded["views"][:2]
     first[0, 1] = 99.0

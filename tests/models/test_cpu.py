@@ -22,9 +22,7 @@ LINUX = "processor\t: 0\nvendor_id\t: {vendor}\ncpu family\t: {family}\nmodel\t\
     bias=st.booleans(),
     seed=st.integers(0, 99),
 )
-def test_convolution_equals_linear(
-    leading: list[int], channels: tuple[int, int], bias: bool, seed: int
-) -> None:
+def test_convolution_equals_linear(leading: list[int], channels: tuple[int, int], bias: bool, seed: int) -> None:
     torch.manual_seed(seed)  # on the CPU only: linear() never takes this way on a GPU
     ways = []
     x = torch.randn(*leading, channels[0], dtype=torch.float64)
@@ -64,9 +62,7 @@ def test_choice(way: bool, device: torch.device, monkeypatch: pytest.MonkeyPatch
 
 
 ONEDNN = hasattr(torch.ops.mkldnn, "_linear_pointwise") and torch.backends.mkldnn.is_available()
-needs_onednn = pytest.mark.skipif(
-    not ONEDNN, reason="this torch has no oneDNN linear layer, or another name for it"
-)
+needs_onednn = pytest.mark.skipif(not ONEDNN, reason="this torch has no oneDNN linear layer, or another name for it")
 
 
 @needs_onednn
@@ -159,9 +155,7 @@ def test_onednn_is_looked_at_before_use(monkeypatch: pytest.MonkeyPatch) -> None
     assert not cpu.onednn_works.__wrapped__()
 
 
-@pytest.mark.parametrize(
-    ("name", "options"), [("simple_baseline", {"channels": 64}), ("motionbert_tiny", {})]
-)
+@pytest.mark.parametrize(("name", "options"), [("simple_baseline", {"channels": 64}), ("motionbert_tiny", {})])
 def test_model_does_not_depend_on_the_way(
     name: str, options: dict, device: torch.device, monkeypatch: pytest.MonkeyPatch
 ) -> None:

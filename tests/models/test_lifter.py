@@ -104,7 +104,7 @@ def test_a_network_of_ones_own(tmp_path, device, frames, confidence) -> None:
     assert len(pose) == len(test[0]) and pose.root == "relative"
     assert show(pose, test[0].pose3d.root_relative()).data
     card = dict.fromkeys(("fps", "training_data", "recipe", "protocol", "results", "licence"), "unknown")
-    with pytest.raises(ValueError, match="WrappedLifter; files are written for simple_baseline"):
+    with pytest.raises(ValueError, match="WrappedLifter; save_weights writes SimpleBaseline3D"):
         save_weights(rest.model, tmp_path / "mine.safetensors", card)
     with pytest.raises(WeightsError, match="no model known here"):
         load_weights(tmp_path / "checkpoint.pt")
@@ -143,9 +143,7 @@ def test_wrappers_are_taken_off_in_one_place() -> None:
         assert unwrapped(wrapped) is model
 
 
-@pytest.mark.parametrize(
-    "wrap", [lambda m: torch.compile(m, backend="eager"), nn.DataParallel], ids=("compile", "dp")
-)
+@pytest.mark.parametrize("wrap", [lambda m: torch.compile(m, backend="eager"), nn.DataParallel], ids=("compile", "dp"))
 def test_a_wrapped_model_is_trained_and_returned_plain(tmp_path, wrap) -> None:
     """Weights, checkpoint and resuming are those of the plain model."""
     train = sticks(takes=2, frames=40)

@@ -371,9 +371,7 @@ def test_every_token_sees_every_other_and_places_matter(device: torch.device) ->
     with torch.no_grad():
         still = x[:, :1].expand(-1, 5, -1, -1)
         assert (model(still)[:, 0] - model(still)[:, 4]).abs().max() > 1e-3  # which frame
-        assert (
-            model(x[:, :, [1, 0, *range(2, 17)]])[:, :, 1] - model(x)[:, :, 0]
-        ).abs().max() > 1e-3  # which joint
+        assert (model(x[:, :, [1, 0, *range(2, 17)]])[:, :, 1] - model(x)[:, :, 0]).abs().max() > 1e-3  # which joint
 
 
 # Training

@@ -61,6 +61,4 @@ def test_lifting_says_where_the_body_is(device):
     assert (relative.root, placed.root) == ("relative", "estimated") and isinstance(clip.pose2d, Pose2D)
     roots = placed.points - relative.points
     np.testing.assert_allclose(roots, roots[:, :1].repeat(17, 1), atol=1e-5)
-    np.testing.assert_allclose(
-        placed.points, predict(model.absolute(), to_device([clip], device)).cpu(), atol=1e-5
-    )
+    np.testing.assert_allclose(placed.points, predict(model.absolute(), to_device([clip], device)).cpu(), atol=1e-5)

@@ -52,9 +52,7 @@ def test_mmpose_keys_are_the_published_ones() -> None:
     assert shapes["backbone.tcn_blocks.1.conv2.0.conv.weight"] == (64, 64, 1)
     assert shapes["backbone.tcn_blocks.0.conv1.0.bn.running_var"] == (64,)
     assert shapes["head.conv.weight"] == (48, 64, 1) and shapes["head.conv.bias"] == (48,)
-    assert (
-        len(shapes) == 5 * (1 + 5) + 2
-    )  # five layers of a convolution and five batch-norm entries, and the head
+    assert len(shapes) == 5 * (1 + 5) + 2  # five layers of a convolution and five batch-norm entries, and the head
 
 
 def test_old_mmpose_and_dataparallel_files() -> None:
@@ -66,9 +64,7 @@ def test_old_mmpose_and_dataparallel_files() -> None:
     assert form == "mmpose" and back.keys() == model.state_dict().keys()
 
 
-@pytest.mark.parametrize(
-    "key", ["backbone.tcn_blocks.0.conv9.0.conv.weight", "layers_conv.0.weight", "weight"]
-)
+@pytest.mark.parametrize("key", ["backbone.tcn_blocks.0.conv9.0.conv.weight", "layers_conv.0.weight", "weight"])
 def test_file_of_another_model(key: str) -> None:
     with pytest.raises(ValueError, match=f"'{key}'.*another model"):
         simple_baseline_from_published({key: torch.zeros(2, 2, 1)})

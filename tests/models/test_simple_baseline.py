@@ -62,11 +62,7 @@ def random_poses(seed: int, batch: int = 6, frames: int = 2) -> tuple[torch.Tens
     generator = torch.Generator().manual_seed(seed)
     draw = lambda *shape: torch.randn(*shape, generator=generator)  # noqa: E731
     points = draw(17, 2) * 0.3 + draw(17, 2).abs() * draw(batch, frames, 17, 2) * 0.2
-    pose = (
-        draw(17, 3) * 0.4
-        + draw(17, 3).abs() * draw(batch, frames, 17, 3) * 0.3
-        + torch.tensor([0.0, 0.0, 4.0])
-    )
+    pose = draw(17, 3) * 0.4 + draw(17, 3).abs() * draw(batch, frames, 17, 3) * 0.3 + torch.tensor([0.0, 0.0, 4.0])
     return points, pose
 
 
@@ -86,9 +82,7 @@ def test_golden_forward(case: str, device: torch.device, golden, formula) -> Non
     meta = json.loads(str(file["meta"]))
     options, form = meta["kwargs"], case.split("_")[1]
     channels = options.get("linear_size", options.get("stem_channels"))
-    model = filled(
-        formula, form, channels=channels, stages=options.get("num_stage", options.get("num_blocks"))
-    )
+    model = filled(formula, form, channels=channels, stages=options.get("num_stage", options.get("num_blocks")))
     assert sum(parameter.numel() for parameter in model.parameters()) == meta["params"]
     model.to(device).eval()
     x = torch.from_numpy(formula.pose2d(meta["input"]["name"], meta["input"]["shape"])).flatten(1).to(device)
@@ -197,9 +191,7 @@ def test_initial_weights(form: str) -> None:
     head = math.sqrt(2 / 512) if form == "weigq" else 1 / math.sqrt(3 * 512)
     assert model.head.weight.std().item() == pytest.approx(head, rel=0.02)
     torch.manual_seed(0)
-    for ours, again in zip(
-        model.parameters(), SimpleBaseline3D(form, channels=512).parameters(), strict=True
-    ):
+    for ours, again in zip(model.parameters(), SimpleBaseline3D(form, channels=512).parameters(), strict=True):
         assert torch.equal(ours, again)
 
 
@@ -284,9 +276,7 @@ def test_missing_joints_do_not_spoil_the_statistics() -> None:
     model.fit_normalisation(points, pose.numpy())
     torch.testing.assert_close(model.mean_2d[3], points[:20, 3].mean(0))
     relative = (pose - pose[:, :1])[10:, 5]
-    torch.testing.assert_close(
-        model.std_3d[4], relative.std(0, correction=0)
-    )  # joint 5 is output 4: no pelvis
+    torch.testing.assert_close(model.std_3d[4], relative.std(0, correction=0))  # joint 5 is output 4: no pelvis
     assert model.targets(pose[:, None]).isnan().sum() == 10 * 3  # a target that is not known stays unknown
     points[:, 8] = torch.nan
     with pytest.raises(ValueError, match="thorax"):

@@ -38,9 +38,7 @@ def whole(model: VideoPose3D, points: torch.Tensor) -> torch.Tensor:
     persons=st.integers(1, 3),
     joints=st.sampled_from([17, 1]),
 )
-def test_equals_the_whole_sequence(
-    widths: list[int], dense: bool, frames: int, persons: int, joints: int
-) -> None:
+def test_equals_the_whole_sequence(widths: list[int], dense: bool, frames: int, persons: int, joints: int) -> None:
     model = trained(filter_widths=widths, dense=dense, joints_out=joints)
     points = torch.rand(frames, persons, 17, 2) * 2 - 1
     stream = model.stream()

@@ -36,11 +36,7 @@ def published_key(key: str, mmpose: bool) -> str:
     if module == "head":
         return f"{'head.conv' if mmpose else 'shrink'}.{entry}"
     if module.startswith("stem"):
-        names = (
-            ("backbone.expand_conv.bn", "backbone.expand_conv.conv")
-            if mmpose
-            else ("expand_bn", "expand_conv")
-        )
+        names = ("backbone.expand_conv.bn", "backbone.expand_conv.conv") if mmpose else ("expand_bn", "expand_conv")
     else:
         second = layer == "second"
         part = f"backbone.tcn_blocks.{block}.conv{1 + second}.0"
@@ -166,9 +162,7 @@ def test_published_sizes(name: str, options: dict, parameters: int) -> None:
     with torch.device("meta"):
         model = create_model(name, **options)
     assert sum(parameter.numel() for parameter in model.parameters()) == parameters
-    assert not any(
-        "bias" in key for key, _ in model.named_parameters() if "norm" not in key and "head" not in key
-    )
+    assert not any("bias" in key for key, _ in model.named_parameters() if "norm" not in key and "head" not in key)
 
 
 # Windows
@@ -203,9 +197,7 @@ def test_strided_equals_dilated(widths: list[int], causal: bool, windows: int, b
     frames=st.integers(0, 40),
     piece=st.integers(1, 50),
 )
-def test_evaluation_is_the_papers(
-    widths: list[int], causal: bool, dense: bool, frames: int, piece: int
-) -> None:
+def test_evaluation_is_the_papers(widths: list[int], causal: bool, dense: bool, frames: int, piece: int) -> None:
     """Against torch's convolutions, however a block divides the frames."""
     model = settled(filter_widths=widths, causal=causal, dense=dense)
     x = torch.randn(2, model.receptive_field + frames, 34, dtype=torch.float64)

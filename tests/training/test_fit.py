@@ -29,9 +29,7 @@ from mocap3d.training.recipe import RECIPES, Recipe, RecipeError, learning_rate,
 from mocap3d.training.run import TrainingError, add_detector_noise
 from tests.toys import ToyLifter, sticks
 
-TOY = Recipe(
-    "toy", "adamw", 3e-3, "cosine", warmup=0.1, batch_size=32, epochs=4, gradient_clip=1.0, flip=True
-)
+TOY = Recipe("toy", "adamw", 3e-3, "cosine", warmup=0.1, batch_size=32, epochs=4, gradient_clip=1.0, flip=True)
 ROOT = Path(__file__).parents[2]
 
 
@@ -51,9 +49,7 @@ def lifter(seed: int = 0) -> ToyLifter:
 
 
 def same(a: torch.nn.Module, b: torch.nn.Module) -> bool:
-    return all(
-        torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True)
-    )
+    return all(torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
 
 
 def numbers(history: list[dict]) -> list[dict]:
@@ -90,9 +86,7 @@ def test_a_loop_written_by_hand_gives_the_same_numbers(train, device):
     optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.learning_rate, weight_decay=0.0, fused=True)
     per_epoch, step = math.ceil(len(data) / 32), 0
     for epoch in (1, 2):
-        order = torch.randperm(len(data), generator=torch.Generator().manual_seed(1_000_003 * 7 + epoch)).to(
-            device
-        )
+        order = torch.randperm(len(data), generator=torch.Generator().manual_seed(1_000_003 * 7 + epoch)).to(device)
         model.train()
         losses = []
         for start in range(0, len(data), 32):
@@ -144,9 +138,7 @@ def test_resuming_gives_the_same_bits(train, test, device, tmp_path):
     torch.manual_seed(999)  # whatever happened since
     rest = quiet(lifter(seed=3), train, TOY, test, device=device, out=tmp_path)
     assert same(whole.model, rest.model) and numbers(whole.history) == numbers(rest.history)
-    again = quiet(
-        lifter(seed=4), train, TOY, test, device=device, out=tmp_path
-    )  # finished: nothing left to do
+    again = quiet(lifter(seed=4), train, TOY, test, device=device, out=tmp_path)  # finished: nothing left to do
     assert same(whole.model, again.model) and len(again.history) == 4
 
 
@@ -155,14 +147,10 @@ def temporal() -> VideoPose3D:
     return VideoPose3D((3, 3), channels=16, causal=True)
 
 
-FRESH_NOISE = replace(
-    TOY, loss="mpjpe", detector="cpn", norm_momentum=(0.1, 0.001), schedule="epoch", decay=0.9
-)
+FRESH_NOISE = replace(TOY, loss="mpjpe", detector="cpn", norm_momentum=(0.1, 0.001), schedule="epoch", decay=0.9)
 
 
-@pytest.mark.parametrize(
-    ("make", "recipe"), [(lifter, TOY), (temporal, FRESH_NOISE)], ids=["plain", "temporal"]
-)
+@pytest.mark.parametrize(("make", "recipe"), [(lifter, TOY), (temporal, FRESH_NOISE)], ids=["plain", "temporal"])
 def test_resuming_within_an_epoch_gives_the_same_bits(train, tmp_path, monkeypatch, make, recipe):
     """Checkpoints every 20 steps; stopped at step 93, in the second epoch of 64 steps or so."""
     recipe = replace(recipe, batch_size=8, epochs=2)
@@ -293,9 +281,7 @@ def test_a_damaged_checkpoint_resumes_right_or_not_at_all(train, tmp_path, capsy
         capsys.readouterr()
         assert same(quiet(lifter(), train, recipe, out=tmp_path).model, whole.model)
         printed = capsys.readouterr().out
-        assert printed.count("\n") <= 1 and (
-            "resuming from the checkpoint before it" in printed or not printed
-        )
+        assert printed.count("\n") <= 1 and ("resuming from the checkpoint before it" in printed or not printed)
 
 
 @pytest.mark.parametrize("lacking", ["progress", "random", "optimizer"])
@@ -340,9 +326,7 @@ def test_ctrl_c_keeps_the_best(train, test, tmp_path, capsys):
     stored = torch.load(tmp_path / "checkpoint.pt", weights_only=True)["progress"]["best_model"]
     assert all(torch.equal(value, stored[key]) for key, value in run.model.state_dict().items())
     assert json.loads((tmp_path / "run.json").read_text())["interrupted"] is True
-    assert same(
-        quiet(lifter(), train, TOY, test, out=tmp_path).model, quiet(lifter(), train, TOY, test).model
-    )
+    assert same(quiet(lifter(), train, TOY, test, out=tmp_path).model, quiet(lifter(), train, TOY, test).model)
 
 
 def test_a_real_ctrl_c_returns_the_run(train):
@@ -350,9 +334,7 @@ def test_a_real_ctrl_c_returns_the_run(train):
         os.kill(os.getpid(), signal.SIGINT)
         time.sleep(5)
 
-    before = signal.signal(
-        signal.SIGINT, signal.default_int_handler
-    )  # ignored where a shell runs us with `&`
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where a shell runs us with `&`
     try:
         assert quiet(lifter(), train, TOY, callback=interrupt).interrupted
     finally:
@@ -451,9 +433,7 @@ def test_without_a_compiler_training_goes_on(train, monkeypatch, capsys):
     monkeypatch.setattr(torch, "compile", missing)
     run = fit(lifter(), train, replace(TOY, compile=True), device="cpu")
     said = capsys.readouterr().out
-    assert (
-        "torch.compile does not work here (RuntimeError: No working C++ compiler); training goes on" in said
-    )
+    assert "torch.compile does not work here (RuntimeError: No working C++ compiler); training goes on" in said
     assert same(run.model, quiet(lifter(), train, TOY).model)
 
 
@@ -486,9 +466,7 @@ def test_screen_units_get_the_noise_of_pixels(train):
     """What the detector is calibrated in; there is no constant in pixels left in what it does."""
     pixels = torch.from_numpy(np.concatenate([clip.pose2d.points for clip in train]))
     data, width = to_device(train), train[0].pose2d.image_size[0]
-    noisy, confidence = detect_tensor(
-        pixels, data.clip, 50, "cpn", torch.Generator().manual_seed(1_000_003 * 4 + 2)
-    )
+    noisy, confidence = detect_tensor(pixels, data.clip, 50, "cpn", torch.Generator().manual_seed(1_000_003 * 4 + 2))
     seen = add_detector_noise(data, FRESH_NOISE.detector, 4, 2)
     torch.testing.assert_close((seen.points2d - data.points2d) * width / 2, noisy - pixels, rtol=0, atol=0.01)
     torch.testing.assert_close(seen.confidence, confidence, rtol=0, atol=1e-3)
@@ -497,9 +475,7 @@ def test_screen_units_get_the_noise_of_pixels(train):
 def test_noise_is_not_laid_over_noise(train):
     noisy = train.with_detections("cpn")
     for clips in (noisy, list(noisy)):
-        with pytest.raises(
-            TrainingError, match=r"is detections \(.*; give clips with true 2D, or set detector=None"
-        ):
+        with pytest.raises(TrainingError, match=r"is detections \(.*; give clips with true 2D, or set detector=None"):
             quiet(lifter(), clips, FRESH_NOISE)
     assert quiet(lifter(), noisy, TOY).history
 
@@ -545,9 +521,7 @@ def test_run_record_and_faces(train, test, tmp_path):
     record = json.loads((tmp_path / "run.json").read_text())
     assert record["recipe"]["learning_rate"] == 3e-3 and record["done"] and record["seed"] == 0
     assert record["model"]["parameters"] == sum(p.numel() for p in ToyLifter().parameters())
-    assert record["versions"]["torch"] == torch.__version__ and numbers(record["history"]) == numbers(
-        run.history
-    )
+    assert record["versions"]["torch"] == torch.__version__ and numbers(record["history"]) == numbers(run.history)
     assert str(tmp_path) not in json.dumps(record)
     text = repr(run)
     assert "4 epochs" in text and "mm MPJPE" in text and "<table>" in run._repr_html_()
@@ -593,14 +567,8 @@ def test_cosine_rises_and_falls():
     recipe = replace(TOY, warmup=0.25)
     rates = [learning_rate(recipe, step, 100, 10) for step in range(1, 101)]
     assert rates.index(max(rates)) == 24 and max(rates) == recipe.learning_rate
-    assert (
-        np.all(np.diff(rates[:25]) > 0)
-        and np.all(np.diff(rates[24:]) < 0)
-        and 0 < rates[-1] < 1e-2 * max(rates)
-    )
-    epochs = [
-        learning_rate(replace(TOY, schedule="epoch", decay=0.5), step, 100, 10) for step in (1, 10, 11, 21)
-    ]
+    assert np.all(np.diff(rates[:25]) > 0) and np.all(np.diff(rates[24:]) < 0) and 0 < rates[-1] < 1e-2 * max(rates)
+    epochs = [learning_rate(replace(TOY, schedule="epoch", decay=0.5), step, 100, 10) for step in (1, 10, 11, 21)]
     assert epochs == [3e-3, 3e-3, 1.5e-3, 0.75e-3]
 
 

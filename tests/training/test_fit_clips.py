@@ -54,9 +54,7 @@ def test_validation_is_the_metric_error(train, test) -> None:
     pieces = cut_chunks(data, 9, 9)
     said = predict_chunks(model, data, pieces)
     truth = data.pose3d[pieces] - data.pose3d[pieces][..., :1, :]
-    assert validation_error(model, data) == pytest.approx(
-        1000 * (said - truth).norm(dim=-1).mean().item(), rel=1e-5
-    )
+    assert validation_error(model, data) == pytest.approx(1000 * (said - truth).norm(dim=-1).mean().item(), rel=1e-5)
     perfect = Knows(in_image_space(data).pose3d, 9)
     perfect.encode = lambda points, confidence=None: _index(points, data)
     assert validation_error(perfect, data) < 0.1
@@ -94,14 +92,10 @@ def test_resuming_within_an_epoch_gives_the_same_bits(train, tmp_path, change) -
         if entry["step"] >= 4:
             raise KeyboardInterrupt
 
-    half = quiet(
-        small_motionbert(), train, recipe, device="cpu", keep="last", out=tmp_path / "b", callback=stop
-    )
+    half = quiet(small_motionbert(), train, recipe, device="cpu", keep="last", out=tmp_path / "b", callback=stop)
     assert half.interrupted and half.history[-1]["step"] < 12
     again = quiet(small_motionbert(), train, recipe, device="cpu", keep="last", out=tmp_path / "b")
-    assert all(
-        torch.equal(a, b) for a, b in zip(whole.model.parameters(), again.model.parameters(), strict=True)
-    )
+    assert all(torch.equal(a, b) for a, b in zip(whole.model.parameters(), again.model.parameters(), strict=True))
 
 
 def test_checkpointing_changes_no_number(train) -> None:

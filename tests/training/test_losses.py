@@ -94,9 +94,7 @@ def test_pose_losses_speak_the_models_units(device):
 
 
 def test_trajectory_by_hand(device):
-    prediction = torch.tensor(
-        [[3.0, 4.0, 5.0], [0.0, 0.0, 9.0], [1.0, 2.0, 3.0]], device=device, requires_grad=True
-    )
+    prediction = torch.tensor([[3.0, 4.0, 5.0], [0.0, 0.0, 9.0], [1.0, 2.0, 3.0]], device=device, requires_grad=True)
     target = torch.tensor([[0.0, 0.0, 5.0], [0.0, 0.0, 10.0], [torch.nan] * 3], device=device)
     loss = trajectory(prediction, target)  # 5 m at 5 m, 1 m at 10 m, and one nobody knows
     loss.backward()
@@ -109,9 +107,7 @@ def test_trajectory_is_the_published_weighted_error(golden, device):
     case = golden("metrics")
     depth = torch.from_numpy(case["w"]).double()[..., None].reciprocal().to(device)  # (3, 12, 1, 1)
     a, b = (torch.from_numpy(case[name]).double().to(device) for name in ("pred", "gt"))
-    a, b = (
-        torch.cat([x[..., :2], x[..., 2:] - b[..., 2:] + depth], -1) for x in (a, b)
-    )  # truth at that depth
+    a, b = (torch.cat([x[..., :2], x[..., 2:] - b[..., 2:] + depth], -1) for x in (a, b))  # truth at that depth
     assert float(trajectory(a, b)) == pytest.approx(float(case["vp_weighted_mpjpe"]), rel=1e-5)
 
 
@@ -136,9 +132,7 @@ def test_behind_the_camera_is_no_nan_and_unseen_joints_count_for_nothing(lens, d
     points = torch.randn(4, 1, 17, 3, device=device, requires_grad=True)  # half of them behind
     points2d = torch.randn(4, 1, 17, 2, device=device)
     points2d[1, :, 3] = torch.nan
-    intrinsics = torch.tensor([2.3, 2.3, 0.02, 0.03, -0.2, 0.2, 0.0, 0.001, -0.001], device=device).expand(
-        4, 9
-    )
+    intrinsics = torch.tensor([2.3, 2.3, 0.02, 0.03, -0.2, 0.2, 0.0, 0.001, -0.001], device=device).expand(4, 9)
     intrinsics = intrinsics if lens != "none" else intrinsics * (torch.arange(9, device=device) < 4)
     loss = reprojection(points, points2d, intrinsics, lens)
     loss.backward()
@@ -209,9 +203,7 @@ def test_bones_and_angles_by_hand(device):
     assert len(BONE_PAIRS) == 19 and all(len({*a} & {*b}) == 1 for a, b in _bones(BONE_PAIRS))
     assert float(limb_length(straight, long)) == pytest.approx(2 / 16)
     assert float(limb_length(straight, bent)) == pytest.approx(0, abs=1e-6)
-    assert float(angle(straight, bent)) == pytest.approx(
-        (torch.pi / 2) / 19, rel=2e-3
-    )  # one pair: at the elbow
+    assert float(angle(straight, bent)) == pytest.approx((torch.pi / 2) / 19, rel=2e-3)  # one pair: at the elbow
     assert float(angle(bent, bent)) == 0
     clip, still = torch.cat([straight, bent], 1), torch.cat([straight, straight], 1)
     assert float(angle_velocity(clip, still)) == pytest.approx((torch.pi / 2) / 19, rel=2e-3)

@@ -40,9 +40,7 @@ def video():
 
 
 def run(model, train, video, **options):
-    return pretrain(
-        model, train, video, options.pop("recipe", RECIPE), progress=False, device="cpu", **options
-    )
+    return pretrain(model, train, video, options.pop("recipe", RECIPE), progress=False, device="cpu", **options)
 
 
 def same(a, b) -> bool:
@@ -80,9 +78,7 @@ def test_2d_says_nothing_of_depth_and_of_joints_nobody_saw(device) -> None:
     seen[0, 3, 5], seen[1, 4, 0] = 0, 0  # a joint, and a root
     video = Batch(points, seen, torch.full((2, 9, 17, 3), torch.nan, device=device), torch.zeros(2, 9))
     said = []
-    handle = model.register_forward_hook(
-        lambda module, inputs, output: said.append(output) or output.retain_grad()
-    )
+    handle = model.register_forward_hook(lambda module, inputs, output: said.append(output) or output.retain_grad())
     seen_in_2d(model, video, replace(RECIPE, mask_joints=0.0, mask_frames=0.0)).backward()
     handle.remove()
     slope = said[0].grad
@@ -136,8 +132,6 @@ def test_what_cannot_be_is_refused(train, video) -> None:
 def test_finetuning_goes_on_from_pretraining(train, video) -> None:
     pretrained = run(tiny(), train, video).model
     before = [parameter.clone() for parameter in pretrained.parameters()]
-    tuned = fit(
-        pretrained, train, replace(RECIPE, detector=None, learning_rate=1e-5, steps=2), progress=False
-    )
+    tuned = fit(pretrained, train, replace(RECIPE, detector=None, learning_rate=1e-5, steps=2), progress=False)
     moved = [(a - b).abs().max() for a, b in zip(before, tuned.model.parameters(), strict=True)]
     assert 0 < max(moved) < 1e-3

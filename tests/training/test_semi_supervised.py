@@ -39,8 +39,7 @@ def published(formula, joints_out: int, salt: str) -> VideoPose3D:
     model = VideoPose3D((3, 3, 3), 64, dropout=0.0, joints_out=joints_out)
     state = videopose3d_to_published(model.state_dict(), "videopose3d")
     filled = {
-        key: torch.from_numpy(formula.weight(key, tensor.shape, "_bn" in key, salt))
-        for key, tensor in state.items()
+        key: torch.from_numpy(formula.weight(key, tensor.shape, "_bn" in key, salt)) for key, tensor in state.items()
     }
     if joints_out == 1:
         filled["shrink.bias"][2] += 5
@@ -56,9 +55,7 @@ def test_the_published_steps(golden, formula, device):
     """Three steps, the first of them warm-up: every loss, gradient and weight that was recorded."""
     case = golden("semi_supervised_steps")
     n_l, n_u = (json.loads(str(case["meta"]))["kwargs"][key] for key in ("labeled", "unlabeled"))
-    model = (
-        PoseAndTrajectory(published(formula, 17, "pos:"), published(formula, 1, "traj:")).to(device).train()
-    )
+    model = PoseAndTrajectory(published(formula, 17, "pos:"), published(formula, 1, "traj:")).to(device).train()
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, amsgrad=True)
     put = lambda array: torch.from_numpy(array).to(device)  # noqa: E731
     for k, logged in enumerate(case["log"]):
@@ -106,9 +103,7 @@ NARROW = Recipe(
 
 def networks(seed: int = 0, **options) -> PoseAndTrajectory:
     torch.manual_seed(seed)
-    return PoseAndTrajectory(
-        VideoPose3D(**{"filter_widths": (3, 3), "channels": 24, "dropout": 0.1, **options})
-    )
+    return PoseAndTrajectory(VideoPose3D(**{"filter_widths": (3, 3), "channels": 24, "dropout": 0.1, **options}))
 
 
 def quiet(model, labelled, unlabelled, recipe=NARROW, *more, **options):
@@ -118,9 +113,7 @@ def quiet(model, labelled, unlabelled, recipe=NARROW, *more, **options):
 
 
 def same(a: torch.nn.Module, b: torch.nn.Module) -> bool:
-    return all(
-        torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True)
-    )
+    return all(torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
 
 
 @pytest.fixture(scope="module")
@@ -141,12 +134,8 @@ def test_a_subset_is_one_stretch_of_each_take_for_all_cameras_and_the_rest_has_n
     assert labelled.frames + unlabelled.frames == dataset.frames
     stretches = {}
     for clip in labelled:
-        whole = next(
-            c for c in dataset if c.recording == clip.recording and c.camera.name == clip.camera.name
-        )
-        start, stop = (
-            map(int, clip.take.partition(":")[2].split("-")) if ":" in clip.take else (0, len(whole))
-        )
+        whole = next(c for c in dataset if c.recording == clip.recording and c.camera.name == clip.camera.name)
+        start, stop = map(int, clip.take.partition(":")[2].split("-")) if ":" in clip.take else (0, len(whole))
         assert clip.source in source and len(clip) == stop - start == round(fraction * len(whole))
         np.testing.assert_array_equal(clip.pose3d.points, whole.pose3d.points[start:stop])
         np.testing.assert_array_equal(clip.pose2d.points, whole.pose2d.points[start:stop])
@@ -205,9 +194,7 @@ def test_video_has_no_end_and_any_step_can_be_drawn_again(dataset):
 def test_joints_nobody_saw_are_no_target(dataset):
     points = dataset[0].pose2d.points.copy()
     points[:, 5] = np.nan
-    video = unlabelled_video(
-        [replace(dataset[0], pose2d=replace(dataset[0].pose2d, points=points, confidence=None))]
-    )
+    video = unlabelled_video([replace(dataset[0], pose2d=replace(dataset[0].pose2d, points=points, confidence=None))])
     seen = next(video.batches(0, 16, 3, mirror=True))
     unknown = seen.target2d.isnan().all(-1)  # (B, 1, 17)
     assert not seen.points2d.isnan().any() and (unknown.sum(-1) == 1).all()
@@ -217,9 +204,7 @@ def test_joints_nobody_saw_are_no_target(dataset):
 def test_the_3d_of_unlabelled_clips_is_never_used(halves):
     labelled, unlabelled = halves
     noise = [
-        replace(
-            clip, pose3d=replace(clip.pose3d, points=np.random.default_rng(0).normal(size=(len(clip), 17, 3)))
-        )
+        replace(clip, pose3d=replace(clip.pose3d, points=np.random.default_rng(0).normal(size=(len(clip), 17, 3))))
         for clip in unlabelled
     ]
     a, b = (quiet(networks(), labelled, video) for video in (unlabelled, noise))
@@ -233,9 +218,7 @@ def test_the_warm_up_sees_labels_alone(halves, device):
     batch = next(iter(batches(data, 16, width=9)))
     recipe = replace(NARROW, steps=100)
     alone = sum(losses(model, batch).values())
-    assert float(objective(model, batch, recipe, 25, 100).detach()) == pytest.approx(
-        float(alone.detach()), rel=1e-6
-    )
+    assert float(objective(model, batch, recipe, 25, 100).detach()) == pytest.approx(float(alone.detach()), rel=1e-6)
     both = objective(model, batch, recipe, 26, 100)
     assert not np.isclose(float(both.detach()), float(alone.detach()))
     weights = Objective(objective.video, SemiSupervised(0.0, 0.0, 0.0, warmup=0), seed=0)
@@ -264,9 +247,7 @@ def test_video_teaches(halves, device):
 def test_phone_video_gets_a_stated_field_of_view(halves, tmp_path):
     labelled, _ = halves
     films = [replace(clip.pose2d, image_size=(1920, 1080)) for clip in labelled]
-    run = quiet(
-        networks(), labelled, [*films, labelled[0]], replace(NARROW, steps=4), fov_degrees=70, out=tmp_path
-    )
+    run = quiet(networks(), labelled, [*films, labelled[0]], replace(NARROW, steps=4), fov_degrees=70, out=tmp_path)
     record = json.loads((tmp_path / "run.json").read_text())["unlabelled"]
     assert record == run.record["unlabelled"]
     assert record["camera_assumed"] == f"70 degrees horizontal field of view for {len(films)} clips"
@@ -320,13 +301,9 @@ def test_resuming_gives_the_same_bits(halves, device, tmp_path):
 def test_wrong_intrinsics_move_the_body(dataset, device):
     """What a wrong focal length does: a network that was right puts the body at another depth."""
     video = unlabelled_video(dataset, device)
-    wrong = unlabelled_video(
-        [replace(c, camera=replace(c.camera, focal=(800.0, 800.0))) for c in dataset], device
-    )
+    wrong = unlabelled_video([replace(c, camera=replace(c.camera, focal=(800.0, 800.0))) for c in dataset], device)
     data = to_device(dataset, device)
-    batch, right, off = (
-        next(iter(b)) for b in (batches(data, 64), video.batches(0, 64, 1), wrong.batches(0, 64, 1))
-    )
+    batch, right, off = (next(iter(b)) for b in (batches(data, 64), video.batches(0, 64, 1), wrong.batches(0, 64, 1)))
     assert float(reprojection(batch.pose3d, right.target2d, right.intrinsics, video.lens)) < 1e-5
     near = batch.pose3d.clone()
     assert float(reprojection(near, off.target2d, off.intrinsics, wrong.lens)) > 0.02

@@ -18,9 +18,7 @@ from mocap3d.training.recipe import Recipe
 from mocap3d.training.run import TrainingError
 from tests.toys import ToyLifter, sticks
 
-TOY = Recipe(
-    "toy", "adamw", 3e-3, "cosine", warmup=0.1, batch_size=27, epochs=3, gradient_clip=1.0, flip=True
-)
+TOY = Recipe("toy", "adamw", 3e-3, "cosine", warmup=0.1, batch_size=27, epochs=3, gradient_clip=1.0, flip=True)
 RANK = int(os.environ.get("RANK", 0))
 
 
@@ -97,9 +95,7 @@ def until_ctrl_c(out: Path) -> None:
         (out / "training").touch()
         time.sleep(0.02)
 
-    run = fit(
-        ToyLifter(), clips(), replace(TOY, epochs=100_000), device="cpu", progress=False, callback=callback
-    )
+    run = fit(ToyLifter(), clips(), replace(TOY, epochs=100_000), device="cpu", progress=False, callback=callback)
     torch.save({"epochs": len(run.history), **contents(run)}, out / f"{RANK}.pt")
 
 

@@ -128,17 +128,13 @@ def read(
         raise H36MError(f"pose2d is {pose2d!r}; MMPose's layout has 'gt' and 'cpn'")
     annotations = {} if files is None else files.annotations if annotation == "mmpose" else files.original
     if not annotations:
-        raise H36MError(
-            f"{root} has no annotation_body3d/fps50 or fps10 with h36m_train.npz or h36m_test.npz"
-        )
+        raise H36MError(f"{root} has no annotation_body3d/fps50 or fps10 with h36m_train.npz or h36m_test.npz")
     notes = [] if notes is None else notes
     cameras, written = _Cameras(files), read_labels(files.root)
     clips = []
     for split, path in annotations.items():
         if kind == "cpn" and split not in files.detections:
-            raise H36MError(
-                f"{files.root / DETECTIONS.format(split)} is missing; MMPose's download page has it"
-            )
+            raise H36MError(f"{files.root / DETECTIONS.format(split)} is missing; MMPose's download page has it")
         names, part, poses = _rows(path)
         sequences = [s for s in _sequences(path, names) if subjects is None or s.subject in subjects]
         if len(names) != len(poses):
@@ -151,9 +147,7 @@ def read(
                 if not whole:
                     labels["take"] += f":{first}-{last}"
                     notes.append(f"{sequence} lacks frames; frames {first} to {last} are a clip of their own")
-                clips.append(
-                    _clip(path, camera, seen[rows], poses[rows], files.fps, labels | {"split": split})
-                )
+                clips.append(_clip(path, camera, seen[rows], poses[rows], files.fps, labels | {"split": split}))
     if not clips:
         raise H36MError(f"{files.root} holds no subject of {list(subjects or ())}")
     notes += cameras.notes
@@ -205,9 +199,7 @@ def _rows(path: Path) -> tuple[list[str], np.ndarray, np.ndarray]:
         if shape and array.dtype.kind != "f":
             raise H36MError(f"{path}: {key} holds {array.dtype}; it must hold floating point numbers")
     if len(data["part"]) != len(data["S"]) or not len(data["S"]):
-        raise H36MError(
-            f"{path}: {len(data['part'])} rows of part, {len(data['S'])} of S; give as many, above 0"
-        )
+        raise H36MError(f"{path}: {len(data['part'])} rows of part, {len(data['S'])} of S; give as many, above 0")
     return [str(name) for name in data["imgname"].tolist()], data["part"], data["S"]
 
 

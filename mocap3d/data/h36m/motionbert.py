@@ -67,9 +67,7 @@ def find(root: str | Path) -> MotionBERTFiles | None:
     folders = (root, root / "motion3d", root / "data" / "motion3d")
     pickles = [root] if root.is_file() and root.suffix == ".pkl" else [folder / PICKLE for folder in folders]
     slices = (
-        [folder / SLICES for folder in folders]
-        + [root / Path(SLICES).name]
-        + [root] * (root.name == Path(SLICES).name)
+        [folder / SLICES for folder in folders] + [root / Path(SLICES).name] + [root] * (root.name == Path(SLICES).name)
     )
     file = next((path for path in pickles if path.is_file()), None)
     clips = next((path for path in slices if any(next(path.glob(f"{s}/*.pkl"), None) for s in SPLITS)), None)
@@ -144,16 +142,12 @@ def read_slices(
     files = root if isinstance(root, MotionBERTFiles) else find(root)
     paths = sorted(files.slices.glob(f"{split}/*.pkl"))[:limit] if files and files.slices else []
     if not paths:
-        raise H36MError(
-            f"{root} has no clips {SLICES}/{split}/00000000.pkl; MotionBERT's converter makes them"
-        )
+        raise H36MError(f"{root} has no clips {SLICES}/{split}/00000000.pkl; MotionBERT's converter makes them")
     pieces = []
     for path in paths:
         content = load_pickle(path)
         pair = [content.get(key) for key in ("data_input", "data_label")] if isinstance(content, dict) else []
-        shapes = [
-            np.shape(array) for array in pair if isinstance(array, np.ndarray) and array.dtype.kind == "f"
-        ]
+        shapes = [np.shape(array) for array in pair if isinstance(array, np.ndarray) and array.dtype.kind == "f"]
         wanted = pieces[0][0].shape if pieces else shapes[0] if shapes else ()
         if len(shapes) != 2 or set(shapes) != {wanted} or len(wanted) != 3 or wanted[1:] != (17, 3):
             raise H36MError(f"{path}: data_input and data_label are {shapes}; both must be (frames, 17, 3)")
@@ -177,9 +171,7 @@ def source_names(takes: Iterable[str]) -> dict[str, str]:
     names = {}
     for (subject, action), stems in groups.items():
         bare_last = (action, subject) not in _BARE_FIRST
-        stems = sorted(
-            stems, key=lambda s: int(s.rpartition(" ")[2]) if " " in s else 1e9 if bare_last else -1
-        )
+        stems = sorted(stems, key=lambda s: int(s.rpartition(" ")[2]) if " " in s else 1e9 if bare_last else -1)
         subaction = 0
         for stem in stems:
             subaction += 1
@@ -214,9 +206,7 @@ def _tables(root: str | Path | MotionBERTFiles):
     try:
         stems = {source: take.partition("/")[2] for take, source in source_names(written).items()}
     except ValueError as error:
-        raise H36MError(
-            f"{files.pickle.parent}: takes.json holds a name unlike 'S9/walk 1': {error}"
-        ) from error
+        raise H36MError(f"{files.pickle.parent}: takes.json holds a name unlike 'S9/walk 1': {error}") from error
     data = load_pickle(files.pickle)
     if not isinstance(data, dict) or not any(split in data for split in SPLITS):
         raise H36MError(f"{files.pickle} must be a dict with 'train' and 'test'")
@@ -238,9 +228,7 @@ class _Table:
         if "confidence" in data:
             self.confidence = self._floats(data, "confidence", np.shape(data["confidence"])[1:])
             if self.confidence.shape[1:] not in ((17,), (17, 1)):
-                raise H36MError(
-                    f"{where}: confidence is {self.confidence.shape}; it must be (N, 17) or (N, 17, 1)"
-                )
+                raise H36MError(f"{where}: confidence is {self.confidence.shape}; it must be (N, 17) or (N, 17, 1)")
             self.confidence = self.confidence.reshape(-1, 17)
         if "2.5d_factor" in data:
             self.factor = self._floats(data, "2.5d_factor", ())
@@ -248,9 +236,7 @@ class _Table:
 
     def _floats(self, data: dict, key: str, shape: tuple[int | None, ...]) -> np.ndarray:
         array = data.get(key)
-        array = (
-            np.asarray(array) if isinstance(array, list) and len(array) and np.isscalar(array[0]) else array
-        )
+        array = np.asarray(array) if isinstance(array, list) and len(array) and np.isscalar(array[0]) else array
         if not isinstance(array, np.ndarray) or array.dtype.kind != "f" or array.ndim != 1 + len(shape):
             found = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
             raise H36MError(f"{self.where}: {key} is {found}; it must be floating point {('N', *shape)}")
@@ -293,9 +279,7 @@ class _Table:
         return takes
 
 
-def _root_depths(
-    views: list[_View], table: _Table, take: str, notes: list[str]
-) -> tuple[list[np.ndarray], bool]:
+def _root_depths(views: list[_View], table: _Table, take: str, notes: list[str]) -> tuple[list[np.ndarray], bool]:
     """(T,) metres of the root before each camera, or nothing if nothing tells it; and whether the cameras told it."""
     roots = [table.image[view.rows, 0, :2].astype(np.float64) for view in views]
     miss, depths = np.inf, []
@@ -351,11 +335,7 @@ def _clip(table: _Table, view: _View, depth: np.ndarray, kind: str, labels: dict
         seen, confidence = camera.project(points), None
         if kind == "sh":
             seen = table.seen[view.rows, :, :2]
-            confidence = (
-                None
-                if table.confidence is None
-                else np.clip(np.nan_to_num(table.confidence[view.rows]), 0, 1)
-            )
+            confidence = None if table.confidence is None else np.clip(np.nan_to_num(table.confidence[view.rows]), 0, 1)
         pose2d = Pose2D(seen, confidence, fps=FPS, image_size=size)
         return Clip(camera=camera, pose2d=pose2d, pose3d=Pose3D(points, fps=FPS, frame="camera"), **labels)
     except (PoseError, ImageSpaceError) as error:
@@ -376,9 +356,7 @@ def write(dataset: PoseDataset, folder: str | Path) -> dict[str, str]:
     takes = takes_to_write(dataset)
     sources = source_names(take.name for take in takes)
     takes = sorted(takes, key=lambda take: sources[take.name])
-    data = {
-        split: _columns([take for take in takes if take.views[0].split == split], sources) for split in SPLITS
-    }
+    data = {split: _columns([take for take in takes if take.views[0].split == split], sources) for split in SPLITS}
     for key in ("action", "2.5d_factor", "joints_2.5d_image"):
         del data["train"][key]
 

@@ -53,9 +53,7 @@ def find(root: str | Path) -> OfficialFiles | None:
                 if paths:
                     positions[subject] = kind, tuple(paths)
                     break
-            flat = next(
-                (parent / "D2_Positions" for parent in parents if (parent / "D2_Positions").is_dir()), None
-            )
+            flat = next((parent / "D2_Positions" for parent in parents if (parent / "D2_Positions").is_dir()), None)
             if flat:
                 pixels[subject] = flat
         if positions:
@@ -81,9 +79,7 @@ def read(
     """
     files = root if isinstance(root, OfficialFiles) else find(root)
     if files is None:
-        raise H36MError(
-            f"{root} has no S1/MyPoseFeatures/D3_Positions/*.cdf nor S1/MyPoses/3D_positions/*.h5"
-        )
+        raise H36MError(f"{root} has no S1/MyPoseFeatures/D3_Positions/*.cdf nor S1/MyPoses/3D_positions/*.h5")
     if pose2d != "gt":
         raise H36MError(f"pose2d is {pose2d!r}; the official files have 'gt' only")
     notes = [] if notes is None else notes
@@ -115,9 +111,7 @@ def read(
 def _clip(path: Path, points: np.ndarray, camera: Camera, flat: Path, labels: dict[str, str]) -> Clip:
     pixels = _pose(flat, 2) if flat.is_file() else camera.project(points)
     if len(pixels) != len(points):
-        raise H36MError(
-            f"{flat}: {len(pixels)} frames, but {path} has {len(points)}; they do not belong together"
-        )
+        raise H36MError(f"{flat}: {len(pixels)} frames, but {path} has {len(points)}; they do not belong together")
     try:
         seen = Pose2D(pixels, fps=FPS, image_size=(camera.width, camera.height))
         return Clip(camera=camera, pose2d=seen, pose3d=Pose3D(points, fps=FPS, frame="camera"), **labels)

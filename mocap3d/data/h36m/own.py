@@ -59,9 +59,7 @@ def write(dataset: PoseDataset, folder: str | Path, pose2d: str = "gt") -> dict[
     folder = Path(folder)
     for clip in dataset:
         if clip.pose3d.skeleton.joints != H36M17.joints:
-            raise H36MError(
-                f"{clip!r} is on {clip.pose3d.skeleton.name}; this layout holds h36m17: convert it"
-            )
+            raise H36MError(f"{clip!r} is on {clip.pose3d.skeleton.name}; this layout holds h36m17: convert it")
     if not len(dataset):
         raise H36MError(f"{dataset.name} has no clips to write")
     cameras = list(dict.fromkeys(clip.camera for clip in dataset))
@@ -99,9 +97,7 @@ def _write_array(folder: Path, name: str, dataset: PoseDataset, part) -> dict[st
     def save(path: Path) -> None:
         nonlocal checksum
         with open(path, "wb") as file:
-            np.lib.format.write_array_header_1_0(
-                file, {"descr": "<f4", "fortran_order": False, "shape": shape}
-            )
+            np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})
             for clip in dataset:
                 rows = np.ascontiguousarray(part(clip), "<f4")
                 checksum = zlib.crc32(rows, checksum)
@@ -123,9 +119,7 @@ def read_index(path: str | Path) -> dict:
     except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
         raise H36MError(f"{path} is damaged ({_words(error)}); convert the data again") from error
     if found != (FORMAT, VERSION):
-        raise H36MError(
-            f"{path} is {found[0]!r} version {found[1]!r}; this mocap3d reads {FORMAT!r} {VERSION}"
-        )
+        raise H36MError(f"{path} is {found[0]!r} version {found[1]!r}; this mocap3d reads {FORMAT!r} {VERSION}")
     return index
 
 
@@ -170,9 +164,7 @@ def read(
     except (ValueError, LookupError, TypeError, AttributeError, OverflowError) as error:
         raise H36MError(f"{path} is damaged ({_words(error)}); convert the data again") from error
     if start != len(arrays["points3d"]):
-        raise H36MError(
-            f"{path}: its clips and its arrays have different numbers of rows; convert the data again"
-        )
+        raise H36MError(f"{path}: its clips and its arrays have different numbers of rows; convert the data again")
     if absent := sorted(set(subjects or ()) - {clip.subject for clip in clips}):
         raise H36MError(f"{path.parent} has no clips of {', '.join(absent)}")
     return clips

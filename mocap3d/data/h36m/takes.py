@@ -106,9 +106,7 @@ def _views(subject: str, take: str, clips: list[Clip]) -> tuple[tuple[Clip, ...]
                 f"{what}: camera {camera.name} differs from Human3.6M's of {subject}, which published code uses"
             )
         if clip.pose3d.fps != FPS or clip.pose3d.skeleton.joints != H36M17.joints:
-            raise H36MError(
-                f"{what}: {clip.pose3d!r}; published code takes h36m17 at 50 fps: convert, resample"
-            )
+            raise H36MError(f"{what}: {clip.pose3d!r}; published code takes h36m17 at 50 fps: convert, resample")
         if clip.pose3d.root != "absolute" or not np.isfinite(clip.pose3d.points).all():
             raise H36MError(f"{what}: 3D positions must be absolute and complete, no joint missing")
         if not np.isfinite(clip.pose2d.points).all():

@@ -37,9 +37,7 @@ SH16 = (
     *"right_foot right_knee right_hip left_hip left_knee left_foot pelvis spine thorax head".split(),
     *"right_wrist right_elbow right_shoulder left_shoulder left_elbow left_wrist".split(),
 )
-SH16_PROVENANCE = {joint: joint for joint in H36M17.joints} | {
-    "nose": "midpoint of thorax and head, approximated"
-}
+SH16_PROVENANCE = {joint: joint for joint in H36M17.joints} | {"nose": "midpoint of thorax and head, approximated"}
 
 
 @dataclass(frozen=True)
@@ -113,9 +111,7 @@ def _table(path: Path, key: str) -> dict[str, dict]:
     entries = load_npz(path)
     table = entries.get(key)
     if not isinstance(table, dict):
-        raise H36MError(
-            f"{path} has no dictionary {key!r}; it has {', '.join(map(str, entries)) or 'nothing'}"
-        )
+        raise H36MError(f"{path} has no dictionary {key!r}; it has {', '.join(map(str, entries)) or 'nothing'}")
     for subject, stems in table.items():
         if not (isinstance(subject, str) and isinstance(stems, dict) and all(map(_is_stem, stems))):
             raise H36MError(f"{path}: {key}[{subject!r}] is not a dictionary of file stems")
@@ -198,9 +194,7 @@ def _clips(
         confidence = np.clip(view[..., 2], 0, 1) if view.shape[2] == 3 else None
         try:
             seen = Pose2D(view[..., :2], confidence, H36M17, FPS, (camera.width, camera.height))
-            clips.append(
-                Clip(camera=camera, pose2d=seen, pose3d=Pose3D(local, H36M17, FPS, "camera"), **labels)
-            )
+            clips.append(Clip(camera=camera, pose2d=seen, pose3d=Pose3D(local, H36M17, FPS, "camera"), **labels))
         except PoseError as error:
             raise H36MError(f"{where}, camera {number}: {error}") from error
     return clips
@@ -235,9 +229,7 @@ def write(dataset: PoseDataset, folder: str | Path, detections: str = "cpn") -> 
         any_detected |= not _near(seen, given)
         # truth by another lens model is projected anew by this layout's; each view its own array, because the
         # published reader normalises them in place, once a camera
-        truth[take.subject][take.stem] = [
-            np.array(v, np.float32) for v in (given if _near(exact, given) else exact)
-        ]
+        truth[take.subject][take.stem] = [np.array(v, np.float32) for v in (given if _near(exact, given) else exact)]
         detected[take.subject][take.stem] = [_as_kind(view, kind) for view in given]
         positions[take.subject][take.stem] = _scatter(take.world)
     if any_detected and kind == "gt":

@@ -63,9 +63,7 @@ def synthesize(subject: str, action: str, seed: int = 0, seconds: float = 8.0, t
         placed = _place(rng, points, cameras)
         if placed is not None:
             return Pose3D(placed, skeleton=H36M17, fps=FPS, frame="world", root="absolute")
-    raise ValueError(
-        f"{subject} {action} of {seconds:g} s leaves the cameras' view: shorten it, or change the seed."
-    )
+    raise ValueError(f"{subject} {action} of {seconds:g} s leaves the cameras' view: shorten it, or change the seed.")
 
 
 def make_synthetic(

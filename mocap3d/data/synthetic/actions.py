@@ -122,9 +122,7 @@ def perform(rng: np.random.Generator, body: Body, action: str, time: np.ndarray)
         raise ValueError(f"action {action!r} is not one of {', '.join(ACTIONS)}: choose one of these.")
     recipe = RECIPES[action]
     tempo = rng.uniform(*recipe.tempo)
-    goals = (
-        (recipe.right, recipe.left) if rng.random() < 0.75 else (recipe.left, recipe.right)
-    )  # a left-hander
+    goals = (recipe.right, recipe.left) if rng.random() < 0.75 else (recipe.left, recipe.right)  # a left-hander
     hands = hand_paths(rng, time, goals, tempo, recipe.together, recipe.wave, recipe.beat)
     if rng.random() < recipe.moving:
         shares = np.array(list(recipe.gaits.values()), dtype=float)

@@ -143,9 +143,7 @@ def _clear_of_trunk(hand: np.ndarray, shoulder: np.ndarray) -> np.ndarray:
     radii, sign = np.array([0.15, 0.19]), np.sign(shoulder[..., 1:2])
     flat = hand[..., :2] / radii
     inside = 1 / (1 + np.exp(-(shoulder[..., 2:] - 0.02 - hand[..., 2:]) / 0.04))  # only below the shoulders
-    aside = 0.7 * np.exp(
-        -2 * np.sum(flat**2, -1, keepdims=True)
-    )  # which way round, for one from behind the spine
+    aside = 0.7 * np.exp(-2 * np.sum(flat**2, -1, keepdims=True))  # which way round, for one from behind the spine
     flat = flat + inside * aside * sign * np.array([0.4, 1.0])
     radius = np.maximum(np.linalg.norm(flat, axis=-1, keepdims=True), 0.05)
     out = (radius**4 + 1) ** 0.25 / radius

@@ -149,9 +149,7 @@ def _curvature(lap: tuple[np.ndarray, np.ndarray, np.ndarray], s: np.ndarray) ->
     return np.interp(s % length[-1], length, inner)
 
 
-def walk(
-    rng: np.random.Generator, body: Body, time: np.ndarray, style: GaitStyle, shape: str = "loop"
-) -> Motion:
+def walk(rng: np.random.Generator, body: Body, time: np.ndarray, style: GaitStyle, shape: str = "loop") -> Motion:
     """Walk or run along a random closed path.
 
     Args:
@@ -163,9 +161,7 @@ def walk(
     """
     curves, sway = CURVES[style.kind], style.sway
     running = style.kind == "run"
-    step_rate = (
-        158 + 5 * style.speed if running else np.sqrt(style.speed * 60 / 0.0065)
-    ) / 60  # steps a second
+    step_rate = (158 + 5 * style.speed if running else np.sqrt(style.speed * 60 / 0.0065)) / 60  # steps a second
     step_rate *= rng.uniform(0.92, 1.08) / np.sqrt(body.stature / 1.75)
     margin = int(3 / step_rate / (time[1] - time[0])) + 2  # the path goes on before and after the take
     dt = time[1] - time[0]
@@ -186,13 +182,9 @@ def walk(
     pelvis[:, :2] = root + normal * (-0.018 * sway * wave(mid) * (0.4 if running else 1.0))[:, None]
     pelvis[:, :2] += normal * (np.sin(lean_in) * 0.9 * body.leg * 0.5)[:, None]
     rise = 0.032 if running else 0.016
-    pelvis[:, 2] = (
-        body.ankle + style.height * body.leg - rise * sway * wave(mid if running else mid - 0.25, 2) - rise
-    )
+    pelvis[:, 2] = body.ankle + style.height * body.leg - rise * sway * wave(mid if running else mid - 0.25, 2) - rise
     angles, trunk, neck = _turning(rng, style, time, heading, lean_in, wave)
-    hand = np.stack(
-        [_arm_swing(body, style, wave(0.5 if side == 0 else 0.0), running) for side in range(2)], 1
-    )
+    hand = np.stack([_arm_swing(body, style, wave(0.5 if side == 0 else 0.0), running) for side in range(2)], 1)
     flat = np.zeros((len(time), 2))
     return Motion(
         pelvis,

@@ -40,9 +40,7 @@ def two_bone(start, goal, upper, lower, frame, rest, pole, turn, flexion):
         (middle, end), each (T, 3); the end is short of the goal where the limits demand it.
     Source: law of cosines; the pole is carried by the shortest rotation from `rest`, own choice.
     """
-    low, high = (
-        np.sqrt(upper**2 + lower**2 + 2 * upper * lower * np.cos(np.radians(f))) for f in flexion[::-1]
-    )
+    low, high = (np.sqrt(upper**2 + lower**2 + 2 * upper * lower * np.cos(np.radians(f))) for f in flexion[::-1])
     offset = goal - start
     distance = np.linalg.norm(offset, axis=-1, keepdims=True)
     rest, pole = apply(frame, rest), apply(frame, pole)
@@ -65,9 +63,7 @@ def _above_floor(side: np.ndarray, along: np.ndarray, least: np.ndarray) -> np.n
     up = np.array([0.0, 0.0, 1.0]) - along[:, 2:] * along
     steep = np.linalg.norm(up, axis=-1, keepdims=True)  # the largest z a side can have
     up = up / np.maximum(steep, 1e-6)
-    angle = np.arctan2(
-        np.sum(side * np.cross(along, up), -1, keepdims=True), np.sum(side * up, -1, keepdims=True)
-    )
+    angle = np.arctan2(np.sum(side * np.cross(along, up), -1, keepdims=True), np.sum(side * up, -1, keepdims=True))
     most = np.arccos(np.clip(least / np.maximum(steep, 1e-6), -1.0, 1.0))
     turn = smoothed(np.clip(angle, -most, most) - angle, 3.0)  # a limb swings aside, it does not snap
     return np.cos(turn) * side + np.sin(turn) * np.cross(along, side)

@@ -40,12 +40,7 @@ def draw_goal(rng: np.random.Generator, name: str) -> np.ndarray:
         return mean + spread * rng.uniform(-1.4, 1.4, 5)
     while True:
         x, y, z = direction = _unit(rng.normal(size=3))
-        if (
-            x > -0.55
-            and y > -0.75
-            and not (x < -0.1 and (z > 0.0 or y < -0.1))
-            and not (y < -0.4 and x < 0.35)
-        ):
+        if x > -0.55 and y > -0.75 and not (x < -0.1 and (z > 0.0 or y < -0.1)) and not (y < -0.4 and x < 0.35):
             break  # not behind and above, not through the chest
     return np.concatenate([direction * rng.uniform(0.12, 1.0) ** 0.35, [0.0, rng.uniform(-0.4, 0.6)]])
 
@@ -103,9 +98,7 @@ def hand_paths(
         for (_, _, old), (start, length, new) in zip(row[:-1], row[1:], strict=True):
             hands[:, side, :3] += _detour(old, new) * bump((time[:, None] - start) / length) ** 0.7
     noise = drift(rng, time, 8).reshape(-1, 2, 4)
-    hands[..., :3] += 0.022 * noise[..., :3] + beat * 0.6 * drift(rng, time, 6, 0.6, 3.0, 0.3).reshape(
-        -1, 2, 3
-    )
+    hands[..., :3] += 0.022 * noise[..., :3] + beat * 0.6 * drift(rng, time, 6, 0.6, 3.0, 0.3).reshape(-1, 2, 3)
     hands[..., 4] += 0.06 * noise[..., 3]
     if wave:
         up = 1 / (1 + np.exp(-(hands[..., 2] - 0.15) / 0.08))  # (T, 2) held up

@@ -46,9 +46,7 @@ def act(rng: np.random.Generator, body: Body, time: np.ndarray, kinds: list[str]
             steps = [(clock + crouch, flight)] * 2
         else:
             first = int(rng.integers(2))
-            steps = [
-                (clock + (0.0 if side == first else 0.42 * duration), 0.58 * duration) for side in range(2)
-            ]
+            steps = [(clock + (0.0 if side == first else 0.42 * duration), 0.58 * duration) for side in range(2)]
         if (before in STANDING) != (kind in STANDING):
             score.stoops.append((clock, duration, rng.uniform(0.3, 0.6)))
         score.move(then, place, clock, duration, steps)

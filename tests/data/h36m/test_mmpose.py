@@ -108,9 +108,7 @@ def test_the_lens_is_the_half_form_and_the_cameras_are_the_worlds(folder):
     world = both().test[0]
     world = world.camera.camera_to_world(world.pose3d.points.astype(np.float64))
     for camera in ("54138969", "55011271", "58860488", "60457274"):
-        rows = [
-            row for row, name in enumerate(data["imgname"]) if published_name(name)[1:] == ("Wave_1", camera)
-        ]
+        rows = [row for row, name in enumerate(data["imgname"]) if published_name(name)[1:] == ("Wave_1", camera)]
         entry, points, part = cameras["S9", camera], data["S"][rows, :, :3], data["part"][rows, :, :2]
         assert np.abs(simple_camera(entry, points, 1) - part).max() < 1e-3
         assert np.abs(simple_camera(entry, points, 2) - part).max() > 0.01
@@ -235,9 +233,7 @@ def test_a_short_video_is_noticed_by_count_and_by_geometry(folder):
     path.write_bytes(original)
 
     def slip(data):  # two errors that hide each other in the count
-        data["imgname"] = np.append(
-            np.delete(data["imgname"], 11), data["imgname"][-1].replace("_0000", "_0001")
-        )
+        data["imgname"] = np.append(np.delete(data["imgname"], 11), data["imgname"][-1].replace("_0000", "_0001"))
 
     change(folder, slip)
     with pytest.raises(H36MError, match="names have slipped"):
@@ -287,9 +283,7 @@ def test_calls_that_cannot_be_answered(folder, tmp_path_factory):
         mmpose.write(both(), tmp_path_factory.mktemp("x"), fps=25)
     with pytest.raises(H36MError, match="no camera"):
         path = folder / "annotation_body3d" / "cameras.pkl"
-        path.write_bytes(
-            pickle.dumps({key: value for key, value in entries(folder).items() if key[0] != "S9"})
-        )
+        path.write_bytes(pickle.dumps({key: value for key, value in entries(folder).items() if key[0] != "S9"}))
         mmpose.read(folder)
 
 
@@ -340,9 +334,7 @@ def test_sound_files_with_senseless_content_raise_documented_errors_only(spoil_f
             cameras = pickle.loads(originals[name])
             key = data.draw(st.sampled_from([("S9", "54138969"), ("S9", "58860488")]))
             cameras[key][data.draw(st.sampled_from(list("RTfckpwh")))] = junk
-            (folder / name).write_bytes(
-                pickle.dumps(data.draw(st.sampled_from([cameras, {key: junk}, junk])))
-            )
+            (folder / name).write_bytes(pickle.dumps(data.draw(st.sampled_from([cameras, {key: junk}, junk]))))
         else:
             content = columns(folder / name)
             key = data.draw(st.sampled_from(["imgname", "part", "S"]))

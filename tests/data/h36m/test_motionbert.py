@@ -121,9 +121,7 @@ def test_the_factor_in_the_file_is_kept_apart_from_the_computed_one(folder):
     change(folder, lambda data: data["test"].update({"2.5d_factor": data["test"]["2.5d_factor"] * 1.01}))
     notes, plain = [], by_view(both())
     for clip in motionbert.read(folder, notes=notes):
-        np.testing.assert_allclose(
-            clip.pose3d.points, plain[clip.take, clip.camera.name].pose3d.points, atol=1e-5
-        )
+        np.testing.assert_allclose(clip.pose3d.points, plain[clip.take, clip.camera.name].pose3d.points, atol=1e-5)
     assert float(notes[0].split("computed from the camera differ by ")[1].split()[0]) > 0.02
     factors = motionbert.read_factors(folder)
     assert set(factors) == {key for key, clip in plain.items() if clip.split == "test"}
@@ -148,22 +146,14 @@ def test_a_single_view_takes_its_depth_from_the_factor(folder):
     assert len(clips) == 2 and {clip.split for clip in clips} == {"test"}
     for clip in clips:
         assert clip.camera.name == "58860488"
-        np.testing.assert_allclose(
-            clip.pose3d.points, plain[clip.take, clip.camera.name].pose3d.points, atol=1e-3
-        )
-    assert (
-        sum("left out" in note for note in notes) == 2 and sum("file's factor" in note for note in notes) == 2
-    )
+        np.testing.assert_allclose(clip.pose3d.points, plain[clip.take, clip.camera.name].pose3d.points, atol=1e-3)
+    assert sum("left out" in note for note in notes) == 2 and sum("file's factor" in note for note in notes) == 2
     assert not any("differ by" in note for note in notes), "a factor is not compared with itself"
 
 
 def test_views_of_different_moments_are_not_triangulated(folder):
     def shift(data):
-        rows = [
-            row
-            for row, source in enumerate(data["test"]["source"])
-            if source == "s_09_act_18_subact_01_ca_01"
-        ]
+        rows = [row for row, source in enumerate(data["test"]["source"]) if source == "s_09_act_18_subact_01_ca_01"]
         data["test"]["joint3d_image"][rows] = data["test"]["joint3d_image"][rows][::-1].copy()
 
     change(folder, shift)
@@ -222,9 +212,7 @@ def test_slices(tmp_path):
     home.mkdir(parents=True)
     clips = rng.normal(size=(3, 2, 243, 17, 3)).astype(np.float32)
     for number, (data_input, data_label) in enumerate(clips):
-        (home / f"{number:08d}.pkl").write_bytes(
-            pickle.dumps({"data_input": data_input, "data_label": data_label})
-        )
+        (home / f"{number:08d}.pkl").write_bytes(pickle.dumps({"data_input": data_input, "data_label": data_label}))
     inputs, labels = motionbert.read_slices(tmp_path)
     np.testing.assert_array_equal(inputs, clips[:, 0])
     np.testing.assert_array_equal(labels, clips[:, 1])
@@ -233,9 +221,7 @@ def test_slices(tmp_path):
         motionbert.read(tmp_path)
     with pytest.raises(H36MError, match="no clips"):
         motionbert.read_slices(tmp_path, "test")
-    (home / "00000001.pkl").write_bytes(
-        pickle.dumps({"data_input": clips[0, 0], "data_label": clips[0, 1, :5]})
-    )
+    (home / "00000001.pkl").write_bytes(pickle.dumps({"data_input": clips[0, 0], "data_label": clips[0, 1, :5]}))
     with pytest.raises(H36MError, match="00000001.pkl: data_input and data_label"):
         motionbert.read_slices(tmp_path)
 
@@ -297,9 +283,7 @@ def test_spoilt_files_raise_documented_errors_only(spoil_folder, data):
             content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
     else:
         table = pickle.loads(original)
-        for key in data.draw(
-            st.sets(st.sampled_from([*table["test"], "confidence"]), min_size=1, max_size=2)
-        ):
+        for key in data.draw(st.sets(st.sampled_from([*table["test"], "confidence"]), min_size=1, max_size=2)):
             table["test"][key] = data.draw(st.sampled_from(JUNK))
         junk = data.draw(st.sampled_from(JUNK))
         content = pickle.dumps(data.draw(st.sampled_from([table, table, {"test": junk}, junk])))

@@ -55,9 +55,7 @@ def test_world_positions_of_a_take_become_four_clips(tmp_path, world):
     assert [clip.split for clip in clips[::4]] == ["train", "test"] and clips[0].action == "Photo"
     for clip, camera in zip(clips[4:], h36m_cameras("S9"), strict=True):
         np.testing.assert_allclose(clip.pose3d.points, camera.world_to_camera(world), atol=1e-5)
-        np.testing.assert_allclose(
-            clip.pose2d.points, camera.project(camera.world_to_camera(world)), atol=2e-3
-        )
+        np.testing.assert_allclose(clip.pose2d.points, camera.project(camera.world_to_camera(world)), atol=2e-3)
         assert clip.camera == camera and clip.pose3d.fps == 50
     assert len(notes) == 2 and "projected" in notes[0]
     assert len(official.read(tmp_path, subjects=["S9"])) == 4
@@ -80,9 +78,7 @@ def test_positions_in_camera_frames(tmp_path, world):
         path = tmp_path / "extracted/S11/MyPoseFeatures/D3_Positions_mono" / f"WalkDog 1.{camera.name}.cdf"
         write_cdf(path, thirty_two(camera.world_to_camera(world) * 1000))
     clips = official.read(tmp_path)
-    assert [(clip.take, clip.camera.name) for clip in clips] == [
-        ("S11/WalkDog 1", name) for name in CAMERAS[:2]
-    ]
+    assert [(clip.take, clip.camera.name) for clip in clips] == [("S11/WalkDog 1", name) for name in CAMERAS[:2]]
     for clip in clips:
         np.testing.assert_allclose(clip.camera.camera_to_world(clip.pose3d.points), world, atol=1e-5)
     write_cdf(path.with_name("WalkDog 1.99.cdf"), thirty_two(world))
@@ -132,9 +128,7 @@ def test_what_is_wrong_is_said(tmp_path, world):
             official.read(tmp_path, **options)
 
 
-@pytest.mark.parametrize(
-    ("package", "name"), [("cdflib", "D3_Positions/x.cdf"), ("h5py", "3D_positions/x.h5")]
-)
+@pytest.mark.parametrize(("package", "name"), [("cdflib", "D3_Positions/x.cdf"), ("h5py", "3D_positions/x.h5")])
 def test_a_missing_package_is_named_with_the_fix(tmp_path, monkeypatch, package, name):
     path = tmp_path / "S9" / name
     path.parent.mkdir(parents=True)

@@ -29,13 +29,9 @@ def dataset() -> PoseDataset:
     points[2:4, 5] = np.nan
     doubts = np.random.default_rng(0).uniform(size=points.shape[:2])
     clips[0] = replace(clips[0], pose2d=Pose2D(points, doubts, image_size=(1000, 1002)))
-    lens = replace(
-        Camera.look_at((0, -4, 1.4), (0, 0, 1)), distortion=(0.1, 0, 0, 0.01, 0), distortion_model="opencv"
-    )
+    lens = replace(Camera.look_at((0, -4, 1.4), (0, 0, 1)), distortion=(0.1, 0, 0, 0.01, 0), distortion_model="opencv")
     slow = Pose3D(body(4), fps=29.97)
-    clips += film(
-        slow, [lens, Camera.phone()], subject="someone", action="Ω wave", take="a:1-4", split="check"
-    )
+    clips += film(slow, [lens, Camera.phone()], subject="someone", action="Ω wave", take="a:1-4", split="check")
     return PoseDataset("bits", tuple(clips), ("a note", "another"))
 
 
@@ -112,9 +108,7 @@ def test_what_does_not_fit_is_refused(folder, tmp_path):
     with pytest.raises(H36MError, match="no clips to write"):
         own.write(PoseDataset("none", ()), tmp_path / "none")
     clip = dataset()[0]
-    other = replace(
-        clip, pose2d=replace(clip.pose2d, skeleton=COCO17), pose3d=replace(clip.pose3d, skeleton=COCO17)
-    )
+    other = replace(clip, pose2d=replace(clip.pose2d, skeleton=COCO17), pose3d=replace(clip.pose3d, skeleton=COCO17))
     with pytest.raises(H36MError, match="coco17.*convert"):
         own.write(PoseDataset("coco", (other,)), tmp_path / "coco")
     (folder / "mocap3d.json").write_text('{"format": "mocap3d-clips", "version": 2}')

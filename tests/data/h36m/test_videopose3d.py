@@ -120,9 +120,7 @@ def test_detections_get_a_file_of_their_own(tmp_path, name, joints, layout):
     for clip, other in zip(read, dataset, strict=True):
         same = [joint != "nose" or joints == 17 for joint in H36M17.joints]
         assert np.array_equal(clip.pose2d.points[:, same], other.pose2d.points[:, same])
-    nose, thorax, head = (
-        read[0].pose2d.points[:, H36M17.index(joint)] for joint in ("nose", "thorax", "head")
-    )
+    nose, thorax, head = (read[0].pose2d.points[:, H36M17.index(joint)] for joint in ("nose", "thorax", "head"))
     assert joints == 17 or np.allclose(nose, (thorax + head) / 2)
     truth = {(clip.take, clip.camera.name): clip for clip in both()}
     for clip in videopose3d.read(tmp_path, "gt"):  # the truth beside them is the projection
@@ -334,9 +332,7 @@ def test_damaged_bytes_raise_documented_errors_only(folder):
             with zipfile.ZipFile(path) as file:
                 members = {info: bytearray(file.read(info)) for info in file.namelist()}
             data = members[rng.choice(list(members))]
-            near = (
-                len(data) if turn % 8 < 4 else min(len(data), 600)
-            )  # names and shapes stand at the beginning
+            near = len(data) if turn % 8 < 4 else min(len(data), 600)  # names and shapes stand at the beginning
             for _ in range(rng.randint(1, 4)):
                 data[rng.randrange(near)] = rng.randrange(256)
             with zipfile.ZipFile(path, "w") as file:
@@ -370,9 +366,7 @@ def test_wrong_objects_in_any_place_raise_documented_errors_only(folder):
 
         def edit(node):
             for _ in range(rng.randrange(3)):
-                inner = (
-                    [v for v in node.values() if isinstance(v, dict) and v] if isinstance(node, dict) else []
-                )
+                inner = [v for v in node.values() if isinstance(v, dict) and v] if isinstance(node, dict) else []
                 node = rng.choice(inner) if inner else node
             place = rng.choice([*node, "new", 5]) if isinstance(node, dict) else 0
             node[place] = rng.choice(JUNK)
@@ -385,9 +379,7 @@ def test_wrong_objects_in_any_place_raise_documented_errors_only(folder):
         path.write_bytes(whole)
 
 
-@pytest.mark.parametrize(
-    "text", ["", "{", "[]", "{}", '{"takes": []}', '{"takes": {"S1/Wave 1": 3}}', "[" * 100000]
-)
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"takes": []}', '{"takes": {"S1/Wave 1": 3}}', "[" * 100000])
 def test_damaged_labels_are_an_error(folder, text):
     (folder / LABELS_FILE).write_text(text)
     with pytest.raises(H36MError, match="takes.json is damaged"):
@@ -396,9 +388,7 @@ def test_damaged_labels_are_an_error(folder, text):
 
 def test_an_unknown_camera_is_not_mistaken_for_one_of_theirs(tmp_path):
     pose = Pose3D(body(5), H36M17)
-    clips = film(
-        pose, [Camera.phone(name=c.name) for c in h36m_cameras("S1")], subject="S1", action="a", take="t"
-    )
+    clips = film(pose, [Camera.phone(name=c.name) for c in h36m_cameras("S1")], subject="S1", action="a", take="t")
     with pytest.raises(H36MError, match="differs"):
         videopose3d.write(PoseDataset("phones", tuple(clips)), tmp_path)
 
