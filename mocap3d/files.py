@@ -1,9 +1,10 @@
-"""Writing files so that nobody ever sees half of one."""
+"""Files: written so that nobody ever sees half of one, checked for damage, and quoted in messages."""
 
 from __future__ import annotations
 
 import os
 import tempfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -37,3 +38,20 @@ def _umask() -> int:
     mask = os.umask(0o022)
     os.umask(mask)
     return mask
+
+
+def checksum(data: bytes | memoryview, before: int = 0) -> int:
+    """CRC-32 of contiguous data, which tells damage (not forgery).
+
+    Args:
+        data: bytes, or an array's `.data`.
+        before: the checksum of what comes before them, where data come in parts.
+    """
+    return zlib.crc32(data, before)
+
+
+def excerpt(value: str | bytes, longest: int = 40) -> str:
+    """A bit of a foreign file for a message: quoted, printable, at most `longest` characters before escapes."""
+    if isinstance(value, bytes):
+        value = value[: longest + 4].decode("ascii", "backslashreplace")
+    return ascii(value if len(value) <= longest else value[: longest - 3] + "...")
