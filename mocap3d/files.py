@@ -25,9 +25,7 @@ def write_whole(path: str | Path, write: Callable[[Path], object]) -> Path:
     temporary = Path(name)
     try:
         write(temporary)
-        temporary.chmod(
-            0o666 & ~_umask()
-        )  # mkstemp makes files private; give the mode any new file would get
+        temporary.chmod(0o666 & ~_umask())  # as for any new file; mkstemp makes it private
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -91,7 +91,6 @@ def read_bvh(
     bvh = parse_bvh(path, max_bytes)
     names, holders, places = _resolve_markers(bvh, markers or {})
     skeleton = named_skeleton(path, bvh.joints + names, bvh.parents + tuple(holders))
-    check_size(partial(MotionFileError, path), len(bvh.values), len(skeleton))
     mode = _root_mode(bvh, up) if root_offset == "auto" else root_offset
 
     def positions(block: slice) -> np.ndarray:
@@ -290,9 +289,8 @@ def _name_ends(names: list[str | None], parents: list[int]) -> tuple[str, ...]:
     for i, name in enumerate(names):
         if name is None:
             base = f"{names[parents[i]]}_end"
-            names[i] = next(
-                n for n in (base, *(f"{base}{k}" for k in range(2, len(names) + 3))) if n not in taken
-            )
+            numbered = (f"{base}{k}" for k in range(2, len(names) + 3))
+            names[i] = next(name for name in (base, *numbered) if name not in taken)
             taken.add(names[i])
     return tuple(names)
 

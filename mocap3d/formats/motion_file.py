@@ -64,16 +64,15 @@ def read_text(path: str | os.PathLike, max_bytes: int = MAX_BYTES) -> bytes:
     fault = partial(MotionFileError, path)
     try:
         status = os.stat(path)
-        if not stat.S_ISREG(status.st_mode):
-            raise fault(None, "not a file" + (" but a folder" if stat.S_ISDIR(status.st_mode) else ""))
-        with open(path, "rb") as file:
-            data = file.read(min(status.st_size, max_bytes) + 1)  # the buffer is made before it is filled
+        if stat.S_ISREG(status.st_mode):
+            with open(path, "rb") as file:
+                data = file.read(min(status.st_size, max_bytes) + 1)  # the buffer is made before it is filled
     except FileNotFoundError:
         raise fault(None, "no such file") from None
-    except MotionFileError:
-        raise
     except (OSError, ValueError) as error:
         raise fault(None, f"cannot be opened: {error}") from None
+    if not stat.S_ISREG(status.st_mode):
+        raise fault(None, "not a file" + (" but a folder" if stat.S_ISDIR(status.st_mode) else ""))
     if len(data) > max_bytes:
         raise fault(None, f"larger than {max_bytes / 2**20:g} MiB; pass max_bytes= if it is meant to be")
     if not data.strip():
@@ -204,12 +203,7 @@ def named_skeleton(path: str | os.PathLike, joints: tuple[str, ...], parents: tu
 
 
 def make_pose(
-    path: str | os.PathLike,
-    skeleton: Skeleton,
-    fps: float,
-    frames: int,
-    positions: Callable[[slice], np.ndarray],
-    up: str,
+    path: str | os.PathLike, skeleton: Skeleton, fps: float, frames: int, positions: Callable, up: str
 ) -> Pose3D:
     """World pose of a file, computed a block of frames at a time.
 
@@ -221,6 +215,7 @@ def make_pose(
         positions: range of frames -> (T, J, 3) metres in the file's own axes.
         up: "y" or "z", the file's vertical axis.
     """
+    check_size(partial(MotionFileError, path), frames, len(skeleton))
     points = np.empty((frames, len(skeleton), 3), np.float32)
     for start in range(0, frames, _BLOCK):
         block = slice(start, start + _BLOCK)
