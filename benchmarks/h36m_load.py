@@ -31,11 +31,15 @@ import numpy as np
 
 from mocap3d.camera import h36m_cameras
 from mocap3d.data.dataset import PoseDataset, film
-from mocap3d.data.h36m import own, videopose3d
+from mocap3d.data.h36m import own
 from mocap3d.data.h36m.facts import SUBJECTS, TEST_SUBJECTS
 from mocap3d.data.h36m.load import load_h36m
 from mocap3d.data.synthetic import ACTIONS, synthesize
 from mocap3d.poses import Pose3D
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # so that the writers are found from anywhere
+
+from data_scripts.h36m_writers import videopose3d  # noqa: E402
 
 LIMIT_SECONDS, LIMIT_GB = 20.0, 4.0
 TRAIN = [subject for subject in SUBJECTS if subject not in TEST_SUBJECTS]

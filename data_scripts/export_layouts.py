@@ -17,8 +17,12 @@ import argparse
 import sys
 from pathlib import Path
 
-from mocap3d.data.h36m import mmpose, motionbert, own, videopose3d
+from mocap3d.data.h36m import own
 from mocap3d.data.loading import load_dataset
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # so that the writers are found from anywhere
+
+from data_scripts.h36m_writers import mmpose, motionbert, videopose3d  # noqa: E402
 
 WRITERS = {
     "videopose3d": videopose3d.write, "mmpose": mmpose.write, "motionbert": motionbert.write, "own": own.write,

@@ -1,9 +1,10 @@
-"""Writing files so that nobody ever sees half of one."""
+"""Files: written so that nobody ever sees half of one, checked for damage, and quoted in messages."""
 
 from __future__ import annotations
 
 import os
 import tempfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,7 +25,7 @@ def write_whole(path: str | Path, write: Callable[[Path], object]) -> Path:
     temporary = Path(name)
     try:
         write(temporary)
-        temporary.chmod(0o666 & ~_umask())  # mkstemp makes files private; give the mode any new file would get
+        temporary.chmod(0o666 & ~_umask())  # as for any new file; mkstemp makes it private
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -35,3 +36,20 @@ def _umask() -> int:
     mask = os.umask(0o022)
     os.umask(mask)
     return mask
+
+
+def checksum(data: bytes | memoryview, before: int = 0) -> int:
+    """CRC-32 of contiguous data, which tells damage (not forgery).
+
+    Args:
+        data: bytes, or an array's `.data`.
+        before: the checksum of what comes before them, where data come in parts.
+    """
+    return zlib.crc32(data, before)
+
+
+def excerpt(value: str | bytes, longest: int = 40) -> str:
+    """A bit of a foreign file for a message: quoted, printable, at most `longest` characters before escapes."""
+    if isinstance(value, bytes):
+        value = value[: longest + 4].decode("ascii", "backslashreplace")
+    return ascii(value if len(value) <= longest else value[: longest - 3] + "...")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mocap3d.files import write_whole
+from mocap3d.files import checksum, write_whole
 
 Built = tuple[np.ndarray, list[dict], list[str]]
 
@@ -55,6 +55,11 @@ def cached(name: str, key: object, build: Callable[[], Built], folder: str | Pat
 
 
 def _checksum(points: np.ndarray, text: str) -> str:
+    return str(checksum(np.ascontiguousarray(points).data, checksum(text.encode())))
+
+
+def _old_checksum(points: np.ndarray, text: str) -> str:
+    """What stands in files written before one checksum was used for all."""
     key = hashlib.sha256(text.encode()).digest()
     return hashlib.blake2b(np.ascontiguousarray(points).data, digest_size=16, key=key).hexdigest()
 
@@ -71,8 +76,8 @@ def _read(path: Path) -> Built | None:
             open(path, "rb") as handle,
             np.load(handle, allow_pickle=False) as file,
         ):  # numpy leaks what it opens
-            points, text, checksum = file["points"], str(file["text"]), str(file["checksum"])
-        if checksum != _checksum(points, text):
+            points, text, written = file["points"], str(file["text"]), str(file["checksum"])
+        if written != _checksum(points, text) and written != _old_checksum(points, text):
             return None
         labels = json.loads(text)
         return points, labels["pieces"], labels["notes"]

@@ -37,14 +37,13 @@ import numpy as np
 from mocap3d.camera import Camera, h36m_cameras
 from mocap3d.data.cache import cached
 from mocap3d.data.dataset import DatasetError, PoseDataset, film
+from mocap3d.data.h36m.facts import FPS, SUBJECTS, TEST_SUBJECTS
 from mocap3d.formats.asf_amc import find_skeleton, read_amc
 from mocap3d.formats.bvh import read_bvh
 from mocap3d.poses import Pose3D
 
-FPS = 50.0
 VERSION = 1  # part of the cache key: raise it when anything below changes what comes out
-TRAIN_SUBJECTS = ("S1", "S5", "S6", "S7", "S8")
-TEST_SUBJECTS = ("S9", "S11")
+TRAIN_SUBJECTS = tuple(subject for subject in SUBJECTS if subject not in TEST_SUBJECTS)
 HELD_OUT_CONTENTS = ("dance", "kick", "punch", "slash", "guide", "call", "respond")
 POP_SPEED = 12.0  # m/s; a sprinting foot or a punching wrist stays below, a marker that jumps does not
 POP_MARGIN, POP_GAP = 0.05, 0.5  # seconds dropped around a pop; pops nearer than the gap are one
@@ -117,16 +116,12 @@ def load_open_mocap(root: str | Path | None = None, seed: int = 0, cache: str | 
     motions = [path for paths in files.values() for path in paths]
     skeletons = {find_skeleton(path) for path in motions if path.suffix == ".amc"}
     stats = [(path, path.stat()) for path in (*motions, *sorted(skeletons))]
-    key = [
-        VERSION,
-        seed,
-        FPS,
-        *((str(path.relative_to(root)), stat.st_size, stat.st_mtime_ns) for path, stat in stats),
-    ]
+    stamps = [(str(path.relative_to(root)), stat.st_size, stat.st_mtime_ns) for path, stat in stats]
+    key = [VERSION, seed, FPS, *stamps]
     points, pieces, notes = cached("open-mocap", key, lambda: _build(files, seed), cache)
     if missing:
         notes = [*notes, f"absent, so left out: {', '.join(missing)}"]
-    cameras = {subject: h36m_cameras(subject) for subject in (*TRAIN_SUBJECTS, *TEST_SUBJECTS)}
+    cameras = {subject: h36m_cameras(subject) for subject in SUBJECTS}
     clips, start = [], 0
     for piece in pieces:
         frames = piece.pop("frames")
@@ -141,15 +136,15 @@ def _files(root: Path, source: MotionSource) -> list[Path]:
     folder = root / source.folder
     if source.folder != "bandai":
         return sorted([*folder.glob("*.amc"), *folder.glob("*.bvh")])
-    held_out = source.split == "test"
-    return [p for p in sorted(folder.glob("dataset-*/*.bvh")) if (_content(p) in HELD_OUT_CONTENTS) == held_out]
+    paths, held_out = sorted(folder.glob("dataset-*/*.bvh")), source.split == "test"
+    return [path for path in paths if (_content(path) in HELD_OUT_CONTENTS) == held_out]
 
 
 def _content(path: Path) -> str:
     """ "dance" of dataset-1_dance-short_normal_001.bvh, but "walk-left" stays "walk-left"."""
     content = path.stem.split("_")[1] if path.stem.count("_") >= 2 else ""
     if not content:
-        raise DatasetError(f"{path} is not named dataset-N_content_style_number.bvh; take it out of the folder")
+        raise DatasetError(f"{path} is not named dataset-N_content_style_number.bvh; move it elsewhere")
     return content.split("-")[0] if content.startswith("dance") else content
 
 
@@ -235,7 +230,8 @@ def capture_area(cameras: tuple[Camera, ...]) -> CaptureArea:
             normals.append(normal)
             limits.append(offset / np.linalg.norm(plane) + normal @ np.asarray(camera.translation))
     side = np.arange(-3.0, 3.01, 0.1)
-    return CaptureArea(np.array(normals), np.array(limits), np.stack(np.meshgrid(side, side), -1).reshape(-1, 2))
+    places = np.stack(np.meshgrid(side, side), -1).reshape(-1, 2)
+    return CaptureArea(np.array(normals), np.array(limits), places)
 
 
 def fit_into(area: CaptureArea, points: np.ndarray, rng: np.random.Generator) -> Iterator[tuple[int, int, np.ndarray]]:
@@ -276,22 +272,22 @@ def turn(points: np.ndarray, angle: float) -> np.ndarray:
 
 def _build(files: dict[MotionSource, list[Path]], seed: int) -> tuple[np.ndarray, list[dict], list[str]]:
     """Every piece of every take: world points (N, 17, 3), labels and frames of each, and what was cut."""
-    areas = {subject: capture_area(h36m_cameras(subject)) for subject in (*TRAIN_SUBJECTS, *TEST_SUBJECTS)}
+    areas = {subject: capture_area(h36m_cameras(subject)) for subject in SUBJECTS}
     points, pieces, notes = [], [], []
     for number, (source, paths) in enumerate(files.items()):
         subjects = TRAIN_SUBJECTS if source.split == "train" else TEST_SUBJECTS
-        total = popped = unseen = short = cut = 0
+        total = quiet = unseen = short = cut = 0
         for index, path in enumerate(paths):
             rng = np.random.default_rng([seed, number, index])
             subject = subjects[rng.integers(len(subjects))]
-            pose = read_take(path)
-            kept, before = 0, len(pieces)
+            pose, before = read_take(path), len(pieces)
             total += len(pose)
             for first, last in quiet_stretches(pose):
-                popped -= last - first
+                quiet += last - first
                 if last - first < SHORTEST * pose.fps:
                     short += last - first
                     continue
+                kept = 0
                 resampled = pose.slice(first, last).resample(FPS).points
                 for start, stop, placed in fit_into(areas[subject], resampled, rng):
                     frames = round((stop - start) * pose.fps / FPS)
@@ -308,12 +304,10 @@ def _build(files: dict[MotionSource, list[Path]], seed: int) -> tuple[np.ndarray
                         "licence": source.licence,
                     })  # fmt: skip
                 unseen += max(0, last - first - kept)
-                kept = 0
-            popped += len(pose)
             cut += max(0, len(pieces) - before - 1)
         if total:
             notes.append(
-                f"{source.name}: {len(paths)} files, {total:,} frames; dropped {popped:,} around marker pops, "
+                f"{source.name}: {len(paths)} files, {total:,} frames; dropped {total - quiet:,} around marker pops, "
                 f"{unseen:,} outside all cameras' view, {short:,} in pieces under {SHORTEST:g} s; {cut} cuts"
             )
     if not points:

@@ -7,33 +7,32 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
+from mocap3d.files import excerpt
 from mocap3d.formats.motion_file import (
     MAX_BYTES,
     MAX_HEADER,
     MAX_JOINTS,
     MAX_VALUE,
+    Fault,
     MotionFileError,
-    as_pose,
     check_size,
     decode,
     euler_matrices,
-    excerpt,
     forward_kinematics,
     line_of,
+    make_pose,
+    named_skeleton,
     read_text,
-    side_pairs,
-    stem,
     to_number,
     to_z_up,
 )
 from mocap3d.poses import Pose3D
-from mocap3d.skeleton import Skeleton
 
 _CHANNELS = tuple(axis + kind for kind in ("position", "rotation") for axis in "XYZ")
-_BLOCK = 2048  # frames per round of forward kinematics: keeps the rotations of a long file out of memory
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,19 +90,15 @@ def read_bvh(
     to_z_up(np.zeros(3), up)  # refuse a bad axis before reading
     bvh = parse_bvh(path, max_bytes)
     names, holders, places = _resolve_markers(bvh, markers or {})
-    joints = bvh.joints + names
-    check_size(path, len(bvh.values), len(joints))
+    skeleton = named_skeleton(path, bvh.joints + names, bvh.parents + tuple(holders))
     mode = _root_mode(bvh, up) if root_offset == "auto" else root_offset
-    points = np.empty((len(bvh.values), len(joints), 3), np.float32)
-    for start in range(0, len(points), _BLOCK):
-        block = slice(start, start + _BLOCK)
-        positions, turns = forward_kinematics(bvh.parents, *local_transforms(bvh, block, mode))
-        if names:
-            fixed = positions[:, holders] + (turns[:, holders] @ places[..., None])[..., 0]  # (T, markers, 3)
-            positions = np.concatenate([positions, fixed], axis=1)
-        points[block] = to_z_up(positions * scale, up)
-    skeleton = Skeleton(stem(path), joints, bvh.parents + tuple(holders), *side_pairs(joints))
-    return as_pose(path, points, skeleton, bvh.fps)
+
+    def positions(block: slice) -> np.ndarray:
+        points, turns = forward_kinematics(bvh.parents, *local_transforms(bvh, block, mode))
+        fixed = points[:, holders] + (turns[:, holders] @ places[..., None])[..., 0]  # (T, markers, 3)
+        return np.concatenate([points, fixed], axis=1) * scale
+
+    return make_pose(path, skeleton, bvh.fps, len(bvh.values), positions, up)
 
 
 def local_transforms(bvh: Bvh, frames: slice = slice(None), root_offset: str = "add") -> tuple[np.ndarray, np.ndarray]:
@@ -182,37 +177,38 @@ def parse_bvh(path: str | os.PathLike, max_bytes: int = MAX_BYTES) -> Bvh:
         MotionFileError: for any fault of the file, with its line.
     Source: own.
     """
+    fault = partial(MotionFileError, path)
     data = read_text(path, max_bytes)
     split = re.search(rb"^[ \t]*MOTION[ \t]*$", data, re.MULTILINE | re.IGNORECASE)
     if not data.lstrip()[:9].upper() == b"HIERARCHY":
-        raise MotionFileError(path, 1, f"not a BVH file: it starts with {excerpt(data[:40])}, not HIERARCHY")
+        raise fault(1, f"not a BVH file: it starts with {excerpt(data[:40])}, not HIERARCHY")
     if split is None:
-        raise MotionFileError(path, line_of(data, len(data)), "no MOTION line: the file is truncated")
+        raise fault(line_of(data, len(data)), "no MOTION line: the file is truncated")
     if split.start() > MAX_HEADER:
-        raise MotionFileError(path, 1, f"the hierarchy takes {split.start()} bytes; at most {MAX_HEADER} are read")
-    joints, parents, offsets, channels = _parse_hierarchy(path, data[: split.start()])
+        raise fault(1, f"the hierarchy takes {split.start()} bytes; at most {MAX_HEADER} are read")
+    joints, parents, offsets, channels = _parse_hierarchy(fault, data[: split.start()])
     width = sum(map(len, channels))
     if width == 0:
-        raise MotionFileError(path, line_of(data, split.start()), "no joint has channels, so there is no motion")
-    frames, frame_time, start = _parse_motion_header(path, data, split.end())
-    check_size(path, frames if frames * width <= len(data) else 0, len(joints))
-    values = _parse_rows(path, data, start, frames, width)
+        raise fault(line_of(data, split.start()), "no joint has channels, so there is no motion")
+    frames, frame_time, start = _parse_motion_header(fault, data, split.end())
+    check_size(fault, frames if frames * width <= len(data) else 0, len(joints))
+    values = _parse_rows(fault, data, start, frames, width)
     return Bvh(joints, parents, offsets, channels, frame_time, values)
 
 
-def _words(path: str | os.PathLike, header: bytes) -> Iterator[tuple[str, int]]:
+def _words(fault: Fault, header: bytes) -> Iterator[tuple[str, int]]:
     """Words of the hierarchy with their line numbers; braces are words even when they touch another."""
     number = 1
-    for number, line in enumerate(decode(path, header).split("\n"), start=1):
+    for number, line in enumerate(decode(fault, header).split("\n"), start=1):
         for match in re.finditer(r"[{}]|[^\s{}]+", line):
             yield match[0], number
     while True:  # so that a parser never runs off the end
         yield "", number
 
 
-def _parse_hierarchy(path: str | os.PathLike, header: bytes) -> tuple:
+def _parse_hierarchy(fault: Fault, header: bytes) -> tuple:
     """Joints, parents, offsets (J, 3) and channels; a stack instead of recursion."""
-    words = _words(path, header)
+    words = _words(fault, header)
     names, parents, offsets, channels = [], [], [], []
     taken, stack = set(), []  # stack of open joints
     next(words)  # HIERARCHY
@@ -221,12 +217,12 @@ def _parse_hierarchy(path: str | os.PathLike, header: bytes) -> tuple:
         key = word.upper()
         if key == "ROOT" and not stack or key in ("JOINT", "END") and stack:
             if len(names) == MAX_JOINTS:
-                raise MotionFileError(path, line, f"more than {MAX_JOINTS} joints")
+                raise fault(line, f"more than {MAX_JOINTS} joints")
             if stack and names[stack[-1]] is None:
-                raise MotionFileError(path, line, f"{key} inside an End Site")
-            name = _read_name(path, words, line, key)
+                raise fault(line, f"{key} inside an End Site")
+            name = _read_name(fault, words, line, key)
             if name in taken:
-                raise MotionFileError(path, line, f"two joints are named {excerpt(name)}; names must be unique")
+                raise fault(line, f"two joints are named {excerpt(name)}; names must be unique")
             if name:
                 taken.add(name)
             parents.append(stack[-1] if stack else -1)
@@ -234,27 +230,27 @@ def _parse_hierarchy(path: str | os.PathLike, header: bytes) -> tuple:
             names.append(name), offsets.append(None), channels.append(())
         elif key == "OFFSET" and stack:
             if offsets[stack[-1]] is not None:
-                raise MotionFileError(path, line, "a second OFFSET for the same joint")
-            offsets[stack[-1]] = [to_number(path, line, next(words)[0], "OFFSET") for _ in range(3)]
+                raise fault(line, "a second OFFSET for the same joint")
+            offsets[stack[-1]] = [to_number(fault, line, next(words)[0], "OFFSET") for _ in range(3)]
         elif key == "CHANNELS" and stack:
             if names[stack[-1]] is None or channels[stack[-1]]:
-                raise MotionFileError(path, line, "CHANNELS of an End Site, or given twice")
-            channels[stack[-1]] = _read_channels(path, words, line)
+                raise fault(line, "CHANNELS of an End Site, or given twice")
+            channels[stack[-1]] = _read_channels(fault, words, line)
         elif key == "}" and stack:
             if offsets[stack[-1]] is None:
-                raise MotionFileError(path, line, "a joint without OFFSET")
+                raise fault(line, "a joint without OFFSET")
             stack.pop()
         else:
-            raise MotionFileError(path, line, f"unexpected {excerpt(word)} in the hierarchy")
+            raise fault(line, f"unexpected {excerpt(word)} in the hierarchy")
         word, line = next(words)
     if stack:
-        raise MotionFileError(path, line, f"{len(stack)} unclosed '{{' before MOTION")
+        raise fault(line, f"{len(stack)} unclosed '{{' before MOTION")
     if not names:
-        raise MotionFileError(path, line, "the hierarchy has no ROOT")
+        raise fault(line, "the hierarchy has no ROOT")
     return _name_ends(names, parents), tuple(parents), np.array(offsets, np.float64), tuple(channels)
 
 
-def _read_name(path: str | os.PathLike, words: Iterator, line: int, key: str) -> str | None:
+def _read_name(fault: Fault, words: Iterator, line: int, key: str) -> str | None:
     """The words up to the opening brace, for names may hold spaces; None for an End Site."""
     name = []
     while True:
@@ -262,28 +258,26 @@ def _read_name(path: str | os.PathLike, words: Iterator, line: int, key: str) ->
         if word == "{":
             break
         if not word or word == "}" or at != line or len(name) > 32:
-            raise MotionFileError(
-                path, at, f"{key}: '{{' expected, found {excerpt(word or 'the end of the hierarchy')}"
-            )
+            raise fault(at, f"{key}: '{{' expected, found {excerpt(word or 'the end of the hierarchy')}")
         name.append(word)
     if not name and key != "END":
-        raise MotionFileError(path, line, f"{key} without a name")
+        raise fault(line, f"{key} without a name")
     return None if key == "END" else " ".join(name)
 
 
-def _read_channels(path: str | os.PathLike, words: Iterator, line: int) -> tuple[str, ...]:
+def _read_channels(fault: Fault, words: Iterator, line: int) -> tuple[str, ...]:
     count = next(words)[0]
     if count not in set("0123456"):
-        raise MotionFileError(path, line, f"CHANNELS {excerpt(count)}: the count must be 0 to 6")
+        raise fault(line, f"CHANNELS {excerpt(count)}: the count must be 0 to 6")
     known = {name.lower(): name for name in _CHANNELS}
     found = []
     for _ in range(int(count)):
         word = next(words)[0]
         if word.lower() not in known:
-            raise MotionFileError(path, line, f"unknown channel {excerpt(word)}; channels are {' '.join(_CHANNELS)}")
+            raise fault(line, f"unknown channel {excerpt(word)}; channels are {' '.join(_CHANNELS)}")
         found.append(known[word.lower()])
     if len({name for name in found if "pos" in name}) < sum("pos" in name for name in found):
-        raise MotionFileError(path, line, f"a position channel appears twice: {' '.join(found)}")
+        raise fault(line, f"a position channel appears twice: {' '.join(found)}")
     return tuple(found)
 
 
@@ -293,12 +287,13 @@ def _name_ends(names: list[str | None], parents: list[int]) -> tuple[str, ...]:
     for i, name in enumerate(names):
         if name is None:
             base = f"{names[parents[i]]}_end"
-            names[i] = next(n for n in (base, *(f"{base}{k}" for k in range(2, len(names) + 3))) if n not in taken)
+            numbered = (f"{base}{k}" for k in range(2, len(names) + 3))
+            names[i] = next(name for name in (base, *numbered) if name not in taken)
             taken.add(names[i])
     return tuple(names)
 
 
-def _parse_motion_header(path: str | os.PathLike, data: bytes, start: int) -> tuple[int, float, int]:
+def _parse_motion_header(fault: Fault, data: bytes, start: int) -> tuple[int, float, int]:
     """Frames, seconds per frame, and where the numbers start."""
     found = []
     for title, pattern in ("Frames:", rb"\s*Frames[ \t]*:"), ("Frame Time:", rb"\s*Frame[ \t]+Time[ \t]*:"):
@@ -306,19 +301,19 @@ def _parse_motion_header(path: str | os.PathLike, data: bytes, start: int) -> tu
         if match is None:
             at = start + len(data[start:]) - len(data[start:].lstrip())
             text = data[at : at + 40].split(b"\n")[0]
-            raise MotionFileError(path, line_of(data, at), f"'{title}' expected, found {excerpt(text or b'the end')}")
+            raise fault(line_of(data, at), f"'{title}' expected, found {excerpt(text or b'the end')}")
         found.append((match[1].strip(), line_of(data, match.start(1))))
         start = match.end()
     (count, line), (seconds, at) = found
     if not (count.isdigit() and len(count) < 16 and int(count) > 0):
-        raise MotionFileError(path, line, f"Frames: {excerpt(count)}: a positive whole number is needed")
-    frame_time = to_number(path, at, seconds, "Frame Time")
+        raise fault(line, f"Frames: {excerpt(count)}: a positive whole number is needed")
+    frame_time = to_number(fault, at, seconds, "Frame Time")
     if not 1e-5 <= frame_time <= 1e3:
-        raise MotionFileError(path, at, f"Frame Time: {excerpt(seconds)}: seconds per frame, above 0")
+        raise fault(at, f"Frame Time: {excerpt(seconds)}: seconds per frame, above 0")
     return int(count), frame_time, min(start + 1, len(data))
 
 
-def _parse_rows(path: str | os.PathLike, data: bytes, start: int, frames: int, width: int) -> np.ndarray:
+def _parse_rows(fault: Fault, data: bytes, start: int, frames: int, width: int) -> np.ndarray:
     """The (T, C) numbers, in bulk; only a fault is looked for line by line."""
     body = data[start:].rstrip()
     ends = np.flatnonzero(np.frombuffer(body, np.uint8) == ord("\n"))
@@ -330,12 +325,12 @@ def _parse_rows(path: str | os.PathLike, data: bytes, start: int, frames: int, w
         except ValueError:
             pass
     if values is None or values.shape != (frames, width) or not (np.abs(values) <= MAX_VALUE).all():
-        _explain_rows(path, body, line_of(data, start), frames, width)
-        raise MotionFileError(path, line_of(data, start), f"the motion is not {frames} rows of {width} numbers")
+        _explain_rows(fault, body, line_of(data, start), frames, width)
+        raise fault(line_of(data, start), f"the motion is not {frames} rows of {width} numbers")
     return values
 
 
-def _explain_rows(path: str | os.PathLike, body: bytes, line: int, frames: int, width: int) -> None:
+def _explain_rows(fault: Fault, body: bytes, line: int, frames: int, width: int) -> None:
     """Raise for the first bad row."""
     stream, row = io.BytesIO(body), 0
     for number, text in enumerate(stream, start=line):
@@ -343,15 +338,13 @@ def _explain_rows(path: str | os.PathLike, body: bytes, line: int, frames: int, 
             continue
         row += 1
         if row > frames:
-            raise MotionFileError(path, number, f"more rows than 'Frames: {frames}' promises")
+            raise fault(number, f"more rows than 'Frames: {frames}' promises")
         found = len(text) if len(text) > 64 * width + 4096 else len(text.split())
         if found != width:
             unit = "bytes" if found == len(text) else "numbers"
-            raise MotionFileError(path, number, f"frame {row} has {found} {unit}; the hierarchy has {width} channels")
+            raise fault(number, f"frame {row} has {found} {unit}; the hierarchy has {width} channels")
         for word in text.split():
-            to_number(path, number, word, f"a value of frame {row}")
+            to_number(fault, number, word, f"a value of frame {row}")
     if row < frames:
         last = line + body.count(b"\n")
-        raise MotionFileError(
-            path, last, f"{row} rows where 'Frames: {frames}' promises more: truncated, or a wrong count"
-        )
+        raise fault(last, f"{row} rows where 'Frames: {frames}' promises more: truncated, or a wrong count")

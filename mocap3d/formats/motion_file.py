@@ -9,10 +9,13 @@ from __future__ import annotations
 import os
 import re
 import stat
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from mocap3d.files import excerpt
 from mocap3d.poses import Pose3D, PoseError
 from mocap3d.skeleton import Skeleton
 
@@ -21,6 +24,7 @@ MAX_HEADER = 16 * 2**20  # bytes of hierarchy or skeleton; real ones are 10 kB
 MAX_JOINTS = 4096
 MAX_POINTS = 100_000_000  # frames x joints, 1.2 GB of float32 positions
 MAX_VALUE = 1e7  # file units or degrees: beyond it float32 metres and angles mean nothing
+_BLOCK = 2048  # frames per round of forward kinematics: keeps the rotations of a long file out of memory
 
 
 class MotionFileError(ValueError):
@@ -40,11 +44,7 @@ class MotionFileError(ValueError):
         return f"{self.file}, line {self.line}: {self.reason}" if self.line else f"{self.file}: {self.reason}"
 
 
-def excerpt(value: str | bytes) -> str:
-    """A piece of a file for a message: quoted, printable, at most 40 characters."""
-    if isinstance(value, bytes):
-        value = value[:44].decode("ascii", "backslashreplace")
-    return ascii(value if len(value) <= 40 else value[:37] + "...")
+Fault = Callable[[int | None, str], MotionFileError]  # the error of one file, given line and reason
 
 
 def line_of(data: bytes, position: int) -> int:
@@ -61,63 +61,58 @@ def read_text(path: str | os.PathLike, max_bytes: int = MAX_BYTES) -> bytes:
     Raises:
         MotionFileError: missing, unreadable, empty, too large, or binary.
     """
+    fault = partial(MotionFileError, path)
     try:
         status = os.stat(path)
-        if not stat.S_ISREG(status.st_mode):
-            raise MotionFileError(path, None, "not a file" + (" but a folder" if stat.S_ISDIR(status.st_mode) else ""))
-        with open(path, "rb") as file:
-            data = file.read(min(status.st_size, max_bytes) + 1)  # the buffer is made before it is filled
+        if stat.S_ISREG(status.st_mode):
+            with open(path, "rb") as file:
+                data = file.read(min(status.st_size, max_bytes) + 1)  # the buffer is made before it is filled
     except FileNotFoundError:
-        raise MotionFileError(path, None, "no such file") from None
+        raise fault(None, "no such file") from None
     except (OSError, ValueError) as error:
-        if isinstance(error, MotionFileError):
-            raise
-        raise MotionFileError(path, None, f"cannot be opened: {error}") from None
+        raise fault(None, f"cannot be opened: {error}") from None
+    if not stat.S_ISREG(status.st_mode):
+        raise fault(None, "not a file" + (" but a folder" if stat.S_ISDIR(status.st_mode) else ""))
     if len(data) > max_bytes:
-        raise MotionFileError(
-            path, None, f"larger than {max_bytes / 2**20:g} MiB; pass max_bytes= if it is meant to be"
-        )
+        raise fault(None, f"larger than {max_bytes / 2**20:g} MiB; pass max_bytes= if it is meant to be")
     if not data.strip():
-        raise MotionFileError(path, None, "the file is empty")
+        raise fault(None, "the file is empty")
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        raise MotionFileError(path, 1, "the text is UTF-16; save it as UTF-8")
+        raise fault(1, "the text is UTF-16; save it as UTF-8")
     data = data.removeprefix(b"\xef\xbb\xbf")
     if b"\r" in data:
         data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     if b"\0" in data:
-        raise MotionFileError(path, line_of(data, data.index(b"\0")), "binary data, not text")
+        raise fault(line_of(data, data.index(b"\0")), "binary data, not text")
     return data
 
 
-def decode(path: str | os.PathLike, data: bytes) -> str:
-    """UTF-8 text; MotionFileError names the first line that is not."""
+def decode(fault: Fault, data: bytes) -> str:
+    """UTF-8 text; the error names the first line that is not."""
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise MotionFileError(path, line_of(data, error.start), "not UTF-8 text; save the file as UTF-8") from None
+        raise fault(line_of(data, error.start), "not UTF-8 text; save the file as UTF-8") from None
 
 
-def to_number(path: str | os.PathLike, line: int, word: str | bytes, what: str) -> float:
+def to_number(fault: Fault, line: int, word: str | bytes, what: str) -> float:
     """A finite number of believable size; MotionFileError otherwise."""
     try:
         value = float(word)
         if "_" in str(word):  # which float() takes for a separator of digits
             raise ValueError
     except ValueError:
-        raise MotionFileError(path, line, f"{what} is {excerpt(word)}, not a number") from None
+        raise fault(line, f"{what} is {excerpt(word)}, not a number") from None
     if not abs(value) <= MAX_VALUE:  # also catches NaN
-        raise MotionFileError(path, line, f"{what} is {excerpt(word)}; numbers must be finite and within {MAX_VALUE:g}")
+        raise fault(line, f"{what} is {excerpt(word)}; numbers must be finite and within {MAX_VALUE:g}")
     return value
 
 
-def check_size(path: str | os.PathLike, frames: int, joints: int) -> None:
+def check_size(fault: Fault, frames: int, joints: int) -> None:
     """Refuse a motion whose positions would not fit in memory."""
     if frames * joints > MAX_POINTS:
-        raise MotionFileError(
-            path,
-            None,
-            f"{frames} frames of {joints} joints exceed {MAX_POINTS} joint positions; cut the file into parts",
-        )
+        size = f"{frames} frames of {joints} joints exceed {MAX_POINTS} joint positions"
+        raise fault(None, f"{size}; cut the file into parts")
 
 
 def side_pairs(joints: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -202,14 +197,31 @@ def to_z_up(points: np.ndarray, up: str) -> np.ndarray:
     return points if up == "z" else np.stack([points[..., 0], -points[..., 2], points[..., 1]], axis=-1)
 
 
-def as_pose(path: str | os.PathLike, points: np.ndarray, skeleton: Skeleton, fps: float) -> Pose3D:
-    """World pose of a file; what Pose3D refuses is the file's fault or its scale's."""
+def named_skeleton(path: str | os.PathLike, joints: tuple[str, ...], parents: tuple[int, ...]) -> Skeleton:
+    """The skeleton of a file, called as the file, with its left and right joints told by their names."""
+    return Skeleton(Path(path).stem, joints, parents, *side_pairs(joints))
+
+
+def make_pose(
+    path: str | os.PathLike, skeleton: Skeleton, fps: float, frames: int, positions: Callable, up: str
+) -> Pose3D:
+    """World pose of a file, computed a block of frames at a time.
+
+    Args:
+        path: for the message, as what Pose3D refuses is the file's fault or its scale's.
+        skeleton: J joints.
+        fps: frames per second.
+        frames: how many there are.
+        positions: range of frames -> (T, J, 3) metres in the file's own axes.
+        up: "y" or "z", the file's vertical axis.
+    """
+    check_size(partial(MotionFileError, path), frames, len(skeleton))
+    points = np.empty((frames, len(skeleton), 3), np.float32)
+    for start in range(0, frames, _BLOCK):
+        block = slice(start, start + _BLOCK)
+        points[block] = to_z_up(positions(block), up)
     try:
         return Pose3D(points, skeleton, fps, "world", "absolute")
     except PoseError as error:
-        raise MotionFileError(path, None, f"{error} (is the file's unit the one that was asked for?)") from None
-
-
-def stem(path: str | os.PathLike) -> str:
-    """File name without folder and suffix, to name a skeleton by."""
-    return Path(path).stem
+        why = f"{error} (is the file's unit the one that was asked for?)"
+        raise MotionFileError(path, None, why) from None

@@ -8,9 +8,10 @@ from dataclasses import replace
 import pytest
 import torch
 
+from data_scripts.h36m_writers import mmpose, videopose3d
 from mocap3d.bench import zoo
 from mocap3d.data.dataset import PoseDataset
-from mocap3d.data.h36m import mmpose, videopose3d
+from mocap3d.data.h36m.mmpose import read_factors
 from mocap3d.data.windows import to_device
 from mocap3d.evaluation.evaluate import evaluate
 from mocap3d.evaluation.protocol import PROTOCOLS
@@ -91,7 +92,7 @@ def test_motionberts_rows_are_reproduced_from_files(name, tmp_path):
     result = zoo.evaluate(name, tmp_path, tmp_path / "x.pth")
     protocol = result.report.protocol
     assert {clip.frames for clip in result.report.clips} == {243}
-    factors = mmpose.read_factors(tmp_path) if original else None
+    factors = read_factors(tmp_path) if original else None
     expected = evaluate(model, dataset.test, PROTOCOLS["mmpose-motionbert"], factors=factors)
     assert result.measured["mpjpe_mm"] == pytest.approx(expected.mpjpe_mm, rel=2e-3)
     assert protocol.factor.startswith("given with the data" if original else "from the camera")

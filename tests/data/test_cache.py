@@ -52,6 +52,18 @@ def test_a_damaged_file_is_built_again(build, tmp_path, damage):
     assert same(cached("x", [1], build, tmp_path)) and len(build.calls) == 2
 
 
+def test_files_of_earlier_versions_are_still_read(build, tmp_path):
+    """Their checksum is a keyed BLAKE2; it is still compared, not waved through."""
+    cached("x", [1], build, tmp_path)
+    (path,) = tmp_path.iterdir()
+    with np.load(path) as file:
+        content = {key: file[key] for key in file.files}
+    np.savez(path, **content | {"checksum": np.array("f78c6c5d4e9ea2ba02b2d23e12f4b91d")})
+    assert same(cached("x", [1], build, tmp_path)) and len(build.calls) == 1
+    np.savez(path, **content | {"checksum": np.array("f78c6c5d4e9ea2ba02b2d23e12f4b91e")})
+    assert same(cached("x", [1], build, tmp_path)) and len(build.calls) == 2
+
+
 def test_a_folder_that_cannot_be_written_costs_only_time(build, tmp_path, capsys):
     blocked = tmp_path / "file"
     blocked.write_text("in the way")

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from data_scripts import convert_h36m, export_layouts
+from data_scripts.h36m_writers import videopose3d
 from mocap3d.data import loading
 from mocap3d.data.dataset import PoseDataset
-from mocap3d.data.h36m import videopose3d
 from mocap3d.data.h36m.load import load_h36m
 from tests.toys import sticks
 
@@ -81,3 +86,15 @@ def test_failures_are_one_line(both, tmp_path, capsys):
     (tmp_path / "data_3d_h36m.npz").write_bytes(b"PK nothing")
     assert convert_h36m.main([str(tmp_path), "--out", str(tmp_path / "o")]) == 1
     assert "data_3d_h36m.npz" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("script", ["export_layouts", "convert_h36m"])
+def test_the_commands_run_from_any_folder(tmp_path, script):
+    """Started as files, where mocap3d is installed and nothing beside it, they find the writers."""
+    root = Path(export_layouts.__file__).resolve().parents[1]
+    (tmp_path / "mocap3d").symlink_to(root / "mocap3d", target_is_directory=True)
+    done = subprocess.run(
+        [sys.executable, str(root / "data_scripts" / f"{script}.py"), "--help"], cwd=tmp_path, timeout=120,
+        env=os.environ | {"PYTHONPATH": str(tmp_path)}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0 and "--layout" in done.stdout, done.stderr

@@ -145,14 +145,11 @@ def recognise(root: str | Path) -> Found:
         raise H36MError(f"{root} is not a folder; give the folder of the Human3.6M files")
     files, missing = {}, {}
     for name, layout in LAYOUTS.items():
-        here = _module(name).find(root)
         absent = tuple(want for want in layout.wants if not _present(root, want[0]))
-        if here is not None:
+        if (here := _module(name).find(root)) is not None:
             files[name] = here
-            absent = () if name in _ALTERNATIVES else absent
-        elif len(absent) == len(layout.wants):
-            continue
-        if absent:
+        in_part = name not in _ALTERNATIVES if name in files else len(absent) < len(layout.wants)
+        if absent and in_part:
             missing[name] = absent
     return Found(root, files, missing)
 

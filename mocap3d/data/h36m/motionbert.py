@@ -9,15 +9,13 @@ cameras, which gives its depth; `from_image_space` does the rest. Where a take h
 is taken from the factor; where there is no factor either, the take is left out, with a note.
 
 The file knows actions and "subactions", not stems: a take is "S9/Eating subaction 2", unless its stem is known.
-Files written here need numpy 1.26 or newer to be read. Source: MotionBERT's reader and trainer (facts only); LCN
-(Ci et al. 2019) for the image space.
+Source: MotionBERT's reader and trainer (facts only); LCN (Ci et al. 2019) for the image space.
 """
 
 from __future__ import annotations
 
-import pickle
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -26,14 +24,12 @@ from typing import NamedTuple
 import numpy as np
 
 from mocap3d.camera import Camera, h36m_cameras
-from mocap3d.data.dataset import PoseDataset
-from mocap3d.data.h36m.facts import ACTIONS, CAMERAS, FPS, SUBJECTS, H36MError, action_of
-from mocap3d.data.h36m.mmpose import truth_and_seen
-from mocap3d.data.h36m.takes import Take, clip_labels, read_labels, takes_to_write, write_labels
-from mocap3d.data.image_space import ImageSpaceError, from_image_space, mm_factor, to_image_space
-from mocap3d.files import write_whole
+from mocap3d.data.h36m import reading
+from mocap3d.data.h36m.facts import ACTIONS, CAMERAS, SUBJECTS, H36MError, action_of
+from mocap3d.data.h36m.reading import describe, numbers, words
+from mocap3d.data.image_space import ImageSpaceError, depth_of_scale, from_image_space, mm_factor
 from mocap3d.formats.safe_files import load_pickle
-from mocap3d.poses import Clip, Pose2D, Pose3D, PoseError
+from mocap3d.poses import Clip
 
 PICKLE = "h36m_sh_conf_cam_source_final.pkl"
 SLICES = "MB3D_f243s81/H36M-SH"
@@ -64,20 +60,20 @@ class MotionBERTFiles:
 def find(root: str | Path) -> MotionBERTFiles | None:
     """Look for the pickle and the clip folders in a folder, or in `motion3d` or `data/motion3d` below it."""
     root = Path(root)
-    folders = (root, root / "motion3d", root / "data" / "motion3d")
+    folders, inner = (root, root / "motion3d", root / "data" / "motion3d"), Path(SLICES).name
     pickles = [root] if root.is_file() and root.suffix == ".pkl" else [folder / PICKLE for folder in folders]
-    slices = (
-        [folder / SLICES for folder in folders] + [root / Path(SLICES).name] + [root] * (root.name == Path(SLICES).name)
-    )
+    slices = [*(folder / SLICES for folder in folders), root / inner, *[root] * (root.name == inner)]
     file = next((path for path in pickles if path.is_file()), None)
     clips = next((path for path in slices if any(next(path.glob(f"{s}/*.pkl"), None) for s in SPLITS)), None)
     return MotionBERTFiles(file, clips) if file or clips else None
 
 
 def read(
-    root: str | Path | MotionBERTFiles, pose2d: str = "gt", subjects: Sequence[str] | None = None,
+    root: str | Path | MotionBERTFiles,
+    pose2d: str = "gt",
+    subjects: Sequence[str] | None = None,
     notes: list[str] | None = None,
-) -> list[Clip]:  # fmt: skip
+) -> list[Clip]:
     """Read the pickle as clips in metric camera space.
 
     Args:
@@ -95,19 +91,17 @@ def read(
     if kind not in ("gt", "sh"):
         raise H36MError(f"pose2d is {pose2d!r}; MotionBERT's layout has 'gt' and 'sh'")
     notes, clips, differences = [] if notes is None else notes, [], []
-    for table, stems, written in _tables(root):
-        for take, views in table.takes(subjects).items():
-            labels = clip_labels(views[0].subject, stems.get(take) or _stem(take), written)
-            depths, measured = _root_depths(views, table, labels["take"], notes)
-            for view, depth in zip(views, depths, strict=False):
-                if measured and table.factor is not None:
-                    differences.append(table.factor[view.rows] - mm_factor(_at(depth), view.camera))
-                clips.append(_clip(table, view, depth, kind, labels))
+    for table, labels, views in _takes(root, subjects):
+        depths, measured = _root_depths(views, table, labels["take"], notes)
+        for view, depth in zip(views, depths, strict=False):
+            clips.append(_clip(table, view, depth, kind, labels))
+            if measured and table.factor is not None:
+                differences.append(np.abs(table.factor[view.rows] - mm_factor(_at(depth), view.camera)))
     if differences:
-        all_differences = np.abs(np.concatenate(differences))
+        every = np.concatenate(differences)
         notes.append(
-            f"2.5d_factor in the file and computed from the camera differ by {np.median(all_differences):.2g} mm/px in "
-            f"the median, {all_differences.max():.2g} at most"
+            f"2.5d_factor in the file and computed from the camera differ by {np.median(every):.2g} mm/px in the "
+            f"median, {every.max():.2g} at most"
         )
     if not clips:
         raise H36MError(f"{root} holds no take that can be read of subjects {list(subjects or SUBJECTS)}")
@@ -116,12 +110,12 @@ def read(
 
 def read_factors(root: str | Path | MotionBERTFiles) -> dict[tuple[str, str], np.ndarray]:
     """The file's own factors of its test rows: (take, camera name) of a clip -> (T,) mm per pixel."""
-    factors = {}
-    for table, stems, written in _tables(root):
-        for take, views in table.takes(None).items() if table.factor is not None else ():
-            name = clip_labels(views[0].subject, stems.get(take) or _stem(take), written)["take"]
-            factors |= {(name, view.camera.name): table.factor[view.rows] for view in views}
-    return factors
+    return {
+        (labels["take"], view.camera.name): table.factor[view.rows]
+        for table, labels, views in _takes(root, None)
+        if table.factor is not None
+        for view in views
+    }
 
 
 def read_slices(
@@ -142,17 +136,19 @@ def read_slices(
     files = root if isinstance(root, MotionBERTFiles) else find(root)
     paths = sorted(files.slices.glob(f"{split}/*.pkl"))[:limit] if files and files.slices else []
     if not paths:
-        raise H36MError(f"{root} has no clips {SLICES}/{split}/00000000.pkl; MotionBERT's converter makes them")
-    pieces = []
+        raise H36MError(f"{root} has no clips {SLICES}/{split}/*.pkl; MotionBERT's converter makes them")
+    pairs, frames = [], "frames"
     for path in paths:
         content = load_pickle(path)
-        pair = [content.get(key) for key in ("data_input", "data_label")] if isinstance(content, dict) else []
-        shapes = [np.shape(array) for array in pair if isinstance(array, np.ndarray) and array.dtype.kind == "f"]
-        wanted = pieces[0][0].shape if pieces else shapes[0] if shapes else ()
-        if len(shapes) != 2 or set(shapes) != {wanted} or len(wanted) != 3 or wanted[1:] != (17, 3):
-            raise H36MError(f"{path}: data_input and data_label are {shapes}; both must be (frames, 17, 3)")
-        pieces.append([np.asarray(array, dtype=np.float32) for array in pair])
-    inputs, labels = (np.stack(arrays) for arrays in zip(*pieces, strict=True))
+        if not isinstance(content, dict):
+            raise H36MError(f"{path} is {describe(content)}; it must be a dict of data_input and data_label")
+        pair = []
+        for key in ("data_input", "data_label"):
+            what = f"{path}: data_input and data_label must have the same shape in every clip; {key}"
+            pair.append(numbers(content.get(key), what, frames, 17, 3).astype(np.float32))
+            frames = len(pair[0])
+        pairs.append(pair)
+    inputs, labels = (np.stack(arrays) for arrays in zip(*pairs, strict=True))
     return inputs, labels
 
 
@@ -167,15 +163,15 @@ def source_names(takes: Iterable[str]) -> dict[str, str]:
         subject, _, stem = take.partition("/")
         groups.setdefault((subject, action_of(stem)), []).append(stem)
     others = sorted({action for _, action in groups} - set(ACTIONS.values()))
-    numbers = {action: n for n, action in ACTIONS.items()} | {a: 17 + i for i, a in enumerate(others)}
+    codes = {action: n for n, action in ACTIONS.items()} | {a: 17 + i for i, a in enumerate(others)}
     names = {}
     for (subject, action), stems in groups.items():
-        bare_last = (action, subject) not in _BARE_FIRST
-        stems = sorted(stems, key=lambda s: int(s.rpartition(" ")[2]) if " " in s else 1e9 if bare_last else -1)
+        bare = -1 if (action, subject) in _BARE_FIRST else 1e9
+        stems = sorted(stems, key=lambda stem: int(stem.rpartition(" ")[2]) if " " in stem else bare)
         subaction = 0
         for stem in stems:
             subaction += 1
-            prefix = f"s_{int(subject[1:]):02d}_act_{numbers[action]:02d}_subact_"
+            prefix = f"s_{int(subject[1:]):02d}_act_{codes[action]:02d}_subact_"
             name = f"{prefix}{subaction:02d}"
             if name in SKIPPED and not (_KNOWN[name] == stem and action in stems):
                 subaction += 1
@@ -196,87 +192,84 @@ class _View(NamedTuple):
     rows: slice
 
 
-def _tables(root: str | Path | MotionBERTFiles):
-    """(table, stems by source, written labels) of each split there is."""
+class _Table(NamedTuple):
+    """One split of the pickle, checked; N rows."""
+
+    where: str
+    seen: np.ndarray  # (N, 17, 2 or 3)
+    image: np.ndarray  # (N, 17, 3)
+    confidence: np.ndarray | None  # (N, 17)
+    factor: np.ndarray | None  # (N,)
+    sources: list[str]
+    cameras: list[str]
+
+
+def _takes(
+    root: str | Path | MotionBERTFiles, subjects: Sequence[str] | None
+) -> Iterator[tuple[_Table, dict[str, str], list[_View]]]:
+    """Each take: the table it is in, its labels, its views."""
     files = root if isinstance(root, MotionBERTFiles) else find(root)
     if files is None or files.pickle is None:
         clips = "; its clips carry no subject or camera, read them with read_slices" if files else ""
         raise H36MError(f"{root} has no {PICKLE}, which docs/pose3d.md of MotionBERT links{clips}")
-    written = read_labels(files.pickle.parent)
+    folder = files.pickle.parent
+    written = reading.read_labels(folder)
     try:
         stems = {source: take.partition("/")[2] for take, source in source_names(written).items()}
     except ValueError as error:
-        raise H36MError(f"{files.pickle.parent}: takes.json holds a name unlike 'S9/walk 1': {error}") from error
+        why = reading.reason(error)
+        raise H36MError(f"{folder}: takes.json holds a name unlike 'S9/walk 1': {why}") from error
     data = load_pickle(files.pickle)
     if not isinstance(data, dict) or not any(split in data for split in SPLITS):
-        raise H36MError(f"{files.pickle} must be a dict with 'train' and 'test'")
+        raise H36MError(f"{files.pickle} is {describe(data)}; it must be a dict with 'train' and 'test'")
     for split in SPLITS:
         if split in data:
-            yield _Table(f"{files.pickle}, {split}", data[split]), stems, written
+            table = _table(f"{files.pickle}, {split}", data[split])
+            for take, views in _views(table, subjects).items():
+                stem = stems.get(take) or _stem(take)
+                yield table, reading.clip_labels(views[0].subject, stem, written), views
 
 
-class _Table:
-    """One split of the pickle, checked."""
+def _table(where: str, data: object) -> _Table:
+    if not isinstance(data, dict):
+        raise H36MError(f"{where} is {describe(data)}; it must be a dict of columns")
+    seen = numbers(data.get("joint_2d"), f"{where}: joint_2d", "N", 17, (2, 3))
+    rows = len(seen)
+    image = numbers(data.get("joint3d_image"), f"{where}: joint3d_image", rows, 17, 3)
+    confidence = factor = None
+    if "confidence" in data:
+        confidence = data["confidence"]
+        if isinstance(confidence, np.ndarray) and confidence.ndim == 3 and confidence.shape[2] == 1:
+            confidence = confidence[..., 0]
+        confidence = numbers(confidence, f"{where}: confidence", rows, 17)
+    if "2.5d_factor" in data:
+        factor = numbers(data["2.5d_factor"], f"{where}: 2.5d_factor", rows)
+    sources, cameras = (words(data.get(key), f"{where}: {key}", rows) for key in ("source", "camera_name"))
+    return _Table(where, seen, image, confidence, factor, sources, cameras)
 
-    def __init__(self, where: str, data: object) -> None:
-        self.where = where
-        if not isinstance(data, dict):
-            raise H36MError(f"{where} is a {type(data).__name__}; it must be a dict of columns")
-        self.seen = self._floats(data, "joint_2d", (17, None))
-        self.image = self._floats(data, "joint3d_image", (17, 3))
-        self.confidence = self.factor = None
-        if "confidence" in data:
-            self.confidence = self._floats(data, "confidence", np.shape(data["confidence"])[1:])
-            if self.confidence.shape[1:] not in ((17,), (17, 1)):
-                raise H36MError(f"{where}: confidence is {self.confidence.shape}; it must be (N, 17) or (N, 17, 1)")
-            self.confidence = self.confidence.reshape(-1, 17)
-        if "2.5d_factor" in data:
-            self.factor = self._floats(data, "2.5d_factor", ())
-        self.sources, self.cameras = (self._words(data, key) for key in ("source", "camera_name"))
 
-    def _floats(self, data: dict, key: str, shape: tuple[int | None, ...]) -> np.ndarray:
-        array = data.get(key)
-        array = np.asarray(array) if isinstance(array, list) and len(array) and np.isscalar(array[0]) else array
-        if not isinstance(array, np.ndarray) or array.dtype.kind != "f" or array.ndim != 1 + len(shape):
-            found = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
-            raise H36MError(f"{self.where}: {key} is {found}; it must be floating point {('N', *shape)}")
-        sizes = [want is None or want == size for want, size in zip(shape, array.shape[1:], strict=True)]
-        rows = len(array) if key == "joint_2d" else len(self.seen)
-        if not all(sizes) or (shape[-1:] == (None,) and array.shape[-1] < 2) or len(array) != rows:
-            raise H36MError(f"{self.where}: {key} is {array.shape}; it must be {(rows, *shape)}")
-        return array
-
-    def _words(self, data: dict, key: str) -> list[str]:
-        words = data.get(key)
-        words = words.tolist() if isinstance(words, np.ndarray) and words.ndim == 1 else words
-        if not isinstance(words, (list, tuple)) or len(words) != len(self.seen):
-            raise H36MError(f"{self.where}: {key} must be a list of {len(self.seen)} strings, one a row")
-        words = [word.decode("ascii", "replace") if isinstance(word, bytes) else word for word in words]
-        if not all(isinstance(word, str) for word in words):
-            raise H36MError(f"{self.where}: {key} must hold strings only")
-        return words
-
-    def takes(self, subjects: Sequence[str] | None) -> dict[str, list[_View]]:
-        """The videos, by what stands before "_ca_" of their source."""
-        takes, start, known = {}, 0, set()
-        for source, rows in groupby(self.sources):
-            stop = start + sum(1 for _ in rows)
-            match = _SOURCE.fullmatch(source)
-            if match is None or source in known:
-                again = "comes twice" if match else "is not like s_09_act_05_subact_02_ca_01"
-                raise H36MError(f"{self.where}, row {start}: source {source[:80]!r} {again}")
-            known.add(source)
-            subject, names = f"S{int(match[2])}", set(self.cameras[start:stop])
-            if subjects is None or subject in subjects:
-                if subject not in SUBJECTS or len(names) != 1 or not names <= set(CAMERAS):
-                    raise H36MError(
-                        f"{self.where}, {source}: subject {subject} with cameras {sorted(names)[:5]}; there are "
-                        f"{', '.join(SUBJECTS)} and {', '.join(CAMERAS)}, one camera a source"
-                    )
-                camera = h36m_cameras(subject)[CAMERAS.index(names.pop())]
-                takes.setdefault(match[1], []).append(_View(subject, camera, slice(start, stop)))
-            start = stop
-        return takes
+def _views(table: _Table, subjects: Sequence[str] | None) -> dict[str, list[_View]]:
+    """The videos, by what stands before "_ca_" of their source."""
+    takes, start, known = {}, 0, set()
+    for source, rows in groupby(table.sources):
+        stop = start + sum(1 for _ in rows)
+        match = _SOURCE.fullmatch(source)
+        if match is None or source in known:
+            again = "comes twice" if match else "is not like s_09_act_05_subact_02_ca_01"
+            raise H36MError(f"{table.where}, row {start}: source {describe(source)} {again}")
+        known.add(source)
+        subject, names = f"S{int(match[2])}", set(table.cameras[start:stop])
+        if subjects is None or subject in subjects:
+            if subject not in SUBJECTS or len(names) != 1 or not names <= set(CAMERAS):
+                raise H36MError(
+                    f"{table.where}, {source}: subject {subject} with cameras "
+                    f"{', '.join(map(describe, sorted(names)[:5]))}; there are {', '.join(SUBJECTS)} and "
+                    f"{', '.join(CAMERAS)}, one camera a source"
+                )
+            camera = h36m_cameras(subject)[CAMERAS.index(names.pop())]
+            takes.setdefault(match[1], []).append(_View(subject, camera, slice(start, stop)))
+        start = stop
+    return takes
 
 
 def _root_depths(views: list[_View], table: _Table, take: str, notes: list[str]) -> tuple[list[np.ndarray], bool]:
@@ -293,8 +286,8 @@ def _root_depths(views: list[_View], table: _Table, take: str, notes: list[str])
         return [], False
     notes.append(f"{why}: depth taken from the file's factor")
     with np.errstate(all="ignore"):
-        factors = [table.factor[view.rows].astype(np.float64) for view in views]
-        return [2 * v.camera.focal[0] / (2000 / f - 1) for v, f in zip(views, factors, strict=True)], False
+        metres = table.factor.astype(np.float64) / 1000
+        return [depth_of_scale(metres[view.rows], view.camera) for view in views], False
 
 
 def _triangulated(cameras: list[Camera], roots: list[np.ndarray]) -> tuple[list[np.ndarray], float]:
@@ -329,62 +322,11 @@ def _at(depth: np.ndarray) -> np.ndarray:
 
 
 def _clip(table: _Table, view: _View, depth: np.ndarray, kind: str, labels: dict[str, str]) -> Clip:
-    camera, size = view.camera, (view.camera.width, view.camera.height)
     try:
-        points = from_image_space(table.image[view.rows].astype(np.float64), camera, _at(depth))
-        seen, confidence = camera.project(points), None
-        if kind == "sh":
-            seen = table.seen[view.rows, :, :2]
-            confidence = None if table.confidence is None else np.clip(np.nan_to_num(table.confidence[view.rows]), 0, 1)
-        pose2d = Pose2D(seen, confidence, fps=FPS, image_size=size)
-        return Clip(camera=camera, pose2d=pose2d, pose3d=Pose3D(points, fps=FPS, frame="camera"), **labels)
-    except (PoseError, ImageSpaceError) as error:
-        raise H36MError(f"{table.where}, {labels['take']}: {error}") from error
-
-
-def write(dataset: PoseDataset, folder: str | Path) -> dict[str, str]:
-    """Write a data set so that MotionBERT's DataReaderH36M and trainer read it.
-
-    Args:
-        dataset: as `takes_to_write` wants it; its 2D and confidence become the detections.
-        folder: gets the pickle.
-    Returns:
-        take of the data set -> its name in the files, "S9/walk 1"; `source_names` makes the file's own of it.
-    Raises:
-        H36MError: for a data set that MotionBERT could not read.
-    """
-    takes = takes_to_write(dataset)
-    sources = source_names(take.name for take in takes)
-    takes = sorted(takes, key=lambda take: sources[take.name])
-    data = {split: _columns([take for take in takes if take.views[0].split == split], sources) for split in SPLITS}
-    for key in ("action", "2.5d_factor", "joints_2.5d_image"):
-        del data["train"][key]
-
-    def save(part: Path) -> None:
-        with part.open("wb") as file:
-            pickle.dump(data, file, protocol=4)
-
-    write_whole(Path(folder) / PICKLE, save)
-    return write_labels(takes, Path(folder))
-
-
-def _columns(takes: list[Take], sources: dict[str, str]) -> dict[str, object]:
-    arrays = {
-        "joint_2d": [np.empty((0, 17, 2))], "confidence": [np.empty((0, 17))], "joint3d_image": [np.empty((0, 17, 3))],
-        "2.5d_factor": [np.empty(0)], "joints_2.5d_image": [np.empty((0, 17, 3))],
-    }  # fmt: skip
-    words = {"camera_name": [], "source": [], "action": []}
-    for take in takes:
-        for number, clip in enumerate(take.views, 1):
-            points = clip.pose3d.points.astype(np.float64)
-            image, factor = to_image_space(points, clip.camera), mm_factor(points[:, 0], clip.camera)
-            for key, values in (
-                ("joint_2d", truth_and_seen(clip)[1]), ("confidence", clip.pose2d.confidence), ("joint3d_image", image),
-                ("2.5d_factor", factor), ("joints_2.5d_image", image * factor[:, None, None]),
-            ):  # fmt: skip
-                arrays[key].append(values.astype(np.float32))
-            words["camera_name"] += [clip.camera.name] * len(clip)
-            words["source"] += [f"{sources[take.name]}_ca_{number:02d}"] * len(clip)
-            words["action"] += [action_of(take.stem)] * len(clip)
-    columns = {key: np.concatenate(parts, dtype=np.float32) for key, parts in arrays.items()}
-    return columns | {key: np.array(values, dtype=np.str_) for key, values in words.items()}
+        points = from_image_space(table.image[view.rows].astype(np.float64), view.camera, _at(depth))
+    except ImageSpaceError as error:
+        raise H36MError(f"{table.where}, {describe(labels['take'])}: {error}") from error
+    seen = view.camera.project(points) if kind == "gt" else table.seen[view.rows, :, :2]
+    if kind == "sh" and table.confidence is not None:
+        seen = np.concatenate([seen, np.nan_to_num(table.confidence[view.rows, :, None])], axis=-1)
+    return reading.make_clip(table.where, view.camera, seen, points, labels)

@@ -13,17 +13,18 @@ Source: the readers of VideoPose3D, MMPose and the 3D-pose-baseline (facts only)
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 
-from mocap3d.camera import Camera, h36m_cameras
-from mocap3d.data.h36m.facts import CAMERAS, FPS, KEPT_JOINTS, SUBJECTS, H36MError, canonical_stem
-from mocap3d.data.h36m.takes import clip_labels
-from mocap3d.poses import Clip, Pose2D, Pose3D, PoseError
+from mocap3d.camera import h36m_cameras
+from mocap3d.data.h36m import reading
+from mocap3d.data.h36m.facts import CAMERAS, KEPT_JOINTS, SUBJECTS, H36MError, canonical_stem
+from mocap3d.data.h36m.reading import numbers
+from mocap3d.poses import Clip
 
 # where 3D positions may lie below a subject's folder, best first
 _PLACES = {
@@ -49,22 +50,23 @@ def find(root: str | Path) -> OfficialFiles | None:
         for subject in SUBJECTS:
             parents = [base / subject / inner for inner in ("MyPoseFeatures", "MyPoses", "")]
             for kind, (folder, pattern) in _PLACES.items():
-                paths = next((p for parent in parents if (p := sorted((parent / folder).glob(pattern)))), ())
-                if paths:
-                    positions[subject] = kind, tuple(paths)
-                    break
-            flat = next((parent / "D2_Positions" for parent in parents if (parent / "D2_Positions").is_dir()), None)
-            if flat:
-                pixels[subject] = flat
+                for parent in parents:
+                    if paths := sorted((parent / folder).glob(pattern)):
+                        positions.setdefault(subject, (kind, tuple(paths)))
+            for parent in parents:
+                if (parent / "D2_Positions").is_dir():
+                    pixels.setdefault(subject, parent / "D2_Positions")
         if positions:
             return OfficialFiles(base, positions, pixels)
     return None
 
 
 def read(
-    root: str | Path | OfficialFiles, pose2d: str = "gt", subjects: Sequence[str] | None = None,
+    root: str | Path | OfficialFiles,
+    pose2d: str = "gt",
+    subjects: Sequence[str] | None = None,
     notes: list[str] | None = None,
-) -> list[Clip]:  # fmt: skip
+) -> list[Clip]:
     """Read the positions, each take as seen by the four cameras.
 
     Args:
@@ -79,12 +81,11 @@ def read(
     """
     files = root if isinstance(root, OfficialFiles) else find(root)
     if files is None:
-        raise H36MError(f"{root} has no S1/MyPoseFeatures/D3_Positions/*.cdf nor S1/MyPoses/3D_positions/*.h5")
+        raise H36MError(f"{root} has no S1/MyPoseFeatures/D3_Positions/*.cdf, S1/MyPoses/3D_positions/*.h5")
     if pose2d != "gt":
         raise H36MError(f"pose2d is {pose2d!r}; the official files have 'gt' only")
     notes = [] if notes is None else notes
-    if absent := sorted(set(subjects or ()) - set(files.positions)):
-        raise H36MError(f"{files.root} has no {', '.join(absent)}; it has {', '.join(files.positions)}")
+    reading.check_subjects(files.root, subjects, files.positions)
     clips = []
     for subject in files.positions if subjects is None else subjects:
         kind, paths = files.positions[subject]
@@ -95,70 +96,70 @@ def read(
                 stem, _, name = stem.rpartition(".")
                 if name not in cameras:
                     raise H36MError(f"{path}: no camera {name!r}; there are {', '.join(CAMERAS)}")
-                views = {name: _pose(path, 3)}
+                views = {name: _cdf(path, 3)}
             else:
-                world = _pose(path, 3) if kind == "D3_Positions" else _h5(path)
+                world = _cdf(path, 3) if kind == "D3_Positions" else _h5(path)
                 views = {name: camera.world_to_camera(world) for name, camera in cameras.items()}
-            labels = clip_labels(subject, canonical_stem(stem), {})
+            labels = reading.clip_labels(subject, canonical_stem(stem), {})
             for name, points in views.items():
                 flat = files.pixels.get(subject, path) / f"{stem}.{name}.cdf"
-                clips.append(_clip(path, points, cameras[name], flat, labels))
+                pixels = _cdf(flat, 2) if flat.is_file() else cameras[name].project(points)
+                if len(pixels) != len(points):
+                    frames = f"{len(pixels)} frames, but {path} has {len(points)}"
+                    raise H36MError(f"{flat}: {frames}; they do not belong together")
+                clips.append(reading.make_clip(path, cameras[name], pixels, points, labels))
         if subject not in files.pixels:
             notes.append(f"{subject} has no D2_Positions: 2D projected from the 3D, lens included")
     return clips
 
 
-def _clip(path: Path, points: np.ndarray, camera: Camera, flat: Path, labels: dict[str, str]) -> Clip:
-    pixels = _pose(flat, 2) if flat.is_file() else camera.project(points)
-    if len(pixels) != len(points):
-        raise H36MError(f"{flat}: {len(pixels)} frames, but {path} has {len(points)}; they do not belong together")
+def _values(path: Path, package: str, read: Callable[[object], object]) -> object:
+    """What `read` takes out of a file by means of a package."""
     try:
-        seen = Pose2D(pixels, fps=FPS, image_size=(camera.width, camera.height))
-        return Clip(camera=camera, pose2d=seen, pose3d=Pose3D(points, fps=FPS, frame="camera"), **labels)
-    except PoseError as error:
-        raise H36MError(f"{path}: {error}") from error
-
-
-def _package(name: str, path: Path):
-    try:
-        return import_module(name)
+        module = import_module(package)
     except ImportError as error:
-        raise H36MError(f"reading {path.name} needs the package {name}: pip install {name}") from error
-
-
-def _pose(path: Path, channels: int) -> np.ndarray:
-    """(T, 17, channels) of a `.cdf` file: metres or pixels."""
-    cdflib = _package("cdflib", path)
+        raise H36MError(f"reading {path.name} needs the package {package}: pip install {package}") from error
     try:
+        return read(module)
+    except Exception as error:  # a damaged file makes these packages fail in any way
+        why = reading.reason(error)
+        raise H36MError(f"{path} cannot be read ({why}); unpack or download it again") from error
+
+
+def _cdf(path: Path, channels: int) -> np.ndarray:
+    """(T, 17, channels) of a `.cdf` file: metres or pixels."""
+
+    def read(cdflib):
         file = cdflib.CDF(path)
         size = file.varinq("Pose")
         frames = (size.Last_Rec + 1) * int(np.prod(size.Dim_Sizes, dtype=np.float64)) // (32 * channels)
         if not 0 < frames <= LONGEST:
-            raise ValueError(f"variable Pose says it has {frames} frames")
-        values = np.asarray(file.varget("Pose"))
-    except Exception as error:  # a damaged file makes cdflib fail in any way
-        raise H36MError(f"{path} cannot be read ({error}); unpack or download it again") from error
-    if values.dtype.kind != "f" or values.ndim not in (2, 3) or values.shape[-1] != 32 * channels:
-        raise H36MError(f"{path}: Pose is {values.dtype} {values.shape}; it must be (1, T, {32 * channels})")
-    points = values.reshape(-1, 32, channels)[:, KEPT_JOINTS].astype(np.float64)
-    return _finite(points, path) / (1000 if channels == 3 else 1)
+            raise ValueError(f"Pose has {frames} frames; it must have 1 to {LONGEST}")
+        return np.asarray(file.varget("Pose"))
+
+    values = _values(path, "cdflib", read)
+    axes = (1, "T", 32 * channels)[3 - max(2, np.ndim(values)) :]
+    values = numbers(values, f"{path}: Pose", *axes)
+    return _kept(path, values.reshape(-1, 32, channels)) / (1000 if channels == 3 else 1)
 
 
 def _h5(path: Path) -> np.ndarray:
     """(T, 17, 3) metres, world frame, of an `.h5` file."""
-    h5py = _package("h5py", path)
-    try:
+
+    def read(h5py):
         with h5py.File(path, "r") as file:
             data = file["3D_positions"]
-            if len(data.shape) != 2 or data.shape[0] != 96 or not 0 < data.shape[1] <= LONGEST:
-                raise ValueError(f"3D_positions is {data.shape}; it must be (96, T)")
-            values = np.asarray(data[()], dtype=np.float64)
-    except Exception as error:  # a damaged file makes h5py fail in any way
-        raise H36MError(f"{path} cannot be read ({error}); download it again") from error
-    return _finite(values.T.reshape(-1, 32, 3)[:, KEPT_JOINTS], path) / 1000
+            if data.dtype.kind not in "fiu" or data.ndim != 2 or not 0 < data.shape[1] <= LONGEST:
+                raise ValueError(f"3D_positions is {data.dtype} {data.shape}; it must be numbers (96, T)")
+            return data[()]
+
+    values = numbers(_values(path, "h5py", read), f"{path}: 3D_positions", 96, "T", kinds="fiu")
+    return _kept(path, values.T.reshape(-1, 32, 3)) / 1000
 
 
-def _finite(points: np.ndarray, path: Path) -> np.ndarray:
+def _kept(path: Path, points: np.ndarray) -> np.ndarray:
+    """The 17 joints of 32, float64."""
+    points = points[:, KEPT_JOINTS].astype(np.float64)
     if not np.isfinite(points).all():
         raise H36MError(f"{path} holds values that are no numbers; unpack or download it again")
     return points

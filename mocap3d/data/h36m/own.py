@@ -5,7 +5,7 @@
     points2d.npy     float32 (N, 17, 2) pixels, as the camera saw them, lens included
     confidence.npy   float32 (N, 17)
 
-Rows of one clip lie together, all clips one behind the other. A folder holds one 2D source. Every number comes back
+Rows of one clip lie together, all clips are concatenated. A folder holds one 2D source. Every number comes back
 with the same bits; checksums tell damage, and files of an interrupted conversion, from data.
 """
 
@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,16 +21,21 @@ import numpy as np
 from mocap3d.camera import Camera
 from mocap3d.data.dataset import PoseDataset
 from mocap3d.data.h36m.facts import H36MError
-from mocap3d.files import write_whole
+from mocap3d.data.h36m.reading import LABELS, describe, reason
+from mocap3d.files import checksum, write_whole
 from mocap3d.poses import Clip, Pose2D, Pose3D
 from mocap3d.skeleton import H36M17
 
 INDEX = "mocap3d.json"
 FORMAT = "mocap3d-clips"
 VERSION = 1
-ARRAYS = {"points3d": (17, 3), "points2d": (17, 2), "confidence": (17,)}
-_LABELS = ("subject", "action", "take", "split", "source", "performer", "licence")
-_CHUNK = 1 << 24
+_LABELS = ("subject", "split", *LABELS)
+# the arrays: shape of a row, and the rows of a clip
+ARRAYS = {
+    "points3d": ((17, 3), lambda clip: clip.pose3d.points),
+    "points2d": ((17, 2), lambda clip: clip.pose2d.points),
+    "confidence": ((17,), lambda clip: clip.pose2d.confidence),
+}
 
 
 def find(root: str | Path) -> Path | None:
@@ -59,19 +63,14 @@ def write(dataset: PoseDataset, folder: str | Path, pose2d: str = "gt") -> dict[
     folder = Path(folder)
     for clip in dataset:
         if clip.pose3d.skeleton.joints != H36M17.joints:
-            raise H36MError(f"{clip!r} is on {clip.pose3d.skeleton.name}; this layout holds h36m17: convert it")
+            raise H36MError(f"{clip!r} is on {clip.pose3d.skeleton.name}, this layout on h36m17: convert it")
     if not len(dataset):
         raise H36MError(f"{dataset.name} has no clips to write")
     cameras = list(dict.fromkeys(clip.camera for clip in dataset))
     number = {camera: i for i, camera in enumerate(cameras)}
-    parts = {
-        "points3d": lambda clip: clip.pose3d.points,
-        "points2d": lambda clip: clip.pose2d.points,
-        "confidence": lambda clip: clip.pose2d.confidence,
-    }
     # while arrays change, there is no index that could promise the old ones
     (folder / INDEX).unlink(missing_ok=True)
-    arrays = {name: _write_array(folder, name, dataset, part) for name, part in parts.items()}
+    arrays = {name: _write_array(folder, name, dataset) for name in ARRAYS}
     clips = [
         {
             **{key: getattr(clip, key) for key in _LABELS},
@@ -90,21 +89,22 @@ def write(dataset: PoseDataset, folder: str | Path, pose2d: str = "gt") -> dict[
     return {take: take for take in dataset.takes}
 
 
-def _write_array(folder: Path, name: str, dataset: PoseDataset, part) -> dict[str, int]:
-    shape = (dataset.frames, *ARRAYS[name])
-    checksum = 0
+def _write_array(folder: Path, name: str, dataset: PoseDataset) -> dict[str, int]:
+    row, part = ARRAYS[name]
+    header = {"descr": "<f4", "fortran_order": False, "shape": (dataset.frames, *row)}
+    crc32 = 0
 
     def save(path: Path) -> None:
-        nonlocal checksum
+        nonlocal crc32
         with open(path, "wb") as file:
-            np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})
+            np.lib.format.write_array_header_1_0(file, header)
             for clip in dataset:
-                rows = np.ascontiguousarray(part(clip), "<f4")
-                checksum = zlib.crc32(rows, checksum)
-                file.write(rows.data)
+                rows = np.ascontiguousarray(part(clip), "<f4").data
+                crc32 = checksum(rows, crc32)
+                file.write(rows)
 
     write_whole(folder / f"{name}.npy", save)
-    return {"rows": shape[0], "crc32": checksum}
+    return {"rows": dataset.frames, "crc32": crc32}
 
 
 def read_index(path: str | Path) -> dict:
@@ -115,11 +115,12 @@ def read_index(path: str | Path) -> dict:
     """
     try:
         index = json.loads(Path(path).read_text(encoding="utf-8"))
-        found = index["format"], index["version"]
+        found = index["format"], _count(index["version"])
     except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
-        raise H36MError(f"{path} is damaged ({_words(error)}); convert the data again") from error
+        raise H36MError(f"{path} is damaged ({reason(error)}); convert the data again") from error
     if found != (FORMAT, VERSION):
-        raise H36MError(f"{path} is {found[0]!r} version {found[1]!r}; this mocap3d reads {FORMAT!r} {VERSION}")
+        what = f"{describe(found[0])} version {found[1]}"
+        raise H36MError(f"{path} is {what}; this mocap3d reads {FORMAT!r} {VERSION}")
     return index
 
 
@@ -145,10 +146,9 @@ def read(
     """
     path = Path(files) if Path(files).name == INDEX else Path(files) / INDEX
     index = read_index(path)
-    if pose2d not in (None, index.get("pose2d")):
-        raise H36MError(
-            f"{path.parent} holds {index.get('pose2d')!r} 2D, not {pose2d!r}; ask for what it holds, or convert anew"
-        )
+    if pose2d not in (None, held := index.get("pose2d")):
+        what = f"holds {describe(held)} 2D, not {pose2d!r}"
+        raise H36MError(f"{path.parent} {what}; ask for what it holds, or convert anew")
     arrays = {name: _open_array(path.parent, name, index, verify) for name in ARRAYS}
     try:
         cameras = [_camera(entry) for entry in index["cameras"]]
@@ -162,9 +162,9 @@ def read(
         if notes is not None:
             notes.extend(map(str, index["notes"]))
     except (ValueError, LookupError, TypeError, AttributeError, OverflowError) as error:
-        raise H36MError(f"{path} is damaged ({_words(error)}); convert the data again") from error
+        raise H36MError(f"{path} is damaged ({reason(error)}); convert the data again") from error
     if start != len(arrays["points3d"]):
-        raise H36MError(f"{path}: its clips and its arrays have different numbers of rows; convert the data again")
+        raise H36MError(f"{path}: its clips and its arrays differ in rows; convert the data again")
     if absent := sorted(set(subjects or ()) - {clip.subject for clip in clips}):
         raise H36MError(f"{path.parent} has no clips of {', '.join(absent)}")
     return clips
@@ -188,34 +188,22 @@ def _camera(entry: dict) -> Camera:
 
 
 def _count(value: object) -> int:
-    if type(value) is not int or value < 0:
-        raise ValueError(f"{value!r} is not a count")
+    if type(value) is not int or not 0 <= value < 2**63:
+        raise ValueError(f"{describe(value)} is not a count")
     return value
 
 
 def _open_array(folder: Path, name: str, index: dict, verify: bool) -> np.ndarray:
     """One array, memory-mapped so that writing to it changes a private copy and not the file."""
-    path = folder / f"{name}.npy"
+    path, shape = folder / f"{name}.npy", ARRAYS[name][0]
     try:
+        rows, crc32 = (_count(index["arrays"][name][key]) for key in ("rows", "crc32"))
         array = np.load(path, mmap_mode="c", allow_pickle=False)
-        rows, checksum = (index["arrays"][name][key] for key in ("rows", "crc32"))
+        if array.dtype != np.dtype("<f4") or array.shape != (rows, *shape) or array.flags.f_contiguous:
+            raise ValueError(f"it holds {describe(array)}, its index says {rows} rows")
     except Exception as error:  # numpy's header parser raises whatever a broken header makes it
-        raise H36MError(f"{path} cannot be read ({_words(error)}); convert the data again") from error
-    if array.dtype != np.dtype("<f4") or array.shape != (rows, *ARRAYS[name]) or array.flags.f_contiguous:
-        raise H36MError(
-            f"{path} holds {array.dtype} {array.shape}, its index says float32 with {rows} rows; convert the data again"
-        )
-    if verify and _checksum(array) != checksum:
+        wanted = f"it must be float32 (rows, {', '.join(map(str, shape))}): convert the data again"
+        raise H36MError(f"{path} cannot be read ({reason(error)}); {wanted}") from error
+    if verify and checksum(array.data) != crc32:
         raise H36MError(f"{path} is not what was written with its index: damaged; convert the data again")
     return array
-
-
-def _checksum(array: np.ndarray) -> int:
-    data, checksum = memoryview(array).cast("B"), 0
-    for start in range(0, len(data), _CHUNK):
-        checksum = zlib.crc32(data[start : start + _CHUNK], checksum)
-    return checksum
-
-
-def _words(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"[:200]

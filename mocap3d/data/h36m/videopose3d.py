@@ -6,8 +6,7 @@
 J is 17, or 16 for stacked hourglass, which has no nose. The cameras are in no file: they are those of
 `camera.h36m_cameras`, lens model "videopose3d", which made the ground-truth 2D.
 
-Files written here are read by the published training script unmodified. numpy 2 writes them, so that script needs
-numpy 1.26 or newer. Source: the published reader and data preparation (Pavllo et al. 2019), rewritten from its facts.
+Source: the published reader and data preparation (Pavllo et al. 2019), rewritten from its facts.
 """
 
 from __future__ import annotations
@@ -18,14 +17,14 @@ from pathlib import Path
 
 import numpy as np
 
-from mocap3d.camera import Camera, h36m_cameras
-from mocap3d.data.dataset import PoseDataset
-from mocap3d.data.h36m.facts import FPS, KEPT_JOINTS, SUBJECTS, H36MError, canonical_stem
-from mocap3d.data.h36m.takes import clip_labels, read_labels, takes_to_write, write_labels
-from mocap3d.files import write_whole
+from mocap3d.camera import h36m_cameras
+from mocap3d.data.h36m import reading
+from mocap3d.data.h36m.facts import KEPT_JOINTS, SUBJECTS, H36MError, canonical_stem
+from mocap3d.data.h36m.reading import describe, numbers
+from mocap3d.files import excerpt
 from mocap3d.formats.safe_files import load_npz
-from mocap3d.poses import Clip, Pose2D, Pose3D, PoseError
-from mocap3d.skeleton import H36M17, H36M32
+from mocap3d.poses import Clip
+from mocap3d.skeleton import H36M17
 
 POSITIONS = "data_3d_h36m.npz"
 KEYPOINTS = "data_2d_h36m_{}.npz"
@@ -37,7 +36,7 @@ SH16 = (
     *"right_foot right_knee right_hip left_hip left_knee left_foot pelvis spine thorax head".split(),
     *"right_wrist right_elbow right_shoulder left_shoulder left_elbow left_wrist".split(),
 )
-SH16_PROVENANCE = {joint: joint for joint in H36M17.joints} | {"nose": "midpoint of thorax and head, approximated"}
+NOSE16 = "midpoint of thorax and head, approximated"
 
 
 @dataclass(frozen=True)
@@ -84,23 +83,29 @@ def read(
         if files is None:
             raise H36MError(f"{root} holds no {POSITIONS}; make it with VideoPose3D's prepare_data_h36m.py")
     positions = _table(files.positions, "positions_3d")
-    keypoints = _keypoints(files, pose2d, notes)
+    source = _keypoints(files, pose2d, notes)
+    keypoints = None if source is None else _table(source, "positions_2d")
     if unknown := sorted(set(positions) - set(SUBJECTS)):
         notes.append(f"{files.positions.name}: left out {', '.join(unknown)}: no published cameras")
     present = [subject for subject in SUBJECTS if subject in positions]
-    if absent := sorted(set(subjects or ()) - set(present)):
-        raise H36MError(f"{files.positions} has no {', '.join(absent)}; it has {', '.join(present)}")
-    written = read_labels(files.positions.parent)
+    reading.check_subjects(files.positions, subjects, present)
+    written = reading.read_labels(files.positions.parent)
     clips = []
     for subject in present if subjects is None else subjects:
         seen = keypoints and keypoints.get(subject, {})
         if keypoints and (extra := sorted(set(seen) - set(positions[subject]))):
             notes.append(f"{subject}: left out {', '.join(extra)}, which has 2D but no 3D")
         for stem, points in positions[subject].items():
-            where = f"{files.positions.parent}, {subject} {stem!r}"
-            views = None if keypoints is None else _views(seen.get(stem), where)
-            labels = clip_labels(subject, canonical_stem(stem), written)
-            clips += _clips(points, views, h36m_cameras(subject), labels, where)
+            at = f"[{subject!r}][{stem!r}]"
+            points = numbers(points, f"{files.positions}: positions_3d{at}, 32 joints,", "frames", 32, 3)
+            world = points[:, KEPT_JOINTS].astype(np.float64)  # (T, 17, 3)
+            where = f"{source}: positions_2d{at}"
+            views = None if keypoints is None else _views(seen.get(stem), where, len(world))
+            labels = reading.clip_labels(subject, canonical_stem(stem), written)
+            for number, camera in enumerate(h36m_cameras(subject)):
+                local = camera.world_to_camera(world)
+                view = camera.project(local) if views is None else views[number]
+                clips.append(reading.make_clip(files.positions.parent, camera, view, local, labels))
     if not clips:
         raise H36MError(f"{files.positions} holds no takes of {', '.join(subjects or SUBJECTS)}")
     return clips
@@ -111,25 +116,22 @@ def _table(path: Path, key: str) -> dict[str, dict]:
     entries = load_npz(path)
     table = entries.get(key)
     if not isinstance(table, dict):
-        raise H36MError(f"{path} has no dictionary {key!r}; it has {', '.join(map(str, entries)) or 'nothing'}")
+        has = excerpt(", ".join(entries), 100)
+        raise H36MError(f"{path}: {key} is {describe(table)}; it must be a dictionary; the file has {has}")
     for subject, stems in table.items():
-        if not (isinstance(subject, str) and isinstance(stems, dict) and all(map(_is_stem, stems))):
-            raise H36MError(f"{path}: {key}[{subject!r}] is not a dictionary of file stems")
+        if not (reading.is_name(subject) and isinstance(stems, dict) and all(map(reading.is_name, stems))):
+            what = f"{key}[{describe(subject)}] is {describe(stems)}"
+            raise H36MError(f"{path}: {what}, not a dictionary of file stems")
     return table
 
 
-def _is_stem(stem: object) -> bool:
-    return isinstance(stem, str) and 0 < len(stem) < 100
-
-
-def _keypoints(files: Files, pose2d: str, notes: list[str]) -> dict[str, dict] | None:
-    """The 2D table wanted; None where the truth is to be projected."""
+def _keypoints(files: Files, pose2d: str, notes: list[str]) -> Path | None:
+    """The 2D file wanted; None where the truth is to be projected."""
     source = SOURCES_2D.get(pose2d, pose2d)
     if source in files.keypoints:
         if source.startswith("sh_"):
-            nose = SH16_PROVENANCE["nose"]
-            notes.append(f"2D {source}: 16 joints; nose = {nose}" + _MPII_NOTE * (source == "sh_pt_mpii"))
-        return _table(files.keypoints[source], "positions_2d")
+            notes.append(f"2D {source}: 16 joints; nose = {NOSE16}" + _MPII_NOTE * (source == "sh_pt_mpii"))
+        return files.keypoints[source]
     if source == "gt":
         notes.append(f"no {KEYPOINTS.format('gt')}: ground-truth 2D projected from the 3D, lens included")
         return None
@@ -143,132 +145,26 @@ def _keypoints(files: Files, pose2d: str, notes: list[str]) -> dict[str, dict] |
 _MPII_NOTE = "; not fine-tuned: its spine and thorax are MPII's thorax and neck"
 
 
-def _views(views: object, where: str) -> list[np.ndarray]:
-    """Four (T', 17, 2 or 3) arrays, one a camera."""
+def _views(views: object, where: str, frames: int) -> list[np.ndarray]:
+    """Four (frames, 17, 2 or 3) arrays, one a camera."""
     if views is None:
-        raise H36MError(f"{where} has 3D but no 2D; the two files do not belong together")
-    if not isinstance(views, (list, tuple, np.ndarray)) or len(views) != 4:
-        raise H36MError(f"{where}: its 2D must be a list of four arrays, one a camera")
+        raise H36MError(f"{where} is missing: it has 3D but no 2D; the two files do not belong together")
+    several = isinstance(views, (list, tuple)) or isinstance(views, np.ndarray) and views.ndim
+    if not several or len(views) != 4:
+        raise H36MError(f"{where} is {describe(views)}; it must be a list of four arrays, one a camera")
+    checked = []
     for number, view in enumerate(views):
-        if not (
-            isinstance(view, np.ndarray)
-            and view.dtype.kind == "f"
-            and view.ndim == 3
-            and view.shape[1] in (16, 17)
-            and view.shape[2] in (2, 3)
-        ):
-            what = f"{view.dtype} {view.shape}" if isinstance(view, np.ndarray) else type(view).__name__
-            raise H36MError(f"{where}, camera {number}: 2D is {what}; it must be float (frames, 17 or 16, 2)")
-    return [view if view.shape[1] == 17 else sh16_to_h36m17(view) for view in views]
+        view = numbers(view, f"{where}, camera {number},", "frames", (17, 16), (2, 3))
+        if len(view) < frames:
+            has = f"{len(view)} frames of 2D for {frames} of 3D"
+            raise H36MError(f"{where}, camera {number}: {has}; 2D may be longer, never shorter")
+        checked.append((view if view.shape[1] == 17 else sh16_to_h36m17(view))[:frames])
+    return checked
 
 
 def sh16_to_h36m17(points: np.ndarray) -> np.ndarray:
-    """(..., 16, C) stacked hourglass -> (..., 17, C); see `SH16_PROVENANCE`."""
+    """(..., 16, C) stacked hourglass -> (..., 17, C); the nose is the `NOSE16`."""
     taken = points[..., [SH16.index("head" if joint == "nose" else joint) for joint in H36M17.joints], :]
     taken[..., H36M17.index("nose"), :] += points[..., SH16.index("thorax"), :]
     taken[..., H36M17.index("nose"), :] /= 2
     return taken
-
-
-def _clips(
-    points: object,
-    views: list[np.ndarray] | None,
-    cameras: Sequence[Camera],
-    labels: dict[str, str],
-    where: str,
-) -> list[Clip]:
-    if not (isinstance(points, np.ndarray) and points.dtype.kind == "f" and points.shape[1:] == (32, 3)):
-        what = f"{points.dtype} {points.shape}" if isinstance(points, np.ndarray) else type(points).__name__
-        raise H36MError(f"{where}: 3D is {what}; it must be float (frames, 32 joints, 3), metres")
-    world = points[:, KEPT_JOINTS].astype(np.float64)  # (T, 17, 3)
-    clips = []
-    for number, camera in enumerate(cameras):
-        local = camera.world_to_camera(world)
-        view = camera.project(local) if views is None else views[number]
-        if len(view) < len(world):
-            raise H36MError(
-                f"{where}, camera {number}: {len(view)} frames of 2D for {len(world)} of 3D; 2D may be longer, "
-                "never shorter"
-            )
-        view = view[: len(world)]
-        confidence = np.clip(view[..., 2], 0, 1) if view.shape[2] == 3 else None
-        try:
-            seen = Pose2D(view[..., :2], confidence, H36M17, FPS, (camera.width, camera.height))
-            clips.append(Clip(camera=camera, pose2d=seen, pose3d=Pose3D(local, H36M17, FPS, "camera"), **labels))
-        except PoseError as error:
-            raise H36MError(f"{where}, camera {number}: {error}") from error
-    return clips
-
-
-def write(dataset: PoseDataset, folder: str | Path, detections: str = "cpn") -> dict[str, str]:
-    """Write any data set of Human3.6M-like takes so that the published training script and its `-k` options take it.
-
-    The 3D file and the ground-truth 2D are always written; where the clips' 2D is not what their cameras project, it
-    goes into the 2D file of `detections`. Confidence has no place in this layout. All seven subjects are always
-    present, some perhaps without takes, because the script asks for each.
-
-    Args:
-        dataset: see `takes.takes_to_write`.
-        folder: made if missing.
-        detections: name for 2D that is not truth, as in `read`; for "sh" the nose is left out.
-    Returns:
-        take -> its name in these files, e.g. "S1/walk 1".
-    Raises:
-        H36MError: if a take cannot be written so.
-    """
-    folder = Path(folder)
-    takes = takes_to_write(dataset)
-    positions, truth, detected = ({subject: {} for subject in SUBJECTS} for _ in range(3))
-    kind = SOURCES_2D.get(detections, detections)
-    any_detected = False
-    for take in takes:
-        points = [clip.pose3d.points.astype(np.float64) for clip in take.views]
-        given = [clip.pose2d.points for clip in take.views]
-        seen = [clip.camera.project(x) for clip, x in zip(take.views, points, strict=True)]
-        exact = [camera.project(x) for camera, x in zip(h36m_cameras(take.subject), points, strict=True)]
-        any_detected |= not _near(seen, given)
-        # truth by another lens model is projected anew by this layout's; each view its own array, because the
-        # published reader normalises them in place, once a camera
-        truth[take.subject][take.stem] = [np.array(v, np.float32) for v in (given if _near(exact, given) else exact)]
-        detected[take.subject][take.stem] = [_as_kind(view, kind) for view in given]
-        positions[take.subject][take.stem] = _scatter(take.world)
-    if any_detected and kind == "gt":
-        raise H36MError(f"{dataset.name}: its 2D is not the projected truth; name what it is, not 'gt'")
-    _save(folder / POSITIONS, positions_3d=positions)
-    _save(folder / KEYPOINTS.format("gt"), positions_2d=truth, metadata=_metadata("gt"))
-    if any_detected:
-        _save(folder / KEYPOINTS.format(kind), positions_2d=detected, metadata=_metadata(kind))
-    return write_labels(takes, folder)
-
-
-def _near(one: list[np.ndarray], other: list[np.ndarray], pixels: float = 0.01) -> bool:
-    return all(np.abs(a - b).max() <= pixels for a, b in zip(one, other, strict=True))
-
-
-def _as_kind(view: np.ndarray, kind: str) -> np.ndarray:
-    return np.array(view[:, H36M17.indices(SH16)] if kind.startswith("sh_") else view, np.float32)
-
-
-def _scatter(world: np.ndarray) -> np.ndarray:
-    """(T, 17, 3) -> float32 (T, 32, 3): the 17 in their rows, every other joint where its parent is."""
-    full = np.zeros((len(world), 32, 3), np.float32)
-    full[:, KEPT_JOINTS] = world
-    for joint, parent in enumerate(H36M32.parents):
-        if joint not in KEPT_JOINTS:
-            full[:, joint] = full[:, parent]
-    return full
-
-
-def _metadata(kind: str) -> dict[str, object]:
-    joints = SH16 if kind.startswith("sh_") else H36M17.joints
-    sides = [sorted(joints.index(name) for name in side) for side in (H36M17.left, H36M17.right)]
-    metadata = {"num_joints": len(joints), "keypoints_symmetry": sides}
-    return metadata if kind == "gt" or len(joints) == 16 else {"layout_name": "h36m", **metadata}
-
-
-def _save(path: Path, **entries: dict) -> None:
-    def save(part: Path) -> None:
-        with open(part, "wb") as file:
-            np.savez_compressed(file, **{key: np.array(value, object) for key, value in entries.items()})
-
-    write_whole(path, save)

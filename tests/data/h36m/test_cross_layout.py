@@ -7,8 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from data_scripts.h36m_writers import mmpose, motionbert, videopose3d
 from mocap3d.data.dataset import PoseDataset
-from mocap3d.data.h36m import mmpose, motionbert, own, videopose3d
+from mocap3d.data.h36m import own
 from mocap3d.data.h36m.facts import H36MError
 from mocap3d.data.h36m.load import load_h36m
 from mocap3d.data.loading import load_dataset

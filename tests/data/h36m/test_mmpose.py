@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from data_scripts.h36m_writers.mmpose import write
 from mocap3d.data.dataset import PoseDataset
 from mocap3d.data.h36m import mmpose
 from mocap3d.data.h36m.facts import H36MError
@@ -28,7 +29,7 @@ def both(takes: int = 2, frames: int = 12) -> PoseDataset:
 
 @pytest.fixture
 def folder(tmp_path):
-    mmpose.write(both(), tmp_path, original=True)
+    write(both(), tmp_path, original=True)
     return tmp_path
 
 
@@ -144,7 +145,7 @@ def test_truth_by_another_lens_is_projected_anew(tmp_path):
     plain = both()
     flat = [replace(c.camera, distortion=(0.0,) * 5, distortion_model="none") for c in plain]
     clips = [replace(c, camera=k, pose2d=c.pose3d.project(k)) for c, k in zip(plain, flat, strict=True)]
-    mmpose.write(replace(plain, clips=tuple(clips)), tmp_path)
+    write(replace(plain, clips=tuple(clips)), tmp_path)
     assert mmpose.find(tmp_path).detections == {}, "truth is no detection"
     for clip in mmpose.read(tmp_path):
         other = next(c for c in plain if (c.take, c.camera.name) == (clip.take, clip.camera.name))
@@ -165,7 +166,7 @@ def test_pixels_without_a_lens_are_declared_so(folder):
 def test_detections_lie_beside_the_truth(tmp_path):
     truth = both()
     noisy = truth.with_detections("cpn", seed=3)
-    mmpose.write(noisy, tmp_path)
+    write(noisy, tmp_path)
     for seen, detected in zip(mmpose.read(tmp_path), mmpose.read(tmp_path, "cpn"), strict=True):
         noise = next(c for c in noisy if (c.take, c.camera.name) == (seen.take, seen.camera.name))
         clip = next(c for c in truth if (c.take, c.camera.name) == (seen.take, seen.camera.name))
@@ -175,7 +176,7 @@ def test_detections_lie_beside_the_truth(tmp_path):
 
 
 def test_fps10_keeps_every_fifth_frame_under_its_old_number(tmp_path):
-    mmpose.write(both(frames=23), tmp_path, fps=10)
+    write(both(frames=23), tmp_path, fps=10)
     data = columns(tmp_path / "annotation_body3d/fps10/h36m_train.npz")
     assert [int(n[-10:-4]) for n in data["imgname"][:5]] == [1, 6, 11, 16, 21]
     clip, whole = mmpose.read(tmp_path)[0], both(frames=23)[0]
@@ -280,7 +281,7 @@ def test_calls_that_cannot_be_answered(folder, tmp_path_factory):
         with pytest.raises(H36MError, match=says):
             mmpose.read(folder, **options)
     with pytest.raises(H36MError, match="fps50 and fps10"):
-        mmpose.write(both(), tmp_path_factory.mktemp("x"), fps=25)
+        write(both(), tmp_path_factory.mktemp("x"), fps=25)
     with pytest.raises(H36MError, match="no camera"):
         path = folder / "annotation_body3d" / "cameras.pkl"
         path.write_bytes(pickle.dumps({key: value for key, value in entries(folder).items() if key[0] != "S9"}))
@@ -355,7 +356,7 @@ def test_sound_files_with_senseless_content_raise_documented_errors_only(spoil_f
 def spoil_folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("spoilt")
     small = both(1, 3)
-    mmpose.write(replace(small, clips=small.test.clips), folder, original=True)
+    write(replace(small, clips=small.test.clips), folder, original=True)
     names = ("h36m_test.npz", "h36m_test_original.npz", "h36m_factors.npy")
     paths = [
         folder / "annotation_body3d/cameras.pkl",

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from data_scripts.h36m_writers.motionbert import write
 from mocap3d.camera import h36m_cameras
 from mocap3d.data.dataset import PoseDataset, film
 from mocap3d.data.h36m import motionbert
@@ -27,7 +28,7 @@ def both(takes: int = 2, frames: int = 12) -> PoseDataset:
 
 @pytest.fixture
 def folder(tmp_path):
-    motionbert.write(both(), tmp_path)
+    write(both(), tmp_path)
     return tmp_path
 
 
@@ -94,7 +95,7 @@ def test_image_space_is_as_published(folder):
 
 def test_detections_and_confidence(tmp_path):
     noisy = both().with_detections("sh", seed=5)
-    motionbert.write(noisy, tmp_path)
+    write(noisy, tmp_path)
     truth, detected = by_view(both()), by_view(noisy)
     for clip in motionbert.read(tmp_path):
         other = truth[clip.take, clip.camera.name].pose2d
@@ -185,7 +186,7 @@ def test_made_up_takes_never_get_a_name_the_evaluator_skips(tmp_path):
             clips += film(
                 pose, h36m_cameras("S9"), subject="S9", action=action, take=f"{action}-{number}", split="test"
             )
-    motionbert.write(PoseDataset("made up", tuple(clips)), tmp_path)
+    write(PoseDataset("made up", tuple(clips)), tmp_path)
     sources = {source[:-6] for source in raw(tmp_path)["test"]["source"]}
     assert len(sources) == 9 and not sources & set(motionbert.SKIPPED)
     assert {clip.take for clip in motionbert.read(tmp_path)} == {clip.take for clip in clips}
@@ -269,7 +270,7 @@ JUNK = (
 def spoil_folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("spoilt")
     small = both(2, 10)
-    motionbert.write(PoseDataset("small", small.test.clips), folder)
+    write(PoseDataset("small", small.test.clips), folder)
     return folder, (folder / motionbert.PICKLE).read_bytes(), (folder / "takes.json").read_bytes()
 
 

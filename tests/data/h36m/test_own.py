@@ -10,9 +10,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from data_scripts.h36m_writers import videopose3d
 from mocap3d.camera import Camera
 from mocap3d.data.dataset import PoseDataset, film
-from mocap3d.data.h36m import own, videopose3d
+from mocap3d.data.h36m import own
 from mocap3d.data.h36m.facts import H36MError
 from mocap3d.data.h36m.load import load_h36m
 from mocap3d.poses import Pose2D, Pose3D

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 import mocap3d
+from data_scripts.h36m_writers import videopose3d
 from mocap3d.camera import h36m_cameras
 from mocap3d.data.dataset import DatasetError, PoseDataset, film
-from mocap3d.data.h36m import facts, own, videopose3d
+from mocap3d.data.h36m import facts, own
 from mocap3d.data.h36m.facts import EXCLUSIONS, H36MError
 from mocap3d.data.h36m.load import LAYOUTS, load_h36m, recognise
 from mocap3d.data.loading import load_dataset

@@ -9,11 +9,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from data_scripts.h36m_writers.takes import takes_to_write
+from data_scripts.h36m_writers.videopose3d import write
 from mocap3d.camera import Camera, h36m_cameras
 from mocap3d.data.dataset import PoseDataset, film
 from mocap3d.data.h36m import videopose3d
 from mocap3d.data.h36m.facts import LICENCE, SUBJECTS, H36MError
-from mocap3d.data.h36m.takes import LABELS_FILE, takes_to_write
+from mocap3d.data.h36m.reading import LABELS_FILE
 from mocap3d.data.loading import load_dataset
 from mocap3d.formats.pickles import UnsafeFileError
 from mocap3d.poses import Pose3D
@@ -30,7 +32,7 @@ def both(takes: int = 3, frames: int = 12) -> PoseDataset:
 
 @pytest.fixture
 def folder(tmp_path):
-    videopose3d.write(both(), tmp_path)
+    write(both(), tmp_path)
     return tmp_path
 
 
@@ -69,7 +71,7 @@ def test_a_round_trip_of_real_motion(mocap_root, tmp_path):
     dataset = load_dataset("open-mocap", mocap_root)
     takes = dataset.takes[:: len(dataset.takes) // 20]
     dataset = dataset.select(take=takes, split=("train", "test"))
-    names = videopose3d.write(dataset, tmp_path)
+    names = write(dataset, tmp_path)
     assert sorted(names) == sorted(dataset.takes) and len(set(names.values())) == len(names)
     agree(videopose3d.read(tmp_path), dataset)
 
@@ -107,7 +109,7 @@ def test_the_files_hold_what_the_training_script_asks_for(folder):
 )
 def test_detections_get_a_file_of_their_own(tmp_path, name, joints, layout):
     dataset = both().with_detections("cpn")
-    videopose3d.write(dataset, tmp_path, detections=name)
+    write(dataset, tmp_path, detections=name)
     kind = {"cpn": "cpn_ft_h36m_dbb", "detectron": "detectron_ft_h36m", "sh": "sh_ft_h36m"}.get(name, name)
     file = raw(tmp_path / f"data_2d_h36m_{kind}.npz")
     assert file["metadata"]["num_joints"] == joints and ("layout_name" in file["metadata"]) is layout
@@ -133,14 +135,14 @@ def test_truth_by_another_lens_is_projected_by_this_layouts(tmp_path):
         camera = replace(clip.camera, distortion_model="opencv")
         clips.append(replace(clip, camera=camera, pose2d=clip.pose3d.project(camera)))
     assert np.abs(clips[0].pose2d.points - both()[0].pose2d.points).max() > 0.02
-    videopose3d.write(PoseDataset("opencv", tuple(clips)), tmp_path)
+    write(PoseDataset("opencv", tuple(clips)), tmp_path)
     assert not list(tmp_path.glob("data_2d_h36m_cpn*"))
     agree(videopose3d.read(tmp_path), both())
 
 
 def test_detections_may_not_be_called_truth(tmp_path):
     with pytest.raises(H36MError, match="not the projected truth"):
-        videopose3d.write(both().with_detections("cpn"), tmp_path, detections="gt")
+        write(both().with_detections("cpn"), tmp_path, detections="gt")
     assert not list(tmp_path.iterdir())
 
 
@@ -271,8 +273,8 @@ def test_takes_get_names_that_published_code_reads():
 
 
 def test_names_survive_a_second_round_trip(folder, tmp_path):
-    names = videopose3d.write(PoseDataset("again", tuple(videopose3d.read(folder))), tmp_path / "again")
-    assert names == videopose3d.write(both(), tmp_path / "once")
+    names = write(PoseDataset("again", tuple(videopose3d.read(folder))), tmp_path / "again")
+    assert names == write(both(), tmp_path / "once")
 
 
 def swap(**changes):
@@ -298,20 +300,20 @@ def swap(**changes):
 def test_takes_that_published_code_cannot_read_are_refused(tmp_path, edit, message):
     dataset = sticks(1, 6)
     with pytest.raises(H36MError, match=message):
-        videopose3d.write(PoseDataset("wrong", tuple(map(edit, dataset))), tmp_path)
+        write(PoseDataset("wrong", tuple(map(edit, dataset))), tmp_path)
     assert not list(tmp_path.iterdir())
 
 
 def test_views_must_be_four_of_one_motion(tmp_path):
     with pytest.raises(H36MError, match="each of"):
-        videopose3d.write(sticks(1, 6, views=3), tmp_path)
+        write(sticks(1, 6, views=3), tmp_path)
     clips = list(sticks(1, 6))
     clips[2] = replace(clips[2], pose3d=replace(clips[2].pose3d, points=clips[2].pose3d.points + 0.01))
     with pytest.raises(H36MError, match="same motion"):
-        videopose3d.write(PoseDataset("wrong", tuple(clips)), tmp_path)
+        write(PoseDataset("wrong", tuple(clips)), tmp_path)
     check = PoseDataset("check", tuple(replace(clip, split="check") for clip in sticks(1, 6)))
     with pytest.raises(H36MError, match="no training or test clips"):
-        videopose3d.write(check, tmp_path)
+        write(check, tmp_path)
 
 
 # --- damage
@@ -390,7 +392,7 @@ def test_an_unknown_camera_is_not_mistaken_for_one_of_theirs(tmp_path):
     pose = Pose3D(body(5), H36M17)
     clips = film(pose, [Camera.phone(name=c.name) for c in h36m_cameras("S1")], subject="S1", action="a", take="t")
     with pytest.raises(H36MError, match="differs"):
-        videopose3d.write(PoseDataset("phones", tuple(clips)), tmp_path)
+        write(PoseDataset("phones", tuple(clips)), tmp_path)
 
 
 def test_every_subject_is_there_even_without_takes(folder):

@@ -1,28 +1,29 @@
-"""Any data set's takes under names that the published Human3.6M code accepts, and those names back again.
+"""Any data set's takes under names that the published Human3.6M code accepts, and what else its writers share.
 
 Published code knows seven subjects, their four cameras, 50 fps, and file stems whose first word is the action. A take
 that has no such name gets one, "walk 1"; `takes.json` beside the written files says which take it was, with its source
-and licence, and the readers put that back. Published code never looks at it.
+and licence, and mocap3d's readers put that back. Published code never looks at it.
 """
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
 from mocap3d.camera import h36m_cameras
 from mocap3d.data.dataset import PoseDataset
-from mocap3d.data.h36m.facts import ALIASES, FPS, LICENCE, SUBJECTS, H36MError, action_of, split_of
+from mocap3d.data.h36m.facts import ALIASES, CAMERAS, FPS, SUBJECTS, H36MError, split_of
+from mocap3d.data.h36m.mmpose import EXACT
+from mocap3d.data.h36m.reading import LABELS, LABELS_FILE
 from mocap3d.files import write_whole
 from mocap3d.poses import Clip
 from mocap3d.skeleton import H36M17
-
-LABELS_FILE = "takes.json"
-_LABELS = ("take", "action", "source", "performer", "licence")
 
 
 @dataclass(frozen=True)
@@ -127,30 +128,30 @@ def _same_camera(one, other) -> bool:
 
 def write_labels(takes: list[Take], folder: Path) -> dict[str, str]:
     """Write `takes.json`; returns the data set's take -> its new name "S1/walk 1"."""
-    labels = {take.name: {key: getattr(take.views[0], key) for key in _LABELS} for take in takes}
+    labels = {take.name: {key: getattr(take.views[0], key) for key in LABELS} for take in takes}
     text = json.dumps({"format": "mocap3d-takes", "takes": labels}, indent=1)
     write_whole(folder / LABELS_FILE, lambda part: part.write_text(text, encoding="utf-8"))
     return {take.views[0].take: take.name for take in takes}
 
 
-def read_labels(folder: Path) -> dict[str, dict[str, str]]:
-    """What `write_labels` wrote in a folder: name -> labels; {} for files that are not ours.
+def truth_and_seen(clip: Clip) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels (T, J, 2) that the published camera of a clip's subject projects, and those that the clip holds.
 
-    Raises:
-        H36MError: if the file is damaged.
+    Where the clip holds what its own camera projects, perhaps by another lens model, both are the truth.
     """
-    path = folder / LABELS_FILE
-    if not path.exists():
-        return {}
-    try:
-        labels = json.loads(path.read_text(encoding="utf-8"))["takes"]
-        return {name: {key: str(values[key]) for key in _LABELS} for name, values in labels.items()}
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-        raise H36MError(f"{path} is damaged ({error}); write the layout again") from error
+    points, seen = clip.pose3d.points.astype(np.float64), clip.pose2d.points.astype(np.float64)
+    camera = h36m_cameras(clip.subject)[CAMERAS.index(clip.camera.name)]
+    truth = camera.project(points)
+    if np.abs(seen - truth).max() < EXACT:
+        return seen, seen  # keep its own digits
+    return truth, truth if np.abs(seen - clip.camera.project(points)).max() < EXACT else seen
 
 
-def clip_labels(subject: str, stem: str, written: dict[str, dict[str, str]]) -> dict[str, str]:
-    """Labels of a clip read under a name: Human3.6M's own, or those of the take it was written from."""
-    own = {"take": f"{subject}/{stem}", "action": action_of(stem), "source": "h36m", "performer": subject}
-    labels = written.get(own["take"], {**own, "licence": LICENCE})
-    return {**labels, "subject": subject, "split": split_of(subject)}
+def save(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Write a file in one step: `write` is called with it, open for bytes."""
+
+    def whole(part: Path) -> None:
+        with part.open("wb") as file:
+            write(file)
+
+    write_whole(path, whole)
