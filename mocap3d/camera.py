@@ -129,7 +129,11 @@ def project(points, focal, centre, distortion=None, model: str = "videopose3d"):
 
 
 def floating(points):
-    """An array or tensor of floating-point numbers: in integers, focal length and lens would be truncated too."""
+    """An array or tensor of floating-point numbers: in integers, focal length and lens would be truncated too.
+
+    >>> floating([1, 2]).dtype
+    dtype('float64')
+    """
     if isinstance(points, torch.Tensor):
         return points if points.is_floating_point() else points.to(torch.get_default_dtype())
     points = np.asarray(points)

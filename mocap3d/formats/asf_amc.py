@@ -85,6 +85,9 @@ def read_amc(asf: str | os.PathLike, amc: str | os.PathLike, fps: float = 120.0,
     Raises:
         MotionFileError: for any fault of either file, with its line.
         ValueError: for a bad argument.
+
+    >>> read_amc("01.asf", "01_01.amc").convert("h36m17")  # doctest: +SKIP
+    Pose3D(2751 frames x 17 joints h36m17, metres, 120 fps, world frame, root absolute)
     """
     if not (np.isfinite(fps) and 0 < fps < 10_000):
         raise ValueError(f"fps={fps!r}: frames per second, above 0 and below 10000")

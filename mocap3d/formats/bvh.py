@@ -84,6 +84,14 @@ def read_bvh(
     Raises:
         MotionFileError: for any fault of the file, with its line.
         ValueError: for a bad argument.
+
+    >>> lines = ["HIERARCHY", "ROOT hip", "{", "OFFSET 0 0 0", "CHANNELS 3 Xposition Yposition Zposition", "End Site"]
+    >>> lines += ["{", "OFFSET 0 10 0", "}", "}", "MOTION", "Frames: 2", "Frame Time: 0.02", "0 90 0", "1 90 0"]
+    >>> import pathlib, tempfile
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "stick.bvh"
+    >>> _ = path.write_text("\\n".join(lines))
+    >>> read_bvh(path)  # centimetres, y up
+    Pose3D(2 frames x 2 joints stick, metres, 50 fps, world frame, root absolute)
     """
     if not (np.isfinite(scale) and 0 < scale <= 1e3):
         raise ValueError(f"scale={scale!r}: metres per file unit, a positive number")

@@ -48,7 +48,11 @@ Fault = Callable[[int | None, str], MotionFileError]  # the error of one file, g
 
 
 def line_of(data: bytes, position: int) -> int:
-    """Line number, from 1, of a byte position."""
+    """Line number, from 1, of a byte position.
+
+    >>> line_of(b"one\\ntwo", 5)
+    2
+    """
     return data.count(b"\n", 0, position) + 1
 
 
@@ -60,6 +64,12 @@ def read_text(path: str | os.PathLike, max_bytes: int = MAX_BYTES) -> bytes:
         max_bytes: larger files are refused unread.
     Raises:
         MotionFileError: missing, unreadable, empty, too large, or binary.
+
+    >>> import pathlib, tempfile
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "notes.txt"
+    >>> _ = path.write_bytes(b"one\r\ntwo")
+    >>> read_text(path)
+    b'one\ntwo'
     """
     fault = partial(MotionFileError, path)
     try:
@@ -88,7 +98,11 @@ def read_text(path: str | os.PathLike, max_bytes: int = MAX_BYTES) -> bytes:
 
 
 def decode(fault: Fault, data: bytes) -> str:
-    """UTF-8 text; the error names the first line that is not."""
+    """UTF-8 text; the error names the first line that is not.
+
+    >>> decode(partial(MotionFileError, "walk.bvh"), b"ROOT Hips")
+    'ROOT Hips'
+    """
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -96,7 +110,11 @@ def decode(fault: Fault, data: bytes) -> str:
 
 
 def to_number(fault: Fault, line: int, word: str | bytes, what: str) -> float:
-    """A finite number of believable size; MotionFileError otherwise."""
+    """A finite number of believable size; MotionFileError otherwise.
+
+    >>> to_number(partial(MotionFileError, "walk.bvh"), 7, "-1.5e2", "an OFFSET")
+    -150.0
+    """
     try:
         value = float(word)
         if "_" in str(word):  # which float() takes for a separator of digits
@@ -109,7 +127,10 @@ def to_number(fault: Fault, line: int, word: str | bytes, what: str) -> float:
 
 
 def check_size(fault: Fault, frames: int, joints: int) -> None:
-    """Refuse a motion whose positions would not fit in memory."""
+    """Refuse a motion whose positions would not fit in memory.
+
+    >>> check_size(partial(MotionFileError, "walk.bvh"), frames=1000, joints=31)
+    """
     if frames * joints > MAX_POINTS:
         size = f"{frames} frames of {joints} joints exceed {MAX_POINTS} joint positions"
         raise fault(None, f"{size}; cut the file into parts")
@@ -119,6 +140,9 @@ def side_pairs(joints: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...
     """Left joints and their right counterparts, guessed from names: LeftArm, Hand_L, CC_L_Thigh, LThigh, lfemur.
 
     A joint counts only if its mirrored name exists too; where nothing matches both tuples are empty.
+
+    >>> side_pairs(("Hips", "LeftArm", "RightArm"))
+    (('LeftArm',), ('RightArm',))
     """
     rules = (
         (r"left", lambda m: "right" if m[0].islower() else "RIGHT" if m[0].isupper() else "Right"),
@@ -146,6 +170,9 @@ def euler_matrices(angles: np.ndarray, axes: str) -> np.ndarray:
     Returns:
         (..., 3, 3) float64, determinant +1.
     Source: own (each factor mixes two columns, so no matrix is multiplied).
+
+    >>> euler_matrices(np.array([np.pi / 2]), "z")[:, 0].round(6).tolist()  # where x goes
+    [0.0, 1.0, 0.0]
     """
     matrix = np.zeros((*angles.shape[:-1], 3, 3))
     matrix[..., range(3), range(3)] = 1.0
@@ -171,6 +198,11 @@ def forward_kinematics(
     Returns:
         positions (T, J, 3), orientations (T, J, 3, 3) in the frame of the roots, float64.
     Source: own.
+
+    >>> straight = np.broadcast_to(np.eye(3), (1, 2, 3, 3))
+    >>> offsets = np.array([[[0.0, 0.0, 1.0], [0.0, 0.0, 0.5]]])
+    >>> forward_kinematics((-1, 0), straight, offsets)[0][0, 1].tolist()
+    [0.0, 0.0, 1.5]
     """
     frames = max(len(rotations), len(translations))
     positions = np.empty((frames, len(parents), 3))
@@ -191,6 +223,9 @@ def to_z_up(points: np.ndarray, up: str) -> np.ndarray:
     Args:
         points: (..., 3), any unit.
         up: "y" or "z", the file's vertical axis.
+
+    >>> to_z_up(np.array([1.0, 2.0, 3.0]), "y").tolist()
+    [1.0, -3.0, 2.0]
     """
     if up not in ("y", "z"):
         raise ValueError(f'up={up!r}: the vertical axis of the file is "y" or "z"')
@@ -198,7 +233,11 @@ def to_z_up(points: np.ndarray, up: str) -> np.ndarray:
 
 
 def named_skeleton(path: str | os.PathLike, joints: tuple[str, ...], parents: tuple[int, ...]) -> Skeleton:
-    """The skeleton of a file, called as the file, with its left and right joints told by their names."""
+    """The skeleton of a file, called as the file, with its left and right joints told by their names.
+
+    >>> named_skeleton("walk.bvh", ("Hips", "LeftArm", "RightArm"), (-1, 0, 0)).side("LeftArm")
+    'left'
+    """
     return Skeleton(Path(path).stem, joints, parents, *side_pairs(joints))
 
 
@@ -214,6 +253,10 @@ def make_pose(
         frames: how many there are.
         positions: range of frames -> (T, J, 3) metres in the file's own axes.
         up: "y" or "z", the file's vertical axis.
+
+    >>> skeleton = named_skeleton("point.bvh", ("Hips",), (-1,))
+    >>> make_pose("point.bvh", skeleton, 30.0, 5, lambda block: np.zeros((5, 1, 3)), "y")
+    Pose3D(5 frames x 1 joints point, metres, 30 fps, world frame, root absolute)
     """
     check_size(partial(MotionFileError, path), frames, len(skeleton))
     points = np.empty((frames, len(skeleton), 3), np.float32)

@@ -167,7 +167,11 @@ class Unpickler(pickle._Unpickler):
 
 
 def describe(value: object) -> str:
-    """What a value is, for a message; never its contents, which come from a stranger."""
+    """What a value is, for a message; never its contents, which come from a stranger.
+
+    >>> describe([1, 2])
+    'a list'
+    """
     return value.name if isinstance(value, (StandIn, Placeholder)) else f"a {type(value).__name__}"
 
 
@@ -199,7 +203,11 @@ def _instance(kind: object, base: object = None, state: object = None) -> Placeh
 
 
 def is_plain(dtype: np.dtype) -> bool:
-    """Whether a dtype is one of numbers, text or objects: no structures, dates, or types without a size."""
+    """Whether a dtype is one of numbers, text or objects: no structures, dates, or types without a size.
+
+    >>> is_plain(np.dtype("f4")), is_plain(np.dtype("M8[s]"))
+    (True, False)
+    """
     return dtype.kind in "biufcSUO" and bool(dtype.itemsize) and not dtype.subdtype
 
 

@@ -42,19 +42,43 @@ def load_pickle(path: str | Path) -> object:
     Raises:
         UnsafeFileError: if it asks for anything but plain data, is damaged, or is not such a file.
         OSError: if it cannot be opened.
+
+    >>> import pathlib, pickle, tempfile
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "plain.pkl"
+    >>> _ = path.write_bytes(pickle.dumps({"fps": 50, "joints": np.arange(3)}))
+    >>> load_pickle(path)
+    {'fps': 50, 'joints': array([0, 1, 2])}
+    >>> _ = path.write_bytes(pickle.dumps(print))
+    >>> load_pickle(path)  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    mocap3d.formats.pickles.UnsafeFileError: ...
     """
     with _opened(path) as file:
         return Unpickler(file).load()
 
 
 def load_npy(path: str | Path) -> object:
-    """The array of an npy file; arguments and errors as load_pickle. Of an object array without axes, the object."""
+    """The array of an npy file; arguments and errors as load_pickle. Of an object array without axes, the object.
+
+    >>> import pathlib, tempfile
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "array.npy"
+    >>> np.save(path, np.arange(3))
+    >>> load_npy(path)
+    array([0, 1, 2])
+    """
     with _opened(path) as file:
         return _read_npy(file)
 
 
 def load_npz(path: str | Path) -> dict[str, object]:
-    """The arrays of an npz file by name; arguments and errors as load_pickle. Object arrays as load_npy."""
+    """The arrays of an npz file by name; arguments and errors as load_pickle. Object arrays as load_npy.
+
+    >>> import pathlib, tempfile
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "arrays.npz"
+    >>> np.savez(path, frames=np.arange(3))
+    >>> load_npz(path)
+    {'frames': array([0, 1, 2])}
+    """
     with _opened(path) as file, _archive(file) as archive:
         arrays = {}
         for member in archive.infolist():
@@ -70,6 +94,12 @@ def load_torch(path: str | Path) -> object:
 
     Returns:
         tensors are on the CPU, whatever device they were saved from, and do not require gradients.
+
+    >>> import pathlib, tempfile
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "weights.pth"
+    >>> torch.save({"head.bias": torch.zeros(2)}, path)
+    >>> load_torch(path)
+    {'head.bias': tensor([0., 0.])}
     """
     with _opened(path) as file:
         start = file.read(262)
