@@ -111,8 +111,7 @@ def main() -> None:
             files[trial.load(damage(weights, kind, rng))] += 1
         for name, found in (("checkpoint", alone), ("with the one before", kept), ("weights file", files)):
             print(
-                f"{kind}, {name}: " + ", ".join(f"{count} {what}" for what, count in sorted(found.items())),
-                flush=True,
+                f"{kind}, {name}: " + ", ".join(f"{count} {what}" for what, count in sorted(found.items())), flush=True
             )
     shutil.rmtree(trial.folder)
 

@@ -34,9 +34,14 @@ def made_up(frames: int, clip_frames: int) -> DeviceDataset:
     frames = count * clip_frames
     start = torch.arange(count) * clip_frames
     return DeviceDataset(
-        torch.randn(frames, 17, 2), torch.ones(frames, 17), torch.randn(frames, 17, 3),
-        torch.arange(count).repeat_interleave(clip_frames), start, start + clip_frames, (),
-    )  # fmt: skip
+        torch.randn(frames, 17, 2),
+        torch.ones(frames, 17),
+        torch.randn(frames, 17, 3),
+        torch.arange(count).repeat_interleave(clip_frames),
+        start,
+        start + clip_frames,
+        (),
+    )
 
 
 def plain_batches(data: DeviceDataset, batch_size: int, width: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:

@@ -41,10 +41,7 @@ def rows(real: mocap3d.PoseDataset, synthetic: mocap3d.PoseDataset) -> dict[str,
     detected = real.with_detections("cpn", seed=0)
     return {
         "mean pose": (lambda _: mocap3d.MeanPose().fit(real.train), real.test),
-        "nearest neighbour in 2D": (
-            lambda seed: mocap3d.NearestNeighbour(seed=seed).fit(real.train),
-            real.test,
-        ),
+        "nearest neighbour in 2D": (lambda seed: mocap3d.NearestNeighbour(seed=seed).fit(real.train), real.test),
         "SimpleBaseline3D": (lambda seed: trained(real.train, seed), real.test),
         "SimpleBaseline3D, CPN-like 2D": (lambda seed: trained(detected.train, seed), detected.test),
         "SimpleBaseline3D, synthetic motion only": (lambda seed: trained(synthetic.train, seed), real.test),

@@ -74,9 +74,7 @@ def time_interleaved(
                 quiet[name].append(seconds)
     return {
         name: Timing(
-            statistics.median(quiet[name] if len(quiet[name]) >= enough else every[name]),
-            len(quiet[name]),
-            rounds,
+            statistics.median(quiet[name] if len(quiet[name]) >= enough else every[name]), len(quiet[name]), rounds
         )
         for name in functions
     }

@@ -206,8 +206,10 @@ def on_gpu(models: list[str], batch: int = 32) -> None:
             network = torch.compile(model) if way == "compiled" else model
             forward = seconds(forward_of(network, clips, autocast=True))
             step = seconds(training_step_of(network, clips, True, autocast=True))
-            print(f"{name}, {way}, {batch} clips: forward {count / forward / rate:.0%}, "
-                  f"training step {3 * count / step / rate:.0%}")  # fmt: skip
+            print(
+                f"{name}, {way}, {batch} clips: forward {count / forward / rate:.0%}, "
+                f"training step {3 * count / step / rate:.0%}"
+            )
 
 
 def bfloat16_is_native() -> bool:

@@ -69,8 +69,10 @@ def run(row: str, dataset: mocap3d.PoseDataset, out: Path) -> None:
     report = mocap3d.evaluate(model, dataset.with_detections("sh", seed=0).test, "open-mocap")
     numbers = report.summary | {
         "by_source": {source: values["mpjpe_mm"] for source, values in report.by_source.items()},
-        "labelled": labelled.frames, "cpu_seconds": seconds, "protocol": str(report.protocol),
-    }  # fmt: skip
+        "labelled": labelled.frames,
+        "cpu_seconds": seconds,
+        "protocol": str(report.protocol),
+    }
     write_whole(out / f"{row}.json", lambda part: part.write_text(json.dumps(numbers, indent=1)))
     print(f"{row}: {numbers['mpjpe_mm']:.1f} mm MPJPE, {seconds:.0f} CPU s", flush=True)
 

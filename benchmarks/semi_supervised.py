@@ -29,30 +29,35 @@ from mocap3d.evaluation.report import text_table
 from mocap3d.evaluation.trajectory import evaluate_with_trajectory
 from mocap3d.files import write_whole
 from mocap3d.models.videopose3d import PoseAndTrajectory
-from mocap3d.training.semi_supervised import (
-    SemiSupervised,
-    fit_semi_supervised,
-    label_subset,
-    losses,
-    unlabelled_video,
-)
+from mocap3d.training.semi_supervised import SemiSupervised, fit_semi_supervised, label_subset, losses, unlabelled_video
 
 CHANNELS, DROPOUT, STEPS, SEEDS = 128, 0.125, 5000, 3
 RECIPE = mocap3d.Recipe(
-    "semi_curve", "adam", 2e-3, "cosine", warmup=0.05, batch_size=64, steps=STEPS, loss="mpjpe",
-    gradient_clip=1.0, norm_momentum=(0.1, 0.001), flip=True,
-)  # fmt: skip
+    "semi_curve",
+    "adam",
+    2e-3,
+    "cosine",
+    warmup=0.05,
+    batch_size=64,
+    steps=STEPS,
+    loss="mpjpe",
+    gradient_clip=1.0,
+    norm_momentum=(0.1, 0.001),
+    flip=True,
+)
 SEMI = SemiSupervised(warmup=0.05)
 LABELLED = {"open-mocap": {"source": "cmu-cc-005"}, "synthetic": {"subject": "S1"}}
 # CMU alone: Bandai's skeleton has thorax and shoulders elsewhere, which the bone term takes for other people
-USED = {
-    "open-mocap": {"source": ("cmu-cc-005", "cmu-asfamc-01", "cmu-asfamc-02", "cmu-cc-007")},
-    "synthetic": {},
-}
+USED = {"open-mocap": {"source": ("cmu-cc-005", "cmu-asfamc-01", "cmu-asfamc-02", "cmu-cc-007")}, "synthetic": {}}
 PROTOCOL = {"open-mocap": "open-mocap", "synthetic": "videopose3d"}
 PERCENT = (1, 5, 10, 50, 100)
-ROWS = [f"{dataset}-{percent}-{how}-{seed}" for seed in range(SEEDS) for dataset in LABELLED for percent in PERCENT
-        for how in ("sup", "semi")]  # fmt: skip
+ROWS = [
+    f"{dataset}-{percent}-{how}-{seed}"
+    for seed in range(SEEDS)
+    for dataset in LABELLED
+    for percent in PERCENT
+    for how in ("sup", "semi")
+]
 
 
 def run(row: str, dataset: mocap3d.PoseDataset, out: Path) -> None:
@@ -75,17 +80,32 @@ def run(row: str, dataset: mocap3d.PoseDataset, out: Path) -> None:
     report = judge(model, dataset.test, PROTOCOL[name])
     numbers = report.summary | {
         "by_source": {source: values["mpjpe_mm"] for source, values in report.by_source.items()},
-        "labelled": labelled.frames, "unlabelled": unlabelled.frames, "cpu_seconds": seconds,
+        "labelled": labelled.frames,
+        "unlabelled": unlabelled.frames,
+        "cpu_seconds": seconds,
         "protocol": str(report.protocol),
-    }  # fmt: skip
+    }
     write_whole(out / f"{row}.json", lambda part: part.write_text(json.dumps(numbers, indent=1)))
     print(f"{row}: {numbers['mpjpe_mm']:.1f} mm MPJPE, {seconds:.0f} CPU s", flush=True)
 
 
 def table(out: Path) -> None:
     """Print mean and spread over seeds of what is there."""
-    head = ["labelled", "frames", "seeds", "MPJPE sup", "semi", "gain", "P-MPJPE sup", "semi", "N-MPJPE sup", "semi",
-            "trajectory", "aligned", "CPU min"]  # fmt: skip
+    head = [
+        "labelled",
+        "frames",
+        "seeds",
+        "MPJPE sup",
+        "semi",
+        "gain",
+        "P-MPJPE sup",
+        "semi",
+        "N-MPJPE sup",
+        "semi",
+        "trajectory",
+        "aligned",
+        "CPU min",
+    ]
     for name in LABELLED:
         lines = []
         for percent in PERCENT:
@@ -100,8 +120,18 @@ def table(out: Path) -> None:
             gain = spread([a["mpjpe_mm"] - b["mpjpe_mm"] for a, b in zip(sup, semi, strict=True)])
             path = [spread([r[key] for r in semi]) for key in ("trajectory_mm", "trajectory_aligned_mm")]
             minutes = sum(r["cpu_seconds"] for r in sup + semi) / 60
-            lines.append([f"{percent} %", f"{sup[0]['labelled']:,}", str(len(seeds)), *pairs[:2], gain, *pairs[2:],
-                          *path, f"{minutes:.1f}"])  # fmt: skip
+            lines.append(
+                [
+                    f"{percent} %",
+                    f"{sup[0]['labelled']:,}",
+                    str(len(seeds)),
+                    *pairs[:2],
+                    gain,
+                    *pairs[2:],
+                    *path,
+                    f"{minutes:.1f}",
+                ]
+            )
         if lines:
             print(f"\n{name}, labelled: a share of {LABELLED[name]}; mm\n" + "\n".join(text_table([head, *lines])))
             print(sup[0]["protocol"])

@@ -31,12 +31,7 @@ class PlainStage(nn.Module):
         super().__init__()
         layers = []
         for _ in range(2):
-            layers += [
-                nn.Linear(CHANNELS, CHANNELS),
-                nn.BatchNorm1d(CHANNELS),
-                nn.ReLU(inplace=True),
-                nn.Dropout(),
-            ]
+            layers += [nn.Linear(CHANNELS, CHANNELS), nn.BatchNorm1d(CHANNELS), nn.ReLU(inplace=True), nn.Dropout()]
         self.layers = nn.Sequential(*layers)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

@@ -76,8 +76,18 @@ def rows(takes: list[np.ndarray]) -> dict[str, str]:
     table: dict[str, str] = {}
     length = lambda p, a, b: np.linalg.norm(p[:, a] - p[:, b], axis=-1).mean()  # noqa: E731
     bones = np.array([[length(p, a, b) for a, b in H36M17.bones] for p in takes])
-    for name in ("left_hip", "left_knee", "left_foot", "spine", "thorax", "nose", "head", "left_shoulder",
-                 "left_elbow", "left_wrist"):  # fmt: skip
+    for name in (
+        "left_hip",
+        "left_knee",
+        "left_foot",
+        "spine",
+        "thorax",
+        "nose",
+        "head",
+        "left_shoulder",
+        "left_elbow",
+        "left_wrist",
+    ):
         lengths = bones[:, [child for _, child in H36M17.bones].index(J(name))] * 1000
         table[f"bone to {name}, mm"] = f"{lengths.mean():.0f} ({lengths.min():.0f}..{lengths.max():.0f})"
     angles = [joint_angles(p) for p in takes]
@@ -114,8 +124,19 @@ def transfer(synthetic: PoseDataset, real: PoseDataset, minutes: float, seed: in
     from mocap3d.training.fit import fit
     from mocap3d.training.recipe import Recipe
 
-    recipe = Recipe("synthetic_transfer", "adamw", 1e-3, "cosine", warmup=0.05, batch_size=512, minutes=minutes,
-                    loss="mpjpe", weight_decay=0.01, gradient_clip=1.0, flip=True)  # fmt: skip
+    recipe = Recipe(
+        "synthetic_transfer",
+        "adamw",
+        1e-3,
+        "cosine",
+        warmup=0.05,
+        batch_size=512,
+        minutes=minutes,
+        loss="mpjpe",
+        weight_decay=0.01,
+        gradient_clip=1.0,
+        flip=True,
+    )
     test = real.select(source="cmu-asfamc-02")
     nearest = NearestNeighbour().fit(real.train)
     print(f"nearest neighbour from real: {evaluate(nearest, test)}")

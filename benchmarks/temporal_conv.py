@@ -64,9 +64,7 @@ def plain_model(blocks: int, strided: bool) -> nn.Module:
     stem = [nn.Conv1d(2 * JOINTS, CHANNELS, 3, stride=3 if strided else 1, bias=False)]
     stem += [nn.BatchNorm1d(CHANNELS), nn.ReLU(inplace=True), nn.Dropout(0.25)]
     return nn.Sequential(
-        *stem,
-        *(PlainBlock(3, 3 ** (n + 1), strided) for n in range(blocks)),
-        nn.Conv1d(CHANNELS, 3 * JOINTS, 1),
+        *stem, *(PlainBlock(3, 3 ** (n + 1), strided) for n in range(blocks)), nn.Conv1d(CHANNELS, 3 * JOINTS, 1)
     )
 
 
@@ -116,9 +114,15 @@ def training_step_of(
 def video(frames: int) -> DeviceDataset:
     """One clip of noise."""
     return DeviceDataset(
-        torch.rand(frames, JOINTS, 2) * 2 - 1, torch.ones(frames, JOINTS), torch.zeros(frames, JOINTS, 3),
-        torch.zeros(frames, dtype=torch.int64), torch.tensor([0]), torch.tensor([frames]), (), "noise",
-    )  # fmt: skip
+        torch.rand(frames, JOINTS, 2) * 2 - 1,
+        torch.ones(frames, JOINTS),
+        torch.zeros(frames, JOINTS, 3),
+        torch.zeros(frames, dtype=torch.int64),
+        torch.tensor([0]),
+        torch.tensor([frames]),
+        (),
+        "noise",
+    )
 
 
 def lifting_of(model: nn.Module, data: DeviceDataset, flip_test: bool, autocast: bool = False) -> Callable[[], object]:
@@ -260,10 +264,7 @@ def main() -> None:
         print("bfloat16: not on this CPU")
         return
     print(f"{'bfloat16 beside float32':40}{'bf16':>7}{'float32':>9}{'bf16/float32':>13}")
-    functions = {
-        "bfloat16": lifting_of(ours, data, False, autocast=True),
-        "float32": lifting_of(ours, data, False),
-    }
+    functions = {"bfloat16": lifting_of(ours, data, False, autocast=True), "float32": lifting_of(ours, data, False)}
     count = video_operations(options.frames, 243)
     report(f"{options.frames} frames lifted, 243 frames", count, functions, limit, options, clock)
     points = torch.randn(128, 27, 2 * JOINTS)

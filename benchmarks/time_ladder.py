@@ -35,8 +35,13 @@ RECIPE = dataclasses.replace(mocap3d.RECIPES["quick_temporal"], minutes=None, st
 PROTOCOLS = {"open-mocap": "open-mocap", "synthetic": "videopose3d"}
 CLIPS = dataclasses.replace(mocap3d.RECIPES["quick_clips"], minutes=None, steps=2000)  # of 4 x 81 poses
 SEEDS = {"1": 3, "27": 3, "81": 3, "243": 1, "tiny": 1, "tiny_metric": 1}
-ROWS = [f"{frames}-{pose2d}-{seed}" for seed in range(3) for pose2d in ("gt", "cpn") for frames in SEEDS
-        if seed < SEEDS[frames]]  # fmt: skip
+ROWS = [
+    f"{frames}-{pose2d}-{seed}"
+    for seed in range(3)
+    for pose2d in ("gt", "cpn")
+    for frames in SEEDS
+    if seed < SEEDS[frames]
+]
 
 
 def run(row: str, dataset: mocap3d.PoseDataset, protocol: str, out: Path) -> None:
@@ -47,10 +52,7 @@ def run(row: str, dataset: mocap3d.PoseDataset, protocol: str, out: Path) -> Non
     if frames.startswith("tiny"):
         recipe, model = CLIPS, mocap3d.create_model("motionbert_tiny", image_space=frames == "tiny")
     else:
-        recipe, model = (
-            RECIPE,
-            mocap3d.create_model(f"videopose3d_{frames}", channels=CHANNELS, dropout=DROPOUT),
-        )
+        recipe, model = (RECIPE, mocap3d.create_model(f"videopose3d_{frames}", channels=CHANNELS, dropout=DROPOUT))
     recipe = dataclasses.replace(recipe, detector=None if pose2d == "gt" else pose2d)
     started = time.process_time()
     mocap3d.fit(model, dataset.train, recipe, seed=seed, keep="last", progress=False, out=out / row)
@@ -59,9 +61,13 @@ def run(row: str, dataset: mocap3d.PoseDataset, protocol: str, out: Path) -> Non
     report = mocap3d.evaluate(model, test, protocol)
     numbers = {
         "by_source": {source: report.by_source[source]["mpjpe_mm"] for source in test.sources},
-        "mpjpe_mm": report.mpjpe_mm, "p_mpjpe_mm": report.mean("p_mpjpe_mm"), "n_mpjpe_mm": report.mean("n_mpjpe_mm"),
-        "mpjve_mm": report.mean("mpjve_mm"), "cpu_seconds": seconds, "protocol": str(report.protocol),
-    }  # fmt: skip
+        "mpjpe_mm": report.mpjpe_mm,
+        "p_mpjpe_mm": report.mean("p_mpjpe_mm"),
+        "n_mpjpe_mm": report.mean("n_mpjpe_mm"),
+        "mpjve_mm": report.mean("mpjve_mm"),
+        "cpu_seconds": seconds,
+        "protocol": str(report.protocol),
+    }
     write_whole(out / f"{row}.json", lambda part: part.write_text(json.dumps(numbers, indent=1)))
     print(f"{row}: {numbers['mpjpe_mm']:.1f} mm MPJPE, {numbers['mpjve_mm']:.1f} mm/frame, {seconds:.0f} CPU s")
 

@@ -24,9 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # so that the writ
 
 from data_scripts.h36m_writers import mmpose, motionbert, videopose3d  # noqa: E402
 
-WRITERS = {
-    "videopose3d": videopose3d.write, "mmpose": mmpose.write, "motionbert": motionbert.write, "own": own.write,
-}  # fmt: skip
+WRITERS = {"videopose3d": videopose3d.write, "mmpose": mmpose.write, "motionbert": motionbert.write, "own": own.write}
 
 
 def main(argv: list[str] | None = None) -> int:

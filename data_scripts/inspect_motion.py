@@ -78,13 +78,19 @@ def inspect(path: Path, scale: float | None = None, up: str = "y", fps: float = 
         points *= metres / _PROBE
     floor = float(np.percentile(points[:, body, 2].min(axis=1), 1))
     return {
-        "file": str(path), "format": kind, "joints": len(pose.skeleton), "frames": len(pose),
-        "fps": round(pose.fps, 4), "seconds": round(pose.seconds, 3), "unit": unit,
-        "height": round(_height(points[:, body]), 3), "floor": round(floor, 3),
+        "file": str(path),
+        "format": kind,
+        "joints": len(pose.skeleton),
+        "frames": len(pose),
+        "fps": round(pose.fps, 4),
+        "seconds": round(pose.seconds, 3),
+        "unit": unit,
+        "height": round(_height(points[:, body]), 3),
+        "floor": round(floor, 3),
         "bones": round(_bone_change(points, pose, body) * 1000, 4),
         "jumps": _jumps(points[:, body], [pose.skeleton.joints[i] for i in body], pose.fps),
         "skeleton": closest_skeleton(pose.skeleton.joints),
-    }  # fmt: skip
+    }
 
 
 def _body(pose: Pose3D) -> list[int]:
@@ -129,12 +135,21 @@ def table(rows: list[dict], root: Path) -> str:
     cells = [_COLUMNS]
     for row in rows:
         name = Path(row["file"])
-        cells.append((
-            str(name.relative_to(root)) if root in name.parents else name.name,
-            str(row["joints"]), str(row["frames"]), f"{row['fps']:g}", f"{row['seconds']:.1f}", row["unit"],
-            f"{row['height']:.2f}", f"{row['floor']:+.2f}", f"{row['bones']:.3f}", str(len(row["jumps"])),
-            row["skeleton"],
-        ))  # fmt: skip
+        cells.append(
+            (
+                str(name.relative_to(root)) if root in name.parents else name.name,
+                str(row["joints"]),
+                str(row["frames"]),
+                f"{row['fps']:g}",
+                f"{row['seconds']:.1f}",
+                row["unit"],
+                f"{row['height']:.2f}",
+                f"{row['floor']:+.2f}",
+                f"{row['bones']:.3f}",
+                str(len(row["jumps"])),
+                row["skeleton"],
+            )
+        )
     widths = [max(len(row[k]) for row in cells) for k in range(len(_COLUMNS))]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells

@@ -219,13 +219,7 @@ class Camera:
     name: str = ""
 
     def __post_init__(self) -> None:
-        for field, size in (
-            ("focal", 2),
-            ("centre", 2),
-            ("distortion", 5),
-            ("rotation", 4),
-            ("translation", 3),
-        ):
+        for field, size in (("focal", 2), ("centre", 2), ("distortion", 5), ("rotation", 4), ("translation", 3)):
             values = tuple(float(x) for x in np.ravel(np.asarray(getattr(self, field), dtype=np.float64)))
             if len(values) != size or not np.isfinite(values).all():
                 raise CameraError(f"Camera.{field} is {values}; give {size} finite numbers")
@@ -403,9 +397,15 @@ class Camera:
 
     @classmethod
     def phone(
-        cls, fov_degrees: float = 60.0, width: int = 1920, height: int = 1080, *, camera_height: float = 1.5,
-        pitch_degrees: float = 0.0, name: str = "phone",
-    ) -> Camera:  # fmt: skip
+        cls,
+        fov_degrees: float = 60.0,
+        width: int = 1920,
+        height: int = 1080,
+        *,
+        camera_height: float = 1.5,
+        pitch_degrees: float = 0.0,
+        name: str = "phone",
+    ) -> Camera:
         """An uncalibrated camera with a stated horizontal field of view, held level by default.
 
         Args:
@@ -425,9 +425,14 @@ class Camera:
         # columns: x right, y down, z forward, for a camera that looks along world y
         axes = np.array([[1, 0, 0], [0, -np.sin(pitch), np.cos(pitch)], [0, -np.cos(pitch), -np.sin(pitch)]])
         return cls(
-            (focal, focal), (width / 2, height / 2), width, height,
-            rotation=tuple(quaternion_from_matrix(axes)), translation=(0.0, 0.0, camera_height), name=name,
-        )  # fmt: skip
+            (focal, focal),
+            (width / 2, height / 2),
+            width,
+            height,
+            rotation=tuple(quaternion_from_matrix(axes)),
+            translation=(0.0, 0.0, camera_height),
+            name=name,
+        )
 
 
 def _solve2(matrix: np.ndarray, vector: np.ndarray) -> np.ndarray:

@@ -46,10 +46,8 @@ SETTINGS = {
 }
 SHIPPED = {
     kind: Path(__file__).parent / "shipped" / f"{name}_{kind}.safetensors"
-    for kind, name in {
-        "centred": "videopose3d_81", "causal": "videopose3d_81", "pretrained": "motionbert_tiny",
-    }.items()
-}  # fmt: skip
+    for kind, name in {"centred": "videopose3d_81", "causal": "videopose3d_81", "pretrained": "motionbert_tiny"}.items()
+}
 
 
 def load_weights(

@@ -28,10 +28,7 @@ def execute(path: Path) -> None:
     notebook = nbformat.read(path, as_version=4)
     started = time.monotonic()
     NotebookClient(
-        notebook,
-        timeout=TIMEOUT,
-        resources={"metadata": {"path": str(path.parent)}},
-        store_widget_state=False,
+        notebook, timeout=TIMEOUT, resources={"metadata": {"path": str(path.parent)}}, store_widget_state=False
     ).execute()
     for cell in notebook.cells:
         if cell.cell_type != "code":

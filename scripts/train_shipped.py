@@ -25,13 +25,25 @@ from mocap3d.weights import SHIPPED, save_weights
 
 STEPS, CHANNELS, DROPOUT, WIDTHS = 6000, 256, 0.125, (3, 3, 3, 3)
 RECIPE = dataclasses.replace(
-    mocap3d.RECIPES["quick_temporal"], name="shipped", learning_rate=5e-3, minutes=None, steps=STEPS,
-    detector="cpn", source="ours: scripts/train_shipped.py",
-)  # fmt: skip
+    mocap3d.RECIPES["quick_temporal"],
+    name="shipped",
+    learning_rate=5e-3,
+    minutes=None,
+    steps=STEPS,
+    detector="cpn",
+    source="ours: scripts/train_shipped.py",
+)
 PRETRAINING = dataclasses.replace(
-    mocap3d.RECIPES["quick_clips"], name="shipped_pretraining", minutes=None, steps=3300, batch_size=4,
-    mask_joints=0.05, mask_frames=0.1, detector="sh", source="ours: scripts/train_shipped.py",
-)  # fmt: skip
+    mocap3d.RECIPES["quick_clips"],
+    name="shipped_pretraining",
+    minutes=None,
+    steps=3300,
+    batch_size=4,
+    mask_joints=0.05,
+    mask_frames=0.1,
+    detector="sh",
+    source="ours: scripts/train_shipped.py",
+)
 LICENCE = (
     "Apache-2.0. Trained on CMU motion, free for all uses: the data used in this project was obtained from "
     "mocap.cs.cmu.edu; the database was created with funding from NSF EIA-0196217"
@@ -59,7 +71,7 @@ def main() -> None:
     train = [*synthetic.train, *cmu_clips(real)]
     model = mocap3d.create_model(
         "videopose3d", filter_widths=WIDTHS, channels=CHANNELS, dropout=DROPOUT, causal=arguments.kind == "causal"
-    )  # fmt: skip
+    )
     mocap3d.fit(model, train, RECIPE, keep="last", out=arguments.out)
     publish(model, arguments.kind, real, synthetic)
 
@@ -67,14 +79,13 @@ def main() -> None:
 def publish(model: torch.nn.Module, kind: str, real: mocap3d.PoseDataset, synthetic: mocap3d.PoseDataset) -> None:
     """Measure the model on the clips held out, and write it with its card into the package."""
     results = {}
-    for pose2d, test in (
-        ("true 2D", real.test),
-        ("simulated CPN-like 2D", real.with_detections("cpn", seed=0).test),
-    ):
+    for pose2d, test in (("true 2D", real.test), ("simulated CPN-like 2D", real.with_detections("cpn", seed=0).test)):
         report = mocap3d.evaluate(model, test, "open-mocap")
         print(report)
-        results[pose2d] = {source: f"{row['mpjpe_mm']:.1f} mm MPJPE, {row['mpjve_mm']:.1f} mm/frame MPJVE"
-                           for source, row in report.by_source.items()}  # fmt: skip
+        results[pose2d] = {
+            source: f"{row['mpjpe_mm']:.1f} mm MPJPE, {row['mpjve_mm']:.1f} mm/frame MPJVE"
+            for source, row in report.by_source.items()
+        }
     cmu, pretrained = cmu_clips(real), kind == "pretrained"
     card = {
         "fps": 50,

@@ -67,10 +67,7 @@ def test_opencv_model_by_hand():
     x, y = 0.21, -0.13
     r2 = x * x + y * y
     g = 1 + k1 * r2 + k2 * r2**2 + k3 * r2**3
-    expected = [
-        x * g + 2 * p1 * x * y + p2 * (r2 + 2 * x * x),
-        y * g + p1 * (r2 + 2 * y * y) + 2 * p2 * x * y,
-    ]
+    expected = [x * g + 2 * p1 * x * y + p2 * (r2 + 2 * x * x), y * g + p1 * (r2 + 2 * y * y) + 2 * p2 * x * y]
     got = cam.project(np.array([x, y, 1.0]) * 4, [1, 1], [0, 0], [k1, k2, k3, p1, p2], "opencv")
     np.testing.assert_allclose(got, expected, atol=1e-12)
 

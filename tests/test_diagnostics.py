@@ -45,12 +45,7 @@ def test_the_command_needs_a_word(capsys):
 def test_counts_the_motion_found(tmp_path, monkeypatch):
     monkeypatch.setenv("MOCAP3D_DATA", str(tmp_path))
     assert doctoring.check_data().status == "FAIL"  # a folder without motion
-    for name in (
-        "cmu/asfamc/01/01_01.amc",
-        "cmu/asfamc/01/01.asf",
-        "bandai/dataset-1/a.bvh",
-        "bandai/LICENSE",
-    ):
+    for name in ("cmu/asfamc/01/01_01.amc", "cmu/asfamc/01/01.asf", "bandai/dataset-1/a.bvh", "bandai/LICENSE"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     check = doctoring.check_data()

@@ -37,10 +37,15 @@ def test_the_checksum_is_crc32_whatever_the_parts():
 @pytest.mark.parametrize(
     ("value", "shown"),
     [
-        ("x", "'x'"), ("x" * 40, f"'{'x' * 40}'"), ("x" * 41, f"'{'x' * 37}...'"), (b"ab\xff\n", r"'ab\\xff\n'"),
-        (b"x" * 100, f"'{'x' * 37}...'"), ("\x1b[31m\u0394\ud800", r"'\x1b[31m\u0394\ud800'"), ("", "''"),
+        ("x", "'x'"),
+        ("x" * 40, f"'{'x' * 40}'"),
+        ("x" * 41, f"'{'x' * 37}...'"),
+        (b"ab\xff\n", r"'ab\\xff\n'"),
+        (b"x" * 100, f"'{'x' * 37}...'"),
+        ("\x1b[31m\u0394\ud800", r"'\x1b[31m\u0394\ud800'"),
+        ("", "''"),
     ],
-)  # fmt: skip
+)
 def test_an_excerpt_is_short_and_printable(value, shown):
     assert excerpt(value) == shown
     assert len(excerpt(value, 10)) <= 12 or not str(value).isprintable() or isinstance(value, bytes)

@@ -50,17 +50,7 @@ def test_resampling_does_not_spread_gaps_onto_frames_that_exist():
     points = np.ones((5, 17, 3))
     points[2, 4] = np.nan
     again = Pose3D(points, fps=25).resample(50).points
-    assert np.isnan(again[:, 4]).all(-1).tolist() == [
-        False,
-        False,
-        False,
-        True,
-        True,
-        True,
-        False,
-        False,
-        False,
-    ]
+    assert np.isnan(again[:, 4]).all(-1).tolist() == [False, False, False, True, True, True, False, False, False]
 
 
 def test_missing_joints_have_no_confidence():

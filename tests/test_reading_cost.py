@@ -9,7 +9,8 @@ LINES_OF_TRAINING = 1000
 LINES_OF_A_FILE, OF_THE_LOOP, OF_THE_HOUSE = 300, 250, 13_500
 
 
-def test_what_tasks_enter():
+def test_what_tasks_enter(monkeypatch):
+    monkeypatch.setattr("mocap3d.models.cpu.MIN_ROWS", 10**9)  # else the processor decides what is entered there
     costs = {name: reading_cost.cost(task) for name, task in reading_cost.tasks().items()}
     for name, most in FILES.items():
         assert len(costs[name].files) <= most, f"{name}: {', '.join(costs[name].files)}"

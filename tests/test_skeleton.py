@@ -15,9 +15,39 @@ def test_h36m_orders_are_the_published_ones():
     assert H36M17.indices(H36M17.left) == [4, 5, 6, 11, 12, 13]
     assert H36M17.indices(H36M17.right) == [1, 2, 3, 14, 15, 16]
     assert H36M32.parents == (
-        -1, 0, 1, 2, 3, 4, 0, 6, 7, 8, 9, 0, 11, 12, 13, 14,
-        12, 16, 17, 18, 19, 20, 19, 22, 12, 24, 25, 26, 27, 28, 27, 30,
-    )  # fmt: skip
+        -1,
+        0,
+        1,
+        2,
+        3,
+        4,
+        0,
+        6,
+        7,
+        8,
+        9,
+        0,
+        11,
+        12,
+        13,
+        14,
+        12,
+        16,
+        17,
+        18,
+        19,
+        20,
+        19,
+        22,
+        12,
+        24,
+        25,
+        26,
+        27,
+        28,
+        27,
+        30,
+    )
     assert sorted(H36M32.indices(H36M32.left)) == [*range(6, 11), *range(16, 24)]
     assert sorted(H36M32.indices(H36M32.right)) == [*range(1, 6), *range(24, 32)]
     kept = [0, 1, 2, 3, 6, 7, 8, 12, 13, 14, 15, 17, 18, 19, 25, 26, 27]
@@ -83,9 +113,15 @@ def test_provenance_says_what_is_approximated():
 def test_conversion_keeps_a_standing_person_plausible():
     """A COCO pose drawn by hand: the spine between hips and shoulders, the head above the ears."""
     points = np.full((17, 2), np.nan)
-    put = {"nose": (50, 20), "left_ear": (55, 18), "right_ear": (45, 18),
-           "left_shoulder": (65, 40), "right_shoulder": (35, 40),
-           "left_hip": (60, 100), "right_hip": (40, 100)}  # fmt: skip
+    put = {
+        "nose": (50, 20),
+        "left_ear": (55, 18),
+        "right_ear": (45, 18),
+        "left_shoulder": (65, 40),
+        "right_shoulder": (35, 40),
+        "left_hip": (60, 100),
+        "right_hip": (40, 100),
+    }
     for joint, place in put.items():
         points[sk.COCO17.index(joint)] = place
     found = dict(zip(H36M17.joints, sk.convert(points, "coco17"), strict=True))

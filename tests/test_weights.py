@@ -79,14 +79,7 @@ def as_mmpose_0(state: dict) -> OrderedDict:
 def meta() -> dict:
     """What mmengine writes beside the weights; numpy arrays are what torch.load(weights_only=True) fails on."""
     sigmas = {"sigmas": np.full(17, 0.05), "num_keypoints": np.int64(17)}
-    return {
-        "epoch": 200,
-        "iter": 1,
-        "cfg": "model = dict(...)",
-        "seed": 0,
-        "time": "now",
-        "dataset_meta": sigmas,
-    }
+    return {"epoch": 200, "iter": 1, "cfg": "model = dict(...)", "seed": 0, "time": "now", "dataset_meta": sigmas}
 
 
 @pytest.mark.parametrize("case", ["sb_mmpose_64", "sb_mmpose_1024"])
@@ -114,13 +107,7 @@ def test_weigq_file_to_golden_output(case: str, tmp_path: Path, golden, formula)
     file = golden(case)
     info = json.loads(str(file["meta"]))
     state = published(formula, "weigq", info["kwargs"]["linear_size"], info["kwargs"]["num_stage"])
-    content = {
-        "epoch": 199,
-        "lr": 1e-3,
-        "err": np.float64(45.5),
-        "state_dict": state,
-        "optimizer": {"state": {}},
-    }
+    content = {"epoch": 199, "lr": 1e-3, "err": np.float64(45.5), "state_dict": state, "optimizer": {"state": {}}}
     torch.save(content, tmp_path / "ckpt_best.pth.tar", **LEGACY)
     model = load_weights(tmp_path / "ckpt_best.pth.tar", dropout=0.25)
     assert model.stem.dropout == 0.25 and model.card["overrides"] == {"dropout": 0.25}
@@ -424,24 +411,8 @@ def bert(formula, style: str, options: dict) -> OrderedDict:
     return state
 
 
-TINY = {
-    "channels": 64,
-    "mlp_ratio": 2,
-    "representation": 96,
-    "depth": 2,
-    "joints": 17,
-    "frames": 27,
-    "fuse": True,
-}
-SMALL = {
-    "channels": 8,
-    "mlp_ratio": 3,
-    "representation": 6,
-    "depth": 2,
-    "joints": 5,
-    "frames": 4,
-    "fuse": True,
-}
+TINY = {"channels": 64, "mlp_ratio": 2, "representation": 96, "depth": 2, "joints": 17, "frames": 27, "fuse": True}
+SMALL = {"channels": 8, "mlp_ratio": 3, "representation": 6, "depth": 2, "joints": 5, "frames": 4, "fuse": True}
 
 
 @pytest.mark.parametrize("options", [{}, LEGACY], ids=["zip", "stream"])
@@ -527,9 +498,16 @@ def states(formula) -> dict[str, OrderedDict]:
 
 
 KINDS = (
-    "weigq", "mmpose, one frame", "videopose3d", "mmpose, windows", "motionbert", "mmpose, motionbert",
-    "ours, simple_baseline", "ours, videopose3d_9", "ours, motionbert_2x32",
-)  # fmt: skip
+    "weigq",
+    "mmpose, one frame",
+    "videopose3d",
+    "mmpose, windows",
+    "motionbert",
+    "mmpose, motionbert",
+    "ours, simple_baseline",
+    "ours, videopose3d_9",
+    "ours, motionbert_2x32",
+)
 
 
 def same_weights(model: nn.Module, expected: nn.Module) -> bool:
@@ -557,7 +535,7 @@ def test_every_container_of_weights(kind: str, name: str, tmp_path: Path, formul
 @pytest.mark.parametrize(
     "prefix",
     ["module.", "_orig_mod.", "model.", "module.module.", "module._orig_mod.", "_orig_mod.module.", "model._orig_mod."],
-)  # fmt: skip
+)
 def test_every_wrapper_of_weights(kind: str, prefix: str, formula) -> None:
     state = states(formula)[kind]
     wrapped = {prefix + key: value for key, value in state.items()}
@@ -594,10 +572,7 @@ def test_checkpoint_of_a_compiled_model_says_its_options() -> None:
         ({"heads": 2, "image_space": True, "causal": False}, lambda model: model.image_space),
     ]:
         state = small_motionbert(heads=2).state_dict()
-        content = {
-            "model": {f"_orig_mod.{key}": value for key, value in state.items()},
-            "normalisation": None,
-        }
+        content = {"model": {f"_orig_mod.{key}": value for key, value in state.items()}, "normalisation": None}
         model = load_weights({**content, "fingerprint": {"model": {"settings": told}}})
         assert model.heads == 2 and check(model)
 
@@ -682,16 +657,10 @@ def test_wild_claims_cost_no_memory() -> None:
     state = {"expand_conv.weight": torch.zeros(1).expand(10**7, 34, 3), "layers_conv.0.weight": torch.ones(1)}
     with pytest.raises(WeightsError, match="is for 200,001,\\d+,\\d+,\\d+ numbers"):
         load_weights(state)
-    state = {
-        "expand_conv.weight": torch.zeros(1).expand(10**11, 34, 3),
-        "layers_conv.0.weight": torch.ones(1),
-    }
+    state = {"expand_conv.weight": torch.zeros(1).expand(10**11, 34, 3), "layers_conv.0.weight": torch.ones(1)}
     with pytest.raises(WeightsError, match="cannot be"):  # more numbers than torch can count
         load_weights(state)
-    state = {
-        "joints_embed.weight": torch.zeros(1).expand(10**6, 3),
-        "blocks_st.0.norm1_s.bias": torch.ones(1),
-    }
+    state = {"joints_embed.weight": torch.zeros(1).expand(10**6, 3), "blocks_st.0.norm1_s.bias": torch.ones(1)}
     with pytest.raises(WeightsError, match="is for 24,000,049,000,007 numbers"):
         load_weights(state)
 
@@ -874,10 +843,7 @@ def test_nan_is_named(kind: str, bad: float, tmp_path: Path, formula) -> None:
     ("content", "words"),
     [
         (b"<!DOCTYPE html><html><title>Sign in</title></html>", "it is a web page"),
-        (
-            b"version https://git-lfs.github.com/spec/v1\noid sha256:aa\nsize 123\n",
-            "it is a Git LFS pointer",
-        ),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:aa\nsize 123\n", "it is a Git LFS pointer"),
         (b"", "it is empty"),
     ],
 )
@@ -892,13 +858,7 @@ def test_damaged_own_files(tmp_path: Path) -> None:
 
     path = save_weights(fitted(), tmp_path / "mine.safetensors", CARD)
     good = path.read_bytes()
-    for bad in (
-        good[:9],
-        good[:500],
-        good[:-1],
-        good[:8] + b"{" * 50 + good[58:],
-        good.replace(b'"F32"', b'"F64"', 1),
-    ):
+    for bad in (good[:9], good[:500], good[:-1], good[:8] + b"{" * 50 + good[58:], good.replace(b'"F32"', b'"F64"', 1)):
         path.write_bytes(bad)
         with pytest.raises(WeightsError, match="damaged"):
             load_weights(path)

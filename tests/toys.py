@@ -22,11 +22,7 @@ class ToyLifter(nn.Module):
     def __init__(self, hidden: int = 32, dropout: float = 0.1, norm: type = nn.BatchNorm1d) -> None:
         super().__init__()
         self.layers = nn.Sequential(
-            nn.Linear(34, hidden),
-            norm(hidden),
-            nn.ReLU(),
-            nn.Dropout(dropout),
-            nn.Linear(hidden, 51),
+            nn.Linear(34, hidden), norm(hidden), nn.ReLU(), nn.Dropout(dropout), nn.Linear(hidden, 51)
         )
         for key, size in (("mean2d", 34), ("std2d", 34), ("mean3d", 51), ("std3d", 51)):
             self.register_buffer(key, torch.full((size,), torch.nan), persistent=False)

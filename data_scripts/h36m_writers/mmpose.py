@@ -95,8 +95,15 @@ def _camera_entries() -> dict[tuple[str, str], dict]:
     for subject in SUBJECTS:
         for number, camera in enumerate(h36m_cameras(subject), 1):
             entries[subject, camera.name] = {
-                "R": rotation_matrix(camera.rotation), "T": column(camera.translation), "f": column(camera.focal),
-                "c": column(camera.centre), "k": column(camera.distortion[:3]), "p": column(camera.distortion[:2:-1]),
-                "w": camera.width, "h": camera.height, "name": f"camera{number}", "id": camera.name,
-            }  # fmt: skip
+                "R": rotation_matrix(camera.rotation),
+                "T": column(camera.translation),
+                "f": column(camera.focal),
+                "c": column(camera.centre),
+                "k": column(camera.distortion[:3]),
+                "p": column(camera.distortion[:2:-1]),
+                "w": camera.width,
+                "h": camera.height,
+                "name": f"camera{number}",
+                "id": camera.name,
+            }
     return entries

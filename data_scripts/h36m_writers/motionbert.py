@@ -41,18 +41,24 @@ def write(dataset: PoseDataset, folder: str | Path) -> dict[str, str]:
 
 def _columns(takes: list[Take], sources: dict[str, str]) -> dict[str, object]:
     arrays = {
-        "joint_2d": [np.empty((0, 17, 2))], "confidence": [np.empty((0, 17))], "joint3d_image": [np.empty((0, 17, 3))],
-        "2.5d_factor": [np.empty(0)], "joints_2.5d_image": [np.empty((0, 17, 3))],
-    }  # fmt: skip
+        "joint_2d": [np.empty((0, 17, 2))],
+        "confidence": [np.empty((0, 17))],
+        "joint3d_image": [np.empty((0, 17, 3))],
+        "2.5d_factor": [np.empty(0)],
+        "joints_2.5d_image": [np.empty((0, 17, 3))],
+    }
     words = {"camera_name": [], "source": [], "action": []}
     for take in takes:
         for number, clip in enumerate(take.views, 1):
             points = clip.pose3d.points.astype(np.float64)
             image, factor = to_image_space(points, clip.camera), mm_factor(points[:, 0], clip.camera)
             for key, values in (
-                ("joint_2d", truth_and_seen(clip)[1]), ("confidence", clip.pose2d.confidence), ("joint3d_image", image),
-                ("2.5d_factor", factor), ("joints_2.5d_image", image * factor[:, None, None]),
-            ):  # fmt: skip
+                ("joint_2d", truth_and_seen(clip)[1]),
+                ("confidence", clip.pose2d.confidence),
+                ("joint3d_image", image),
+                ("2.5d_factor", factor),
+                ("joints_2.5d_image", image * factor[:, None, None]),
+            ):
                 arrays[key].append(values.astype(np.float32))
             words["camera_name"] += [clip.camera.name] * len(clip)
             words["source"] += [f"{sources[take.name]}_ca_{number:02d}"] * len(clip)

@@ -31,12 +31,7 @@ BODY3D = "https://download.openmmlab.com/mmpose/body3d/"
 POSE_LIFT = "https://download.openmmlab.com/mmpose/v1/body_3d_keypoint/pose_lift/h36m/"
 LICENCE = "code Apache-2.0; trained on Human3.6M, academic use only"
 CPN_LICENCE = LICENCE + "; detections VideoPose3D's, CC BY-NC 4.0"
-COLUMNS = {
-    "mpjpe_mm": "MPJPE",
-    "p_mpjpe_mm": "P-MPJPE",
-    "n_mpjpe_mm": "N-MPJPE",
-    "average_mm": "average MPJPE",
-}
+COLUMNS = {"mpjpe_mm": "MPJPE", "p_mpjpe_mm": "P-MPJPE", "n_mpjpe_mm": "N-MPJPE", "average_mm": "average MPJPE"}
 
 
 class ZooError(ValueError):
@@ -78,10 +73,17 @@ def _videopose3d(
 ) -> Row:
     kind, short = ("semi-supervised", "-semi") if semi else ("supervised", "")
     return Row(
-        f"videopose3d-{frames}{short}-{pose2d}", f"VideoPose3D {kind}, {frames} frames, {pose2d.upper()} 2D",
-        f"videopose3d_{frames}", pose2d, recipe, "mmpose", dict(zip(COLUMNS, numbers, strict=False)),
-        f"{BODY3D}videopose/videopose_h36m_{file}.pth", LICENCE if pose2d == "gt" else CPN_LICENCE, remark=remark,
-    )  # fmt: skip
+        f"videopose3d-{frames}{short}-{pose2d}",
+        f"VideoPose3D {kind}, {frames} frames, {pose2d.upper()} 2D",
+        f"videopose3d_{frames}",
+        pose2d,
+        recipe,
+        "mmpose",
+        dict(zip(COLUMNS, numbers, strict=False)),
+        f"{BODY3D}videopose/videopose_h36m_{file}.pth",
+        LICENCE if pose2d == "gt" else CPN_LICENCE,
+        remark=remark,
+    )
 
 
 def _motionbert(finetuned: bool, original: bool, mpjpe: float, p_mpjpe: float, average: float, remark: str) -> Row:
@@ -89,13 +91,16 @@ def _motionbert(finetuned: bool, original: bool, mpjpe: float, p_mpjpe: float, a
     return Row(
         f"motionbert{'-finetuned' * finetuned}{'-original' * original}",
         f"MotionBERT{kind}, {'original' if original else 'MMPose'} data",
-        "motionbert", "sh" if original else "gt",
+        "motionbert",
+        "sh" if original else "gt",
         f"AdamW 2e-4, weight decay 0.01, x 0.99 an epoch, 8 x 32 pieces of 243 frames, {epochs} epochs, flips, "
         "MPJPE + 0.5 N-MPJPE + 20 velocity; MMPose only converted the weights",
-        "mmpose-motionbert", {"mpjpe_mm": mpjpe, "p_mpjpe_mm": p_mpjpe, "average_mm": average},
+        "mmpose-motionbert",
+        {"mpjpe_mm": mpjpe, "p_mpjpe_mm": p_mpjpe, "average_mm": average},
         f"{POSE_LIFT}motionbert{'_ft' * finetuned}_h36m-{'d80af323' if finetuned else 'f554954f'}_20230531.pth",
-        data={"layout": "mmpose", "annotation": "original" if original else "mmpose"}, remark=remark,
-    )  # fmt: skip
+        data={"layout": "mmpose", "annotation": "original" if original else "mmpose"},
+        remark=remark,
+    )
 
 
 _SEMI = "10 % of S1 labelled; MMPose's own configuration cannot train it"

@@ -54,10 +54,7 @@ BODIES = BodyMixture()
 
 @torch.no_grad()
 def vary_bodies(
-    points: Tensor,
-    clip: Tensor,
-    mixture: BodyMixture = BODIES,
-    generator: torch.Generator | None = None,
+    points: Tensor, clip: Tensor, mixture: BodyMixture = BODIES, generator: torch.Generator | None = None
 ) -> Tensor:
     """Give every clip another body, and some clips another's limbs.
 

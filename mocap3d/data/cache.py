@@ -72,10 +72,7 @@ def _write(path: Path, points: np.ndarray, text: str) -> None:
 def _read(path: Path) -> Built | None:
     """The cached result, or None if it is absent or damaged in any way."""
     try:
-        with (
-            open(path, "rb") as handle,
-            np.load(handle, allow_pickle=False) as file,
-        ):  # numpy leaks what it opens
+        with open(path, "rb") as handle, np.load(handle, allow_pickle=False) as file:  # numpy leaks what it opens
             points, text, written = file["points"], str(file["text"]), str(file["checksum"])
         if written != _checksum(points, text) and written != _old_checksum(points, text):
             return None

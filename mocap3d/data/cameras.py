@@ -84,8 +84,11 @@ class CameraMixture:
     margin: float = 0.03  # assumption
     truncated: float = 0.3  # assumption
     edges: tuple[tuple[float, float, float], ...] = (  # assumption
-        (0.2, 0.05, 0.3), (0.2, 0.05, 0.3), (0.5, 0.2, 1.0), (0.1, 0.1, 0.4),
-    )  # fmt: skip
+        (0.2, 0.05, 0.3),
+        (0.2, 0.05, 0.3),
+        (0.5, 0.2, 1.0),
+        (0.1, 0.1, 0.4),
+    )
 
 
 PHONES = CameraMixture(
@@ -208,10 +211,7 @@ def _edge(cameras: CameraBatch) -> Tensor:
 
 @torch.no_grad()
 def draw_cameras(
-    points: Tensor,
-    clip: Tensor,
-    mixture: CameraMixture = PHONES,
-    generator: torch.Generator | None = None,
+    points: Tensor, clip: Tensor, mixture: CameraMixture = PHONES, generator: torch.Generator | None = None
 ) -> CameraBatch:
     """One random camera per clip, aimed so that the motion is in the image, or truncated as the mixture says.
 

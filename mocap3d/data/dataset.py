@@ -120,11 +120,17 @@ class PoseDataset:
         for split, source in dict.fromkeys((clip.split, clip.source) for clip in self.clips):
             clips = [clip for clip in self.clips if (clip.split, clip.source) == (split, source)]
             takes = {clip.take: clip.pose3d.seconds for clip in clips}
-            rows.append({
-                "split": split, "source": source, "clips": len(clips), "takes": len(takes),
-                "frames": sum(map(len, clips)), "minutes": round(sum(takes.values()) / 60, 1),
-                "actions": len({clip.action for clip in clips}),
-            })  # fmt: skip
+            rows.append(
+                {
+                    "split": split,
+                    "source": source,
+                    "clips": len(clips),
+                    "takes": len(takes),
+                    "frames": sum(map(len, clips)),
+                    "minutes": round(sum(takes.values()) / 60, 1),
+                    "actions": len({clip.action for clip in clips}),
+                }
+            )
         return rows
 
     def __repr__(self) -> str:

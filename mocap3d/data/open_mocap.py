@@ -223,9 +223,12 @@ def capture_area(cameras: tuple[Camera, ...]) -> CaptureArea:
         top, bottom = (camera.rays(np.stack([along, np.full(41, y)], -1))[:, 1] for y in (m, h - m))
         # in camera coordinates: x/z >= left, x/z <= right, y/z >= top, y/z <= bottom, z >= 0.5
         for plane, offset in (
-            ([-1, 0, left.max()], 0), ([1, 0, -right.min()], 0),
-            ([0, -1, top.max()], 0), ([0, 1, -bottom.min()], 0), ([0, 0, -1], -0.5),
-        ):  # fmt: skip
+            ([-1, 0, left.max()], 0),
+            ([1, 0, -right.min()], 0),
+            ([0, -1, top.max()], 0),
+            ([0, 1, -bottom.min()], 0),
+            ([0, 0, -1], -0.5),
+        ):
             normal = camera.camera_to_world_direction(np.asarray(plane, float) / np.linalg.norm(plane))
             normals.append(normal)
             limits.append(offset / np.linalg.norm(plane) + normal @ np.asarray(camera.translation))
@@ -298,11 +301,18 @@ def _build(files: dict[MotionSource, list[Path]], seed: int) -> tuple[np.ndarray
                     at = first + round(start * pose.fps / FPS)
                     take = f"{source.name}/{path.stem}:{at}-{at + frames}"
                     points.append(placed.astype(np.float32))
-                    pieces.append({
-                        "subject": subject, "action": _action(path), "take": take, "frames": len(placed),
-                        "split": source.split, "source": source.name, "performer": source.performer,
-                        "licence": source.licence,
-                    })  # fmt: skip
+                    pieces.append(
+                        {
+                            "subject": subject,
+                            "action": _action(path),
+                            "take": take,
+                            "frames": len(placed),
+                            "split": source.split,
+                            "source": source.name,
+                            "performer": source.performer,
+                            "licence": source.licence,
+                        }
+                    )
                 unseen += max(0, last - first - kept)
             cut += max(0, len(pieces) - before - 1)
         if total:

@@ -45,13 +45,7 @@ SHORTEST = 2.0  # seconds
 INVERTED, EPISODE = 0.05, (0.5, 2.0)  # share of the frames; seconds
 ONE_EAR = 0.3  # share of the clips
 LIMB, GAP = 0.2, (1.0, 3.0)  # share of the clips; seconds
-FACE = (
-    "nose",
-    "left_eye",
-    "right_eye",
-    "left_ear",
-    "right_ear",
-)  # the first joints of coco17; the others are:
+FACE = ("nose", "left_eye", "right_eye", "left_ear", "right_ear")  # the first joints of coco17; the others are:
 LIMBS = [name.replace("ankle", "foot") for name in COCO17.joints if name not in FACE]
 # h36m17's joints that are in no limb, as many as coco17 has in the face
 TRUNK = ("pelvis", "spine", "thorax", "nose", "head")

@@ -191,9 +191,7 @@ def window(
         before = width - 1 if causal else width // 2
         offsets = torch.arange(width, device=data.device) - before  # (R,)
         clip = data.clip[targets[:, 0]]
-        rows = torch.cat([
-            targets[:, :1] + offsets[:before], targets, targets[:, -1:] + offsets[before + 1 :]
-        ], 1)  # fmt: skip
+        rows = torch.cat([targets[:, :1] + offsets[:before], targets, targets[:, -1:] + offsets[before + 1 :]], 1)
         rows = rows.clamp(data.start[clip, None], data.stop[clip, None] - 1)  # (B, C + R - 1)
     seen = data.confidence[rows] if confidence else None
     return Batch(data.points2d[rows], seen, data.pose3d[targets], frames)
@@ -411,9 +409,17 @@ def batches(
 
 
 def _chunk_batches(
-    data: DeviceDataset, batch_size: int, chunks: Tensor, width: int, causal: bool, seed: int, epoch: int, first: int,
-    mirror: bool, confidence: bool,
-) -> Iterator[Batch]:  # fmt: skip
+    data: DeviceDataset,
+    batch_size: int,
+    chunks: Tensor,
+    width: int,
+    causal: bool,
+    seed: int,
+    epoch: int,
+    first: int,
+    mirror: bool,
+    confidence: bool,
+) -> Iterator[Batch]:
     """`batches` of chunks."""
     order = torch.randperm(len(chunks), generator=epoch_generator(seed, epoch)).to(data.device)
     for step in range(first, steps_in_epoch(len(chunks), batch_size)):

@@ -87,10 +87,7 @@ def compare(a: Report, b: Report, metric: str = "mpjpe_mm", resamples: int = 10_
     for clip, other in zip(a.clips, b.clips, strict=True):
         weight, gap = max(clip.weight - lost, 0), clip.values[metric] - other.values[metric]
         if weight > 0 and not math.isnan(gap):
-            at = (
-                units.index((clip.source, clip.recording)),
-                groups.index(group_of(clip, a.protocol.averaging)),
-            )
+            at = (units.index((clip.source, clip.recording)), groups.index(group_of(clip, a.protocol.averaging)))
             totals[at] += weight * gap
             weights[at] += weight
     draws = _draw([source for source, _ in units], resamples, np.random.default_rng(seed))  # (R, recordings)
@@ -99,9 +96,18 @@ def compare(a: Report, b: Report, metric: str = "mpjpe_mm", resamples: int = 10_
     counts = {source: sum(s == source for s, _ in units) for source, _ in units}
     difference = float(_group_means(totals.sum(0), weights.sum(0)))
     return Comparison(
-        a.model, b.model, metric, difference, float(low), float(high), len(units),
-        resamples, seed, a.protocol.name, tuple(source for source, count in counts.items() if count == 1),
-    )  # fmt: skip
+        a.model,
+        b.model,
+        metric,
+        difference,
+        float(low),
+        float(high),
+        len(units),
+        resamples,
+        seed,
+        a.protocol.name,
+        tuple(source for source, count in counts.items() if count == 1),
+    )
 
 
 def _draw(sources: list[str], resamples: int, rng: np.random.Generator) -> np.ndarray:
@@ -152,10 +158,7 @@ class ReportTable:
         sources = list(dict.fromkeys(name for report in self.reports.values() for name in report.by_source))
         sources = sources if len(sources) > 1 else []
         measured = [metric for metric in ALL_METRICS if any(metric in r.metrics for r in self.reports.values())]
-        rows = [
-            ["model", *titles(measured),
-             *(f"MPJPE mm: {name or '(none)'}" for name in sources), "protocol"]
-        ]  # fmt: skip
+        rows = [["model", *titles(measured), *(f"MPJPE mm: {name or '(none)'}" for name in sources), "protocol"]]
         marks = self._marks()
         for name, report in self.reports.items():
             by_source = report.by_source

@@ -244,10 +244,17 @@ def _clip_errors(clip: Clip, prediction: np.ndarray, truth: np.ndarray) -> ClipE
         "auc": metrics.auc(prediction, truth),
     }
     return ClipErrors(
-        clip.take, clip.source, clip.subject, clip.action, clip.camera.name, clip.performer,
-        int(counted.any(1).sum()), float(counted.mean(1).sum()), values,
+        clip.take,
+        clip.source,
+        clip.subject,
+        clip.action,
+        clip.camera.name,
+        clip.performer,
+        int(counted.any(1).sum()),
+        float(counted.mean(1).sum()),
+        values,
         tuple((1000 * metrics.per_joint_error(prediction, truth)).tolist()),
-    )  # fmt: skip
+    )
 
 
 def _roots(prediction: np.ndarray, truth: np.ndarray, rule: str) -> tuple[np.ndarray, np.ndarray]:

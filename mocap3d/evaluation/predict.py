@@ -49,20 +49,20 @@ def predict(
     """
     if frames is None or model.clipwise:
         every = predict_clips(
-            model, data.points2d, data.stop - data.start, confidence=data.confidence, flip_test=flip_test,
+            model,
+            data.points2d,
+            data.stop - data.start,
+            confidence=data.confidence,
+            flip_test=flip_test,
             batch_size=batch_size,
-        )  # fmt: skip
+        )
         return every if frames is None else every[frames]
     return _predict_windows(model, data, frames, flip_test, batch_size)
 
 
 @torch.no_grad()
 def _predict_windows(
-    model: Lifter,
-    data: DeviceDataset,
-    frames: Tensor,
-    flip_test: bool = False,
-    batch_size: int = FRAMES_AT_ONCE,
+    model: Lifter, data: DeviceDataset, frames: Tensor, flip_test: bool = False, batch_size: int = FRAMES_AT_ONCE
 ) -> Tensor:
     """(M,) rows of `data`, each the target of a window of its own -> (M, J, 3)."""
     width, parts = model.receptive_field, []
@@ -122,7 +122,7 @@ def predict_clips(
 
 def _blended(
     model: Lifter, points2d: Tensor, lengths: Tensor, confidence: Tensor, flip_test: bool, batch_size: int
-) -> Tensor:  # fmt: skip
+) -> Tensor:
     """Every frame of every clip, by a model that lifts whole clips: (N, J, 3).
 
     Where chunks overlap, each counts by how far the frame is from the chunk's end, up to the least overlap: there
@@ -156,12 +156,7 @@ def _clips_at_once(length: int, batch_size: int, device: torch.device) -> int:
 
 @torch.no_grad()
 def predict_chunks(
-    model: Lifter,
-    data: DeviceDataset,
-    chunks: Tensor,
-    *,
-    flip_test: bool = False,
-    batch_size: int = FRAMES_AT_ONCE,
+    model: Lifter, data: DeviceDataset, chunks: Tensor, *, flip_test: bool = False, batch_size: int = FRAMES_AT_ONCE
 ) -> Tensor:
     """Predictions of a model that lifts whole clips for some chunks, each by itself.
 
@@ -174,10 +169,12 @@ def predict_chunks(
         (P, C, J, 3), same as in `predict`.
     """
     with _in_evaluation_mode(model):
-        return torch.cat([
-            _lift(model, data.points2d[rows], data.confidence[rows], flip_test)
-            for rows in chunks.split(_clips_at_once(chunks.shape[1], batch_size, chunks.device))
-        ])  # fmt: skip
+        return torch.cat(
+            [
+                _lift(model, data.points2d[rows], data.confidence[rows], flip_test)
+                for rows in chunks.split(_clips_at_once(chunks.shape[1], batch_size, chunks.device))
+            ]
+        )
 
 
 def to_metric(model: Lifter, poses: Tensor, data: DeviceDataset, frames: Tensor) -> Tensor:

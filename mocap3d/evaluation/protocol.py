@@ -108,9 +108,7 @@ class EvalProtocol:
     factor: str = NO_FACTOR
 
     def __post_init__(self) -> None:
-        for field, allowed in (
-            ("root", ROOTS), ("averaging", AVERAGING), ("frames", FRAMES), ("space", SPACES),
-        ):  # fmt: skip
+        for field, allowed in (("root", ROOTS), ("averaging", AVERAGING), ("frames", FRAMES), ("space", SPACES)):
             if getattr(self, field) not in allowed:
                 raise ReportError(
                     f"EvalProtocol.{field} is {getattr(self, field)!r}; give one of: {'; '.join(allowed)}"

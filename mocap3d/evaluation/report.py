@@ -177,14 +177,16 @@ class Report:
 
     def __str__(self) -> str:
         joints = sorted(self.by_joint.items(), key=lambda item: -item[1])
-        return "\n".join([
-            f"{self!r}: {self.model} on {self.dataset}",
-            str(self.protocol),
-            "",
-            *text_table(self._rows()),
-            "",
-            "mm MPJPE by joint: " + ", ".join(f"{name} {value:.0f}" for name, value in joints),
-        ])  # fmt: skip
+        return "\n".join(
+            [
+                f"{self!r}: {self.model} on {self.dataset}",
+                str(self.protocol),
+                "",
+                *text_table(self._rows()),
+                "",
+                "mm MPJPE by joint: " + ", ".join(f"{name} {value:.0f}" for name, value in joints),
+            ]
+        )
 
     def _repr_html_(self) -> str:
         head = f"<b>{html.escape(f'{self!r}')}</b>: {html.escape(f'{self.model} on {self.dataset}')}"
@@ -197,11 +199,18 @@ class Report:
     def to_json(self, path: str | Path) -> Path:
         """Write the whole report, protocol inside, to a JSON file (NaN as null)."""
         record = {
-            "format": "mocap3d report 1", "model": self.model, "dataset": self.dataset, "digest": self.digest,
-            "protocol": asdict(self.protocol), "summary": self.summary, "by_source": self.by_source,
-            "by_action": self.by_action, "by_joint_mm": self.by_joint, "joints": list(self.joints),
+            "format": "mocap3d report 1",
+            "model": self.model,
+            "dataset": self.dataset,
+            "digest": self.digest,
+            "protocol": asdict(self.protocol),
+            "summary": self.summary,
+            "by_source": self.by_source,
+            "by_action": self.by_action,
+            "by_joint_mm": self.by_joint,
+            "joints": list(self.joints),
             "clips": [asdict(clip) for clip in self.clips],
-        }  # fmt: skip
+        }
         text = json.dumps(_no_nan(record), indent=1, allow_nan=False)
         return write_whole(path, lambda part: part.write_text(text + "\n", encoding="utf-8"))
 
@@ -217,13 +226,19 @@ class Report:
             if record["format"] != "mocap3d report 1":
                 raise ReportError(f"{path}: format {record['format']!r} is not 'mocap3d report 1'")
             clips = tuple(
-                ClipErrors(**clip | {
-                    "values": {metric: _number(clip["values"][metric]) for metric in ALL_METRICS
-                               if metric in METRICS or metric in clip["values"]},
-                    "joints_mm": tuple(map(_number, clip["joints_mm"])),
-                })
+                ClipErrors(
+                    **clip
+                    | {
+                        "values": {
+                            metric: _number(clip["values"][metric])
+                            for metric in ALL_METRICS
+                            if metric in METRICS or metric in clip["values"]
+                        },
+                        "joints_mm": tuple(map(_number, clip["joints_mm"])),
+                    }
+                )
                 for clip in record["clips"]
-            )  # fmt: skip
+            )
             protocol, joints = EvalProtocol(**record["protocol"]), tuple(record["joints"])
             return cls(record["model"], record["dataset"], protocol, clips, joints, record["digest"])
         except (KeyError, TypeError, ValueError) as error:
@@ -255,10 +270,7 @@ def text_table(rows: list[list[str]]) -> list[str]:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
         "  ".join(
-            [
-                row[0].ljust(widths[0]),
-                *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)),
-            ]
+            [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
         ).rstrip()
         for row in rows
     ]

@@ -65,9 +65,10 @@ def evaluate_with_trajectory(
     for clip, start in zip(clips, data.start.tolist(), strict=True):
         path = paths[start : start + len(clip)].astype(np.float64)  # (T, 3)
         errors[clip.take, clip.camera.name] = _path_errors(path, clip.pose3d.points[:, ROOT].astype(np.float64))
-    return replace(report, clips=tuple(
-        replace(clip, values={**clip.values, **errors[clip.take, clip.camera]}) for clip in report.clips
-    ))  # fmt: skip
+    return replace(
+        report,
+        clips=tuple(replace(clip, values={**clip.values, **errors[clip.take, clip.camera]}) for clip in report.clips),
+    )
 
 
 def _path_errors(path: np.ndarray, truth: np.ndarray) -> dict[str, float]:

@@ -79,12 +79,7 @@ def show_attention(
         steps.append(parts)
 
     bones = polyline(skeleton).trace(pose2d.points[at].astype(float))
-    still = {
-        "type": "scatter",
-        "mode": "lines",
-        "line": {"width": 3, "color": style.HAIR},
-        "hoverinfo": "skip",
-    }
+    still = {"type": "scatter", "mode": "lines", "line": {"width": 3, "color": style.HAIR}, "hoverinfo": "skip"}
     still |= {"x": bones[:, 0], "y": bones[:, 1], "showlegend": False}
     labels = [joint_label(skeleton, j) for j in range(len(skeleton))]
     looks = _looks(labels, model.heads, pose2d.points[at], time)

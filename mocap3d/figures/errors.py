@@ -13,12 +13,7 @@ from mocap3d.poses import Pose3D
 
 
 def show_errors(
-    prediction: Pose3D,
-    truth: Pose3D,
-    *,
-    title: str | None = None,
-    max_columns: int = 500,
-    height: int = 500,
+    prediction: Pose3D, truth: Pose3D, *, title: str | None = None, max_columns: int = 500, height: int = 500
 ) -> go.Figure:
     """Draw the distance of every joint from the truth over time, and each joint's mean beside it.
 

@@ -70,11 +70,7 @@ def scene_layout(
             "zeroline": False, "showline": False, "showspikes": False, "ticks": "",
         }  # fmt: skip
     corners = np.array([(x, y, floor) for x in box[0] for y in box[1]])
-    corners += 0.12 * (corners - corners.mean(0)) - [
-        0,
-        0,
-        0.09 * extent.max(),
-    ]  # room for ticks and axis titles
+    corners += 0.12 * (corners - corners.mean(0)) - [0, 0, 0.09 * extent.max()]  # room for ticks and axis titles
     shown = np.concatenate([corners, *(cloud.reshape(-1, 3) + [0, 0, 0.1] for cloud in clouds)])
     shown = (shown[np.isfinite(shown).all(-1)] - box.mean(1)) / extent.max()
     position, centre = fit_camera(shown, np.array([*eye, rise]))

@@ -151,14 +151,8 @@ def image_axes(size: tuple[int, int], clouds: list[np.ndarray]) -> dict:
         "tickfont": {"size": 10, "color": "#8C959F"}, "constrain": "domain",
     }  # fmt: skip
     font = {"size": 11, "color": style.FAINT}
-    x = {
-        "range": [float(low[0].round(1)), float(high[0].round(1))],
-        "title": {"text": "x, right (px)", "font": font},
-    }
-    y = {
-        "range": [float(high[1].round(1)), float(low[1].round(1))],
-        "title": {"text": "y, down (px)", "font": font},
-    }
+    x = {"range": [float(low[0].round(1)), float(high[0].round(1))], "title": {"text": "x, right (px)", "font": font}}
+    y = {"range": [float(high[1].round(1)), float(low[1].round(1))], "title": {"text": "y, down (px)", "font": font}}
     border = {"type": "rect", "x0": 0, "y0": 0, "x1": width, "y1": height, "layer": "below"}
     border |= {"line": {"color": "#8C959F", "width": 1.5}, "fillcolor": "#FAFBFC"}
     return {"xaxis": look | x, "yaxis": look | y | {"scaleanchor": "x", "scaleratio": 1}, "shapes": [border]}

@@ -12,10 +12,7 @@ from mocap3d.figures.body import body_trace, coordinates, facing, legend_keys, m
 from mocap3d.figures.scene import floor_height, floor_traces, scene_box, scene_layout
 from mocap3d.poses import Pose3D
 
-_AXES = {
-    "world": ("x (m)", "y (m)", "z, up (m)"),
-    "camera": ("x, right (m)", "z, depth (m)", "−y, up (m)"),
-}
+_AXES = {"world": ("x (m)", "y (m)", "z, up (m)"), "camera": ("x, right (m)", "z, depth (m)", "−y, up (m)")}
 
 
 @dataclass(frozen=True)
@@ -85,15 +82,7 @@ def show(
     )
     subtitle = _subtitle(drawn[0], names, errors, centred, note)
     return _scene(
-        bodies,
-        drawn[0],
-        frames,
-        still,
-        eye,
-        title or _title(names, truth),
-        subtitle,
-        _notes(names, errors),
-        height,
+        bodies, drawn[0], frames, still, eye, title or _title(names, truth), subtitle, _notes(names, errors), height
     )
 
 

@@ -22,15 +22,7 @@ INK, FAINT, HAIR, FLOOR = "#24292F", "#6E7781", "#D5DAE0", "#F4F6F8"
 FONT = "Inter, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 
 
-_MODEBAR_CLUTTER = [
-    "pan3d",
-    "zoom3d",
-    "orbitRotation",
-    "tableRotation",
-    "resetCameraLastSave3d",
-    "lasso2d",
-    "select2d",
-]
+_MODEBAR_CLUTTER = ["pan3d", "zoom3d", "orbitRotation", "tableRotation", "resetCameraLastSave3d", "lasso2d", "select2d"]
 
 
 class FigureError(ValueError):
@@ -53,12 +45,7 @@ def base_layout(title: str, subtitle: str = "", height: int = 560, **more) -> di
         "font": {"family": FONT, "size": 12, "color": INK},
         "hoverlabel": {"font": {"family": FONT, "size": 12}},
         "margin": {"l": 16, "r": 16, "t": 88, "b": 16},
-        "modebar": {
-            "bgcolor": "rgba(0,0,0,0)",
-            "color": HAIR,
-            "activecolor": FAINT,
-            "remove": _MODEBAR_CLUTTER,
-        },
+        "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": HAIR, "activecolor": FAINT, "remove": _MODEBAR_CLUTTER},
         "uirevision": "keep",  # a camera or zoom set by hand survives every redraw
     } | more
 

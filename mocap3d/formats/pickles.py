@@ -319,7 +319,7 @@ def _tensor(storage: Storage, offset: int, size: tuple, stride: tuple, *_: objec
 
 def _tensor_v3(
     storage: Storage, offset: int, size: tuple, stride: tuple, grad: object, hooks: object, dtype: StandIn, *_: object
-) -> torch.Tensor:  # fmt: skip
+) -> torch.Tensor:
     if type(storage) is not Storage or type(dtype) is not StandIn:
         raise UnsafeFileError("a tensor has no storage of a known type")
     return _tensor(Storage(storage.content, DTYPES.get(dtype.name)), offset, size, stride)
@@ -385,8 +385,7 @@ MAKERS: dict[str, Callable[..., object] | None] = {
     "torch._utils._rebuild_tensor_v3": _tensor_v3,
     "torch._tensor._rebuild_from_type_v2": _from_type,
     **dict.fromkeys(  # a parameter is its tensor, without gradient and hooks
-        ("torch._utils._rebuild_parameter", "torch._utils._rebuild_parameter_with_state"),
-        lambda data, *_: data,
+        ("torch._utils._rebuild_parameter", "torch._utils._rebuild_parameter_with_state"), lambda data, *_: data
     ),
     "torch.Size": lambda shape=(): tuple(shape),
     "torch.device": lambda *args: args,

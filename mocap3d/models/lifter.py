@@ -113,12 +113,7 @@ class WrappedLifter(nn.Module):
 
 
 def as_lifter(
-    module: nn.Module,
-    *,
-    frames: int = 1,
-    confidence: bool = False,
-    space: Space = "metric",
-    name: str | None = None,
+    module: nn.Module, *, frames: int = 1, confidence: bool = False, space: Space = "metric", name: str | None = None
 ) -> WrappedLifter:
     """Make a model of any network that maps joints to joints: it can be trained, evaluated and lifted with as it is.
 

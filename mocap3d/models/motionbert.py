@@ -164,9 +164,13 @@ class MotionBERT(nn.Module):
     ) -> None:
         super().__init__()
         sizes = dict(
-            channels=channels, mlp_ratio=mlp_ratio, representation=representation, depth=depth, heads=heads,
+            channels=channels,
+            mlp_ratio=mlp_ratio,
+            representation=representation,
+            depth=depth,
+            heads=heads,
             frames=frames,
-        )  # fmt: skip
+        )
         for name, size in [*sizes.items(), ("joints", joints)]:
             if size < 1:
                 raise ValueError(f"{name}={size}: need at least 1")

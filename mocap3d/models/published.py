@@ -49,11 +49,7 @@ def from_published(state: Mapping[str, torch.Tensor], architecture: str, style: 
 
 def simple_baseline_size(shapes: Mapping[str, tuple[int, ...]], writer: str) -> dict[str, int]:
     """The options of SimpleBaseline3D that shapes tell: "channels" and "stages"; keys as `Origin.plain` gives them."""
-    stem = {
-        "weigq": "w1.weight",
-        "mmpose": "backbone.expand_conv.conv.weight",
-        "mocap3d": "stem.linear.weight",
-    }[writer]
+    stem = {"weigq": "w1.weight", "mmpose": "backbone.expand_conv.conv.weight", "mocap3d": "stem.linear.weight"}[writer]
     prefix = {"weigq": "linear_stages.", "mmpose": "backbone.tcn_blocks.", "mocap3d": "stages."}[writer]
     return {"channels": shapes[stem][0] if shapes[stem] else 0, "stages": _count_stages(shapes, prefix)}
 

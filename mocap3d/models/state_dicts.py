@@ -122,10 +122,9 @@ def recognise(shapes: Mapping[str, tuple[int, ...]]) -> Origin | None:
             plain = {origin.plain(name): shape for name, shape in shapes.items()}
             # mmpose builds both of the same parts: SimpleBaseline3D has one frame in all its filters, and 16 joints.
             windows = any(len(shape) == 3 and shape[-1] > 1 for shape in plain.values())
-            if (
-                (writer, architecture) == ("mmpose", "SimpleBaseline3D")
-                and (windows or plain.get("head.conv.weight", (48,))[:1] in ((51,), (3,)))
-            ):  # fmt: skip
+            if (writer, architecture) == ("mmpose", "SimpleBaseline3D") and (
+                windows or plain.get("head.conv.weight", (48,))[:1] in ((51,), (3,))
+            ):
                 origin = Origin(writer, "VideoPose3D", prefix, head)
             return origin
     return None

@@ -92,10 +92,9 @@ class Workers:
             dist.broadcast(buffer, 0)
 
     @contextmanager
-    def interrupts(self) -> Iterator[list]:
-        """Ctrl-C put down in a list that all look at together, because one that stopped alone would leave the others
+    def interrupts(self, asked: list) -> Iterator[None]:
+        """Ctrl-C noted in a list that all look at together, because one that stopped alone would leave the others
         waiting; the second Ctrl-C is an exception as usual."""
-        asked = []
 
         def note(number: int, frame: object) -> None:
             if asked:
@@ -103,21 +102,18 @@ class Workers:
             asked.append(number)
 
         if threading.current_thread() is not threading.main_thread():
-            yield asked
+            yield
             return
         before = signal.signal(signal.SIGINT, note)
         try:
-            yield asked
+            yield
         finally:
             signal.signal(signal.SIGINT, before)
 
     @contextmanager
     def norms(self, model: nn.Module) -> Iterator[None]:
         """Batch norm for the time of training: shared between GPUs, and with its momentum put back afterwards."""
-        norms, momenta = (
-            batch_norms(model),
-            {name: norm.momentum for name, norm in batch_norms(model).items()},
-        )
+        norms, momenta = (batch_norms(model), {name: norm.momentum for name, norm in batch_norms(model).items()})
         if self.device.type == "cuda":
             nn.SyncBatchNorm.convert_sync_batchnorm(model)  # new modules around the same tensors
         try:

@@ -227,15 +227,23 @@ def fit(
         say(f"resuming from {out / checkpoints.CHECKPOINT} at step {state.step:,} of {state.total_steps:,}")
     record = describe(job, state) | checkpoints.environment(device)
 
-    def store() -> None:
-        if out is not None:
+    interrupted, asked, stored_at = False, [], time.monotonic()
+
+    def after(report: bool) -> None:
+        nonlocal stored_at
+        if out is not None and (report or job.agree(time.monotonic() - stored_at > 60 * checkpoint_minutes)):
             checkpoint = checkpoints.contents(job, identity, optimizer, state)
             _write(job, out, record | outcome(state, interrupted=False), checkpoint)
+            stored_at = time.monotonic()
+        if report and callback is not None and job.writes:
+            try:
+                callback(state.history[-1])
+            except KeyboardInterrupt:
+                asked.append("in the callback")
 
-    interrupted = False
     with ExitStack() as during:
-        asked = during.enter_context(workers.interrupts()) if workers else []
         if workers:
+            during.enter_context(workers.interrupts(asked))
             during.enter_context(workers.norms(model))
         if recipe.norm_momentum:
             during.enter_context(momentum_restored(model))
@@ -248,7 +256,7 @@ def fit(
                 network = workers.replicate(network)
             if recipe.compile:
                 network = compiled(network, device, say)
-            _loop(job, network, optimizer, state, bar, asked, store, 60 * checkpoint_minutes, callback)
+            _loop(job, network, optimizer, state, bar, after, asked)
         except KeyboardInterrupt:
             interrupted = True
     if keep == "best" and state.best_model is not None:
@@ -262,16 +270,15 @@ def fit(
 
 
 def _loop(
-    job: Job, network: nn.Module, optimizer: optim.Optimizer, state: Progress, bar: tqdm, asked: list,
-    store: Callable, store_every: float, callback: Callable | None,
-) -> None:  # fmt: skip
+    job: Job, network: nn.Module, optimizer: optim.Optimizer, state: Progress, bar: tqdm, after: Callable, asked: list
+) -> None:
     """Epochs of steps, from wherever `state` stands to the end.
 
-    `network` is the model as training calls it, `asked` holds something once Ctrl-C was pressed (see `Job.interrupts`).
+    `network` is the model as training calls it, `asked` holds something once Ctrl-C was pressed.
     """
     model, recipe = job.model, job.recipe
     keep_best = job.keep == "best" and job.validation is not None
-    began, stored_at = time.monotonic() - state.seconds, time.monotonic()
+    began = time.monotonic() - state.seconds
     pending = []  # losses not yet fetched from the device
     while not state.done:
         first = state.step % state.steps_per_epoch  # not 0 if resumed within an epoch
@@ -299,14 +306,7 @@ def _loop(
                 if best and keep_best:
                     state.best_model = {key: tensor.clone() for key, tensor in model.state_dict().items()}
                 _show(state, bar)
-            if report or job.agree(time.monotonic() - stored_at > store_every):
-                store()
-                stored_at = time.monotonic()
-            if report and callback is not None and job.writes:
-                try:
-                    callback(state.history[-1])
-                except KeyboardInterrupt:
-                    asked.append("in the callback")
+            after(report)
             if job.agree(bool(asked)):
                 raise KeyboardInterrupt
             if state.done:

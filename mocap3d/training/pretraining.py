@@ -17,15 +17,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from mocap3d.data.windows import (
-    Batch,
-    DeviceDataset,
-    InStep,
-    cut_chunks,
-    described,
-    endless_batches,
-    to_device,
-)
+from mocap3d.data.windows import Batch, DeviceDataset, InStep, cut_chunks, described, endless_batches, to_device
 from mocap3d.device import choose_device, unwrapped
 from mocap3d.poses import Clip, Pose2D
 from mocap3d.skeleton import ROOT, root_relative
@@ -57,10 +49,17 @@ class Pretraining:
         if step <= self.after * steps:
             return loss
         if self._batches is None:
-            self._batches = InStep(lambda first: endless_batches(
-                self.video, recipe.batch_size, first, chunks=self.chunks, seed=self.seed + UNLABELLED_SEED,
-                mirror=recipe.flip, confidence=True,
-            ))  # fmt: skip
+            self._batches = InStep(
+                lambda first: endless_batches(
+                    self.video,
+                    recipe.batch_size,
+                    first,
+                    chunks=self.chunks,
+                    seed=self.seed + UNLABELLED_SEED,
+                    mirror=recipe.flip,
+                    confidence=True,
+                )
+            )
         return loss + self.weight * seen_in_2d(model, self._batches.at(step - 1), recipe)
 
     def describe(self) -> dict:
@@ -68,10 +67,12 @@ class Pretraining:
         return {
             "pretraining": {"after": self.after, "weight": self.weight},
             "unlabelled": {
-                "name": self.video.name, "clips": len(self.video.clips), "frames": len(self.video),
+                "name": self.video.name,
+                "clips": len(self.video.clips),
+                "frames": len(self.video),
                 "digest": self.video.digest(),
             },
-        }  # fmt: skip
+        }
 
 
 def seen_in_2d(model: nn.Module, video: Batch, recipe: Recipe) -> Tensor:

@@ -275,10 +275,16 @@ class Run:
         rows = [["epoch", "step", "train loss", "validation mm MPJPE", "learning rate", "seconds"]]
         for entry in shown:
             error = entry["validation_mpjpe_mm"]
-            rows.append([
-                str(entry["epoch"]), str(entry["step"]), f"{entry['train_loss']:.5f}",
-                "-" if error is None else f"{error:.1f}", f"{entry['learning_rate']:.2e}", f"{entry['seconds']:.0f}",
-            ])  # fmt: skip
+            rows.append(
+                [
+                    str(entry["epoch"]),
+                    str(entry["step"]),
+                    f"{entry['train_loss']:.5f}",
+                    "-" if error is None else f"{error:.1f}",
+                    f"{entry['learning_rate']:.2e}",
+                    f"{entry['seconds']:.0f}",
+                ]
+            )
         return rows
 
     def __repr__(self) -> str:
@@ -298,21 +304,29 @@ def describe(job: Job, state: Progress) -> dict:
     model, recipe = job.model, job.recipe
     parameters = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
     return {
-        "format": "mocap3d run 1", "recipe": asdict(recipe), "seed": job.seed, "keep": job.keep,
+        "format": "mocap3d run 1",
+        "recipe": asdict(recipe),
+        "seed": job.seed,
+        "keep": job.keep,
         "model": {"name": model.name, "class": type(model).__name__, "parameters": parameters},
         "train": about(job.train, len(job.train)),
         "validation": None if job.validation is None else about(job.validation, VALIDATION_FRAMES),
-        "planned_steps": state.total_steps, "steps_per_epoch": state.steps_per_epoch,
+        "planned_steps": state.total_steps,
+        "steps_per_epoch": state.steps_per_epoch,
         "processes": job.processes,
-    } | (job.objective.describe() if job.objective else {})  # fmt: skip
+    } | (job.objective.describe() if job.objective else {})
 
 
 def outcome(state: Progress, interrupted: bool) -> dict:
     """What run.json holds of how it went."""
     return {
-        "steps": state.step, "seconds": round(state.seconds, 3), "done": state.done, "interrupted": interrupted,
-        "best": state.best, "history": list(state.history),
-    }  # fmt: skip
+        "steps": state.step,
+        "seconds": round(state.seconds, 3),
+        "done": state.done,
+        "interrupted": interrupted,
+        "best": state.best,
+        "history": list(state.history),
+    }
 
 
 def in_words(seconds: float) -> str:

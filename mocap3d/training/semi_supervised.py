@@ -102,14 +102,7 @@ class Video:
     fov_degrees: float = FIELD_OF_VIEW
 
     def batches(
-        self,
-        first: int,
-        batch_size: int,
-        width: int,
-        *,
-        causal: bool = False,
-        seed: int = 0,
-        mirror: bool = False,
+        self, first: int, batch_size: int, width: int, *, causal: bool = False, seed: int = 0, mirror: bool = False
     ) -> Iterator[VideoBatch]:
         """What the steps `first` (from 0), first + 1, ... see, without end; depends on seed and step alone.
 
@@ -194,10 +187,16 @@ class Objective:
         video = None
         if step > self.semi.warmup * steps:
             if self._video is None:
-                self._video = InStep(lambda first: self.video.batches(
-                    first, self.semi.batch_size or recipe.batch_size, model.receptive_field, causal=model.causal,
-                    seed=self.seed + UNLABELLED_SEED, mirror=recipe.flip,
-                ))  # fmt: skip
+                self._video = InStep(
+                    lambda first: self.video.batches(
+                        first,
+                        self.semi.batch_size or recipe.batch_size,
+                        model.receptive_field,
+                        causal=model.causal,
+                        seed=self.seed + UNLABELLED_SEED,
+                        mirror=recipe.flip,
+                    )
+                )
             video = self._video.at(step - 1)
         terms = losses(model, batch, video, self.video.lens, self.semi.linear, recipe.autocast)
         return sum(self._weight(name) * term for name, term in terms.items())
@@ -211,19 +210,21 @@ class Objective:
         return {
             "semi_supervised": asdict(self.semi),
             "unlabelled": {
-                "name": video.data.name, "clips": len(video.data.clips), "frames": len(video.data),
-                "digest": video.data.digest(), "lens": video.lens,
+                "name": video.data.name,
+                "clips": len(video.data.clips),
+                "frames": len(video.data),
+                "digest": video.data.digest(),
+                "lens": video.lens,
                 "intrinsics": video.intrinsics.cpu().double().sum(0).tolist(),
                 "camera_assumed": f"{video.fov_degrees:g} degrees horizontal field of view for {video.assumed} clips"
-                if video.assumed else "none",
+                if video.assumed
+                else "none",
             },
-        }  # fmt: skip
+        }
 
 
 def unlabelled_video(
-    clips: Iterable[Clip | Pose2D],
-    device: torch.device | str = "cpu",
-    fov_degrees: float = FIELD_OF_VIEW,
+    clips: Iterable[Clip | Pose2D], device: torch.device | str = "cpu", fov_degrees: float = FIELD_OF_VIEW
 ) -> Video:
     """Put video without labels on a device.
 
@@ -321,14 +322,7 @@ def fit_semi_supervised(
     device = choose_device(device)
     video = unlabelled_video(unlabelled, device, fov_degrees)
     return fit(
-        model,
-        labelled,
-        recipe,
-        validation,
-        device,
-        seed=seed,
-        objective=Objective(video, semi, seed),
-        **options,
+        model, labelled, recipe, validation, device, seed=seed, objective=Objective(video, semi, seed), **options
     )
 
 

@@ -8,10 +8,18 @@ from mocap3d.skeleton import H36M17
 
 # facing +y, arms a little forward, knees bent: (right, front, up) in metres
 STANDING = {
-    "pelvis": (0, 0, 0.93), "spine": (0, -0.02, 1.17), "thorax": (0, -0.02, 1.42), "nose": (0, 0.07, 1.53),
-    "head": (0, 0.03, 1.63), "hip": (0.13, 0, 0.93), "knee": (0.14, 0.12, 0.50), "foot": (0.15, -0.02, 0.06),
-    "shoulder": (0.16, 0, 1.38), "elbow": (0.24, -0.05, 1.10), "wrist": (0.22, 0.1, 0.87),
-}  # fmt: skip
+    "pelvis": (0, 0, 0.93),
+    "spine": (0, -0.02, 1.17),
+    "thorax": (0, -0.02, 1.42),
+    "nose": (0, 0.07, 1.53),
+    "head": (0, 0.03, 1.63),
+    "hip": (0.13, 0, 0.93),
+    "knee": (0.14, 0.12, 0.50),
+    "foot": (0.15, -0.02, 0.06),
+    "shoulder": (0.16, 0, 1.38),
+    "elbow": (0.24, -0.05, 1.10),
+    "wrist": (0.22, 0.1, 0.87),
+}
 
 
 def standing() -> torch.Tensor:

@@ -44,10 +44,14 @@ def test_a_damaged_file_is_built_again(build, tmp_path, damage):
         np.savez(path, **content)
     else:
         spot = whole.index(np.float32(3).tobytes())
-        path.write_bytes({
-            "truncate": whole[: len(whole) // 2], "empty": b"", "text": b"not a zip",
-            "flip": whole[:spot] + b"\xff" + whole[spot + 1 :],
-        }[damage])  # fmt: skip
+        path.write_bytes(
+            {
+                "truncate": whole[: len(whole) // 2],
+                "empty": b"",
+                "text": b"not a zip",
+                "flip": whole[:spot] + b"\xff" + whole[spot + 1 :],
+            }[damage]
+        )
     assert same(cached("x", [1], build, tmp_path)) and len(build.calls) == 2
     assert same(cached("x", [1], build, tmp_path)) and len(build.calls) == 2
 

@@ -19,10 +19,18 @@ FRAMES = 60_000  # 20 minutes at 50 fps: means of the wandering noise settle to 
 
 # a standing body, arms a little forward: (right-left, forward, up) in metres
 STANDING = {
-    "pelvis": (0, 0, 0.93), "spine": (0, 0, 1.17), "thorax": (0, -0.02, 1.42), "nose": (0, 0.07, 1.53),
-    "head": (0, 0.03, 1.63), "hip": (0.13, 0, 0.93), "knee": (0.14, 0.02, 0.48), "foot": (0.15, -0.02, 0.06),
-    "shoulder": (0.16, 0, 1.38), "elbow": (0.22, 0, 1.10), "wrist": (0.22, 0.1, 0.87),
-}  # fmt: skip
+    "pelvis": (0, 0, 0.93),
+    "spine": (0, 0, 1.17),
+    "thorax": (0, -0.02, 1.42),
+    "nose": (0, 0.07, 1.53),
+    "head": (0, 0.03, 1.63),
+    "hip": (0.13, 0, 0.93),
+    "knee": (0.14, 0.02, 0.48),
+    "foot": (0.15, -0.02, 0.06),
+    "shoulder": (0.16, 0, 1.38),
+    "elbow": (0.22, 0, 1.10),
+    "wrist": (0.22, 0.1, 0.87),
+}
 
 
 def body() -> np.ndarray:
@@ -51,12 +59,7 @@ def turning(name: str, device: torch.device):
 
 def quiet(model=DETECTORS["cpn"], **changes):
     """The detector without misses and swaps: its noise alone."""
-    never = {
-        "miss_share": 0.0,
-        "miss_floor": 1e-9,
-        "swap_close": {"arms": 1e-9, "legs": 1e-9},
-        "swap_far": 1e-9,
-    }
+    never = {"miss_share": 0.0, "miss_floor": 1e-9, "swap_close": {"arms": 1e-9, "legs": 1e-9}, "swap_far": 1e-9}
     return replace(model, **(never | changes))
 
 
@@ -198,9 +201,14 @@ def test_misses_can_land_on_the_mirror_joint(device):
 @pytest.mark.parametrize("group", dt.GROUPS)
 def test_swaps_exchange_the_limbs_at_the_stated_rate(group, device):
     often = replace(
-        quiet(), swap_close={"arms": 0.05, "legs": 0.05}, swap_distance=1.0, mirror_distance=0.01, tail=0.1,
-        pixel_error=10.0, acceleration_error=5.0,
-    )  # fmt: skip
+        quiet(),
+        swap_close={"arms": 0.05, "legs": 0.05},
+        swap_distance=1.0,
+        mirror_distance=0.01,
+        tail=0.1,
+        pixel_error=10.0,
+        acceleration_error=5.0,
+    )
     truth = seen(FRAMES, spread=4).to(device)
     size = person_size(truth)
     noisy = truth + errors(often, truth)

@@ -9,14 +9,7 @@ from mocap3d.camera import h36m_cameras
 from mocap3d.data import open_mocap
 from mocap3d.data.dataset import DatasetError
 from mocap3d.data.loading import load_dataset
-from mocap3d.data.open_mocap import (
-    HELD_OUT_CONTENTS,
-    capture_area,
-    fit_into,
-    quiet_stretches,
-    read_take,
-    turn,
-)
+from mocap3d.data.open_mocap import HELD_OUT_CONTENTS, capture_area, fit_into, quiet_stretches, read_take, turn
 from mocap3d.formats.motion_file import MotionFileError
 from mocap3d.metrics import bone_lengths, joint_errors, p_mpjpe
 from mocap3d.poses import Pose3D
@@ -24,12 +17,28 @@ from mocap3d.skeleton import BANDAI
 
 # a standing Bandai body: offsets in cm, x to its left, y up, z forward; head axes x up and y forward
 OFFSETS = {
-    "Hips": (0, 90, 0), "Spine": (0, 8, 0), "Chest": (0, 12, 0), "Neck": (0, 22, 0), "Head": (0, 9, 0),
-    "Shoulder_L": (4, 18, 0), "UpperArm_L": (10, 0, 0), "LowerArm_L": (25, 0, 0), "Hand_L": (22, 0, 0),
-    "Shoulder_R": (-4, 18, 0), "UpperArm_R": (-10, 0, 0), "LowerArm_R": (-25, 0, 0), "Hand_R": (-22, 0, 0),
-    "UpperLeg_L": (7, 0, 0), "LowerLeg_L": (0, -39, 0), "Foot_L": (0, -41, 0), "Toes_L": (0, -9, 12),
-    "UpperLeg_R": (-7, 0, 0), "LowerLeg_R": (0, -39, 0), "Foot_R": (0, -41, 0), "Toes_R": (0, -9, 12),
-}  # fmt: skip
+    "Hips": (0, 90, 0),
+    "Spine": (0, 8, 0),
+    "Chest": (0, 12, 0),
+    "Neck": (0, 22, 0),
+    "Head": (0, 9, 0),
+    "Shoulder_L": (4, 18, 0),
+    "UpperArm_L": (10, 0, 0),
+    "LowerArm_L": (25, 0, 0),
+    "Hand_L": (22, 0, 0),
+    "Shoulder_R": (-4, 18, 0),
+    "UpperArm_R": (-10, 0, 0),
+    "LowerArm_R": (-25, 0, 0),
+    "Hand_R": (-22, 0, 0),
+    "UpperLeg_L": (7, 0, 0),
+    "LowerLeg_L": (0, -39, 0),
+    "Foot_L": (0, -41, 0),
+    "Toes_L": (0, -9, 12),
+    "UpperLeg_R": (-7, 0, 0),
+    "LowerLeg_R": (0, -39, 0),
+    "Foot_R": (0, -41, 0),
+    "Toes_R": (0, -9, 12),
+}
 
 
 def write_bandai(path, walked_cm):
@@ -41,10 +50,11 @@ def write_bandai(path, walked_cm):
         ]
         children = [child for child in children if child in OFFSETS]
         lines = [
-            f"{'ROOT' if depth == 0 else 'JOINT'} {name}", "{",
+            f"{'ROOT' if depth == 0 else 'JOINT'} {name}",
+            "{",
             "OFFSET {} {} {}".format(*OFFSETS.get(name, (0, 0, 0))),
             "CHANNELS " + ("6 Xposition Yposition Zposition" if depth == 0 else "3") + " Zrotation Xrotation Yrotation",
-        ]  # fmt: skip
+        ]
         for child in children:
             lines += joint(child, depth + 1)
         if not children:
@@ -52,13 +62,7 @@ def write_bandai(path, walked_cm):
         return [*lines, "}"]
 
     names = [name for name in BANDAI.joints if name in OFFSETS]
-    head = [
-        "HIERARCHY",
-        *joint("joint_Root", 0),
-        "MOTION",
-        f"Frames: {len(walked_cm)}",
-        "Frame Time: 0.0333333",
-    ]
+    head = ["HIERARCHY", *joint("joint_Root", 0), "MOTION", f"Frames: {len(walked_cm)}", "Frame Time: 0.0333333"]
     order = [line.split()[1] for line in head if line.startswith("JOINT")]
     rows = [
         " ".join(map(str, [0, 0, z, 0, 0, 0, *sum(([90, 0, 90] if n == "Head" else [0, 0, 0] for n in order), [])]))
@@ -87,10 +91,7 @@ def load(root, tmp_path, **options):
 def test_a_small_folder_becomes_a_dataset(root, tmp_path):
     dataset = load(root, tmp_path)
     assert dataset.train.sources == ("bandai",) and dataset.test.sources == ("bandai-held-out",)
-    assert set(dataset.train.subjects) <= {"S1", "S5", "S6", "S7", "S8"} and set(dataset.test.subjects) <= {
-        "S9",
-        "S11",
-    }
+    assert set(dataset.train.subjects) <= {"S1", "S5", "S6", "S7", "S8"} and set(dataset.test.subjects) <= {"S9", "S11"}
     assert {len(dataset.select(take=take)) for take in dataset.takes} == {4}
     assert all(clip.pose3d.fps == 50 for clip in dataset)
     assert "CC BY-NC" in dataset[0].licence
@@ -162,9 +163,16 @@ def test_nothing_left_says_why(tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "action"),
-    [("02_03.amc", "run"), ("002_10.bvh", "wash"), ("02_11.amc", "unlisted"), ("02_00.amc", "unlisted"),
-     ("99_01.amc", "unlisted"), ("walk.amc", "unlisted"), ("dataset-1_dance-short_normal_001.bvh", "dance")],
-)  # fmt: skip
+    [
+        ("02_03.amc", "run"),
+        ("002_10.bvh", "wash"),
+        ("02_11.amc", "unlisted"),
+        ("02_00.amc", "unlisted"),
+        ("99_01.amc", "unlisted"),
+        ("walk.amc", "unlisted"),
+        ("dataset-1_dance-short_normal_001.bvh", "dance"),
+    ],
+)
 def test_actions_of_files(name, action):
     assert open_mocap._action(open_mocap.Path(name)) == action
 

@@ -77,12 +77,7 @@ def test_bad_requests_name_the_value(arguments):
 
 
 @settings(max_examples=12, deadline=None)
-@given(
-    st.integers(0, 2**32 - 1),
-    st.sampled_from(sorted(SUBJECTS)),
-    st.sampled_from(ACTIONS),
-    st.floats(0.2, 6.0),
-)
+@given(st.integers(0, 2**32 - 1), st.sampled_from(sorted(SUBJECTS)), st.sampled_from(ACTIONS), st.floats(0.2, 6.0))
 def test_any_seed_gives_a_body_all_cameras_see(seed, subject, action, seconds):
     points = synthesize(subject, action, seed, seconds).points
     assert np.isfinite(points).all() and len(points) == round(seconds * FPS)
@@ -139,10 +134,7 @@ def test_knees_bend_forward_and_elbows_back_in_gait(takes):
             continue
         ahead = facing(points)
         for side in ("left", "right"):
-            for upper, middle, lower, sign in (
-                ("hip", "knee", "foot", 1.0),
-                ("shoulder", "elbow", "wrist", -1.0),
-            ):
+            for upper, middle, lower, sign in (("hip", "knee", "foot", 1.0), ("shoulder", "elbow", "wrist", -1.0)):
                 a, b, c = (points[:, J(f"{side}_{name}")] for name in (upper, middle, lower))
                 out = ((b - (a + c) / 2)[:, :2] * ahead).sum(-1) * sign
                 assert np.mean(out > 0) > 0.95

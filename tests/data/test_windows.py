@@ -56,14 +56,7 @@ def bare(lengths, device="cpu", values=None) -> DeviceDataset:
     if values is None:
         values = [torch.arange(count * 17 * size).float().view(count, 17, size) for size in (2, 3)]
     clip = torch.repeat_interleave(lengths)
-    tensors = [
-        values[0],
-        torch.arange(count * 17).float().view(count, 17),
-        values[1],
-        clip,
-        stop - lengths,
-        stop,
-    ]
+    tensors = [values[0], torch.arange(count * 17).float().view(count, 17), values[1], clip, stop - lengths, stop]
     return DeviceDataset(*(tensor.to(device) for tensor in tensors), clips=())
 
 
@@ -89,9 +82,13 @@ def test_windows_are_padded_by_their_own_clip(dataset, device, width, causal):
 
 @settings(max_examples=60, deadline=None)
 @given(
-    st.lists(st.integers(1, 12), min_size=1, max_size=6), st.integers(0, 8), st.booleans(), st.booleans(),
-    st.integers(2, 9), st.booleans(),
-)  # fmt: skip
+    st.lists(st.integers(1, 12), min_size=1, max_size=6),
+    st.integers(0, 8),
+    st.booleans(),
+    st.booleans(),
+    st.integers(2, 9),
+    st.booleans(),
+)
 def test_an_epoch_is_what_window_says(lengths, half_width, causal, mirror, batch_size, confidence):
     """The fast way gives the same bits as the plain form, whatever the clips."""
     data, options = bare(lengths), {"width": 2 * half_width + 1, "causal": causal}
@@ -180,15 +177,17 @@ def published(golden, formula):
     values = [
         torch.from_numpy(np.concatenate([make(f"data/{kind}{i}", (1, n, 17, size))[0] for i, n in enumerate(lengths)]))
         for kind, make, size in (("2d", formula.pose2d, 2), ("3d", formula.pose3d, 3))
-    ]  # fmt: skip
+    ]
     return bare(lengths, values=values), golden("data")
 
 
 def published_rows(data: DeviceDataset, pairs: np.ndarray) -> torch.Tensor:
     """(clip, first, stop, flipped) -> (P, C) rows; a chunk that reaches beyond its clip repeats the edge."""
     start, stop = data.start.tolist(), data.stop.tolist()
-    rows = [np.clip(np.arange(first, last) + start[clip], start[clip], stop[clip] - 1)
-            for clip, first, last, _ in pairs.tolist()]  # fmt: skip
+    rows = [
+        np.clip(np.arange(first, last) + start[clip], start[clip], stop[clip] - 1)
+        for clip, first, last, _ in pairs.tolist()
+    ]
     return torch.from_numpy(np.stack(rows))
 
 

@@ -54,15 +54,7 @@ def test_detections_and_choices(both, tmp_path, capsys):
     detected = both.with_detections("cpn")
     agree(load_h36m(tmp_path / "videopose3d", pose2d="cpn"), detected)
     agree(load_h36m(tmp_path / "own", pose2d="cpn"), detected)
-    command = [
-        str(tmp_path / "videopose3d"),
-        "--out",
-        str(tmp_path / "s9"),
-        "--pose2d",
-        "cpn",
-        "--subjects",
-        "S9",
-    ]
+    command = [str(tmp_path / "videopose3d"), "--out", str(tmp_path / "s9"), "--pose2d", "cpn", "--subjects", "S9"]
     assert convert_h36m.main([*command, "--exclude", "motionbert"]) == 0
     assert "exclusion 'motionbert' left out nothing" in capsys.readouterr().out
     agree(load_h36m(tmp_path / "s9", pose2d="cpn"), detected.select(subject="S9"))
@@ -94,7 +86,11 @@ def test_the_commands_run_from_any_folder(tmp_path, script):
     root = Path(export_layouts.__file__).resolve().parents[1]
     (tmp_path / "mocap3d").symlink_to(root / "mocap3d", target_is_directory=True)
     done = subprocess.run(
-        [sys.executable, str(root / "data_scripts" / f"{script}.py"), "--help"], cwd=tmp_path, timeout=120,
-        env=os.environ | {"PYTHONPATH": str(tmp_path)}, capture_output=True, text=True,
-    )  # fmt: skip
+        [sys.executable, str(root / "data_scripts" / f"{script}.py"), "--help"],
+        cwd=tmp_path,
+        timeout=120,
+        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0 and "--layout" in done.stdout, done.stderr

@@ -226,11 +226,7 @@ def zipped(members: dict[str, bytes], link: str = "") -> bytes:
 
 
 FOLDERS = {"dataset/one": "bandai/dataset-1", "dataset/one/data": "bandai/dataset-1"}
-GOOD = {
-    "top/dataset/one/LICENSE": b"terms",
-    "top/dataset/one/data/a.bvh": b"HIERARCHY",
-    "top/readme.md": b"no",
-}
+GOOD = {"top/dataset/one/LICENSE": b"terms", "top/dataset/one/data/a.bvh": b"HIERARCHY", "top/readme.md": b"no"}
 
 
 def unpack(tmp_path: Path, data: bytes, known=None, ledger=None) -> int:
@@ -253,8 +249,7 @@ def test_complete_fetches_the_archive_and_keeps_what_belongs(server, table, tmp_
 
 
 @pytest.mark.parametrize(
-    "name",
-    ["../outside.bvh", "top/../../outside.bvh", "/outside.bvh", "top\\..\\outside.bvh", "C:/outside.bvh"],
+    "name", ["../outside.bvh", "top/../../outside.bvh", "/outside.bvh", "top\\..\\outside.bvh", "C:/outside.bvh"]
 )
 def test_an_archive_cannot_write_outside(tmp_path, name):
     with pytest.raises(fetcher.FetchError, match="outside its folder"):
@@ -264,10 +259,7 @@ def test_an_archive_cannot_write_outside(tmp_path, name):
 
 def test_links_and_bombs_are_refused(tmp_path):
     with pytest.raises(fetcher.FetchError, match="is a link"):
-        unpack(
-            tmp_path,
-            zipped({**GOOD, "top/dataset/one/data/b.bvh": b"/etc"}, link="top/dataset/one/data/b.bvh"),
-        )
+        unpack(tmp_path, zipped({**GOOD, "top/dataset/one/data/b.bvh": b"/etc"}, link="top/dataset/one/data/b.bvh"))
     with pytest.raises(fetcher.FetchError, match="unpacks to"):
         unpack(tmp_path, zipped({**GOOD, "top/dataset/one/data/b.bvh": bytes(10_000_000)}))
 

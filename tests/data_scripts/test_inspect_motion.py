@@ -27,8 +27,11 @@ def person(height: float = 170.0, frames: int = 30, jump: int | None = None) -> 
 def run(*arguments) -> subprocess.CompletedProcess:
     return subprocess.run(
         [sys.executable, str(SCRIPT), *map(str, arguments)],
-        capture_output=True, text=True, timeout=120, env=os.environ | {"PYTHONPATH": str(SCRIPT.parents[1])},
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env=os.environ | {"PYTHONPATH": str(SCRIPT.parents[1])},
+    )
 
 
 @pytest.fixture(scope="module")

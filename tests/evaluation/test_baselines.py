@@ -87,8 +87,7 @@ def test_missing_truth_is_passed_over(train):
     assert torch.isfinite(MeanPose().fit(holed).mean).all()
     gone = [
         replace(
-            clip,
-            pose3d=replace(clip.pose3d, points=np.where(np.arange(17)[:, None] == 4, np.nan, clip.pose3d.points)),
+            clip, pose3d=replace(clip.pose3d, points=np.where(np.arange(17)[:, None] == 4, np.nan, clip.pose3d.points))
         )
     ]
     with pytest.raises(BaselineError, match="all its joints"):

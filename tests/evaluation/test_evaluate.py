@@ -101,9 +101,10 @@ def test_velocity_is_weighted_by_differences(dataset, truth):
 def test_root_rules(dataset, truth):
     """A prediction wholly shifted by 100 mm, root included."""
     shifted = (truth + [0.1, 0, 0]).astype(np.float32)
-    error = {rule: report_of(dataset, shifted, EvalProtocol("r", rule)).mpjpe_mm for rule in (
-        TARGET_ZEROED, TARGET_ADDED, BOTH_CENTRED, ROOT_COPIED,
-    )}  # fmt: skip
+    error = {
+        rule: report_of(dataset, shifted, EvalProtocol("r", rule)).mpjpe_mm
+        for rule in (TARGET_ZEROED, TARGET_ADDED, BOTH_CENTRED, ROOT_COPIED)
+    }
     assert error[TARGET_ZEROED] == pytest.approx(100, rel=1e-4)
     assert error[TARGET_ADDED] == pytest.approx(100, rel=1e-4)
     assert error[BOTH_CENTRED] == pytest.approx(0, abs=1e-3)
@@ -119,8 +120,11 @@ def test_mmpose_scales_absolute_poses(dataset, truth):
 def test_averaging_rules():
     """Long clips of a bad action, short ones of a good one: each rule gives its own mean."""
     long, short = sticks(takes=1, frames=90, views=1), sticks(takes=2, frames=30, views=1, seed=1)
-    clips = (replace(long[0], action="Run", source="a"), replace(short[0], action="Run", source="b"),
-             replace(short[1], action="Sit", source="b"))  # fmt: skip
+    clips = (
+        replace(long[0], action="Run", source="a"),
+        replace(short[0], action="Run", source="b"),
+        replace(short[1], action="Sit", source="b"),
+    )
     dataset = PoseDataset("three", clips)
     data = to_device(dataset)
     error = np.array([0.1, 0.2, 0.4])  # metres, per clip of 90, 30, 33 frames
@@ -170,8 +174,10 @@ def temporal(device="cpu", seed=0, **options):
 def test_whole_clips_and_their_flip_are_lifted_as_published(golden, formula, causal):
     case = golden("flip_vp3d" + "_causal" * causal)
     keys = export_weights(create_model("videopose3d_27", channels=64, causal=causal), "videopose3d")
-    state = {key: torch.from_numpy(formula.weight(key, value.shape, "_bn." in key or key.startswith("expand_bn")))
-             for key, value in keys.items()}  # fmt: skip
+    state = {
+        key: torch.from_numpy(formula.weight(key, value.shape, "_bn." in key or key.startswith("expand_bn")))
+        for key, value in keys.items()
+    }
     model = load_weights(state, causal=causal)
     points = torch.from_numpy(formula.pose2d("flip/vp", (1, 20, 17, 2))[0])
     for flip_test, expected in ((False, case["out_noflip"]), (True, case["out"][0])):
@@ -185,8 +191,10 @@ def test_whole_clips_and_their_flip_are_lifted_as_published(golden, formula, cau
 def test_whole_clips_say_what_each_window_says(device, causal, flip_test):
     """Clips of one frame and more, at any chunk size; nothing comes from a neighbouring clip."""
     model = temporal(device, filter_widths=(3, 3), causal=causal)
-    clips = [replace(clip, pose2d=clip.pose2d.slice(0, n), pose3d=clip.pose3d.slice(0, n))
-             for clip, n in zip(sticks(takes=2, frames=30), (1, 30, 2, 8, 9, 10, 1, 30), strict=True)]  # fmt: skip
+    clips = [
+        replace(clip, pose2d=clip.pose2d.slice(0, n), pose3d=clip.pose3d.slice(0, n))
+        for clip, n in zip(sticks(takes=2, frames=30), (1, 30, 2, 8, 9, 10, 1, 30), strict=True)
+    ]
     data = to_device(clips, device)
     windows = predict(model, data, frames=torch.arange(len(data), device=device), flip_test=flip_test)
     for batch_size in (1, 5, 4096):
@@ -247,10 +255,11 @@ def test_short_clips_have_no_velocity(dataset):
 def test_the_2d_source_is_measured(dataset, truth):
     assert "2D: ground truth (projected)" in str(report_of(dataset, noisy(truth)).protocol)
     rng = np.random.default_rng(0)
-    blurred = PoseDataset("blurred", tuple(
-        replace(clip, pose2d=replace(clip.pose2d, points=rng.normal(clip.pose2d.points, 4)))
-        for clip in dataset
-    ), notes=("2D: simulated by hand",))  # fmt: skip
+    blurred = PoseDataset(
+        "blurred",
+        tuple(replace(clip, pose2d=replace(clip.pose2d, points=rng.normal(clip.pose2d.points, 4))) for clip in dataset),
+        notes=("2D: simulated by hand",),
+    )
     model = Oracle(noisy(truth))
     source = evaluate(model, blurred, PLAIN).protocol.pose2d
     assert source.startswith("detections (simulated by hand; 5.") and "px" in source  # 4 * sqrt(pi / 2) = 5.01
@@ -264,14 +273,7 @@ def test_reports_survive_a_file(dataset, truth, tmp_path):
     record = json.loads(path.read_text())
     assert record["protocol"]["root"] == TARGET_ZEROED and record["summary"]["mpjpe_mm"] == report.mpjpe_mm
     assert str(tmp_path) not in path.read_text()
-    for text in (
-        "",
-        "{}",
-        "[]",
-        '{"format": "other"}',
-        "nonsense",
-        json.dumps(record | {"clips": [{"take": 1}]}),
-    ):
+    for text in ("", "{}", "[]", '{"format": "other"}', "nonsense", json.dumps(record | {"clips": [{"take": 1}]})):
         path.write_text(text)
         with pytest.raises(ReportError, match="report"):
             Report.from_json(path)
@@ -281,15 +283,7 @@ def test_what_is_printed(dataset, truth):
     report = report_of(dataset, noisy(truth), PROTOCOLS["open-mocap"])
     text = str(report)
     assert text.startswith(f"{report.mpjpe_mm:.1f} mm MPJPE (open-mocap protocol): x on sticks")
-    for part in (
-        "flip test off",
-        "50 fps",
-        "2D: ground truth",
-        "source source-1",
-        "Wave",
-        "PCK@150mm %",
-        "left_wrist",
-    ):
+    for part in ("flip test off", "50 fps", "2D: ground truth", "source source-1", "Wave", "PCK@150mm %", "left_wrist"):
         assert part in text
     assert "<table>" in report._repr_html_() and "&" not in report.model
     with pytest.raises(FrozenInstanceError):
@@ -370,9 +364,9 @@ def test_unlike_reports_are_not_compared(dataset, truth):
     with pytest.raises(ReportError, match="different clips"):
         compare(a, report_of(fewer, noisy(truth[: fewer.frames])))
     other = sticks(takes=4, frames=12, split="test", views=2, sources=2)
-    moved = PoseDataset("sticks", tuple(
-        replace(clip, pose3d=replace(clip.pose3d, points=clip.pose3d.points * 1.001)) for clip in other
-    ))  # fmt: skip
+    moved = PoseDataset(
+        "sticks", tuple(replace(clip, pose3d=replace(clip.pose3d, points=clip.pose3d.points * 1.001)) for clip in other)
+    )
     with pytest.raises(ReportError, match="other contents|different contents"):
         compare(a, report_of(moved, noisy(truth)))
     with pytest.raises(ReportError, match="there are"):

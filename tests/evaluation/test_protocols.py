@@ -100,11 +100,7 @@ def test_mmpose_evaluator(golden, formula):
 def motionbert_case(case, formula):
     """The synthetic set of the golden case, and what MotionBERT said of it in screen units, scattered to frames."""
     lengths, n = (60, 27, 33), 120
-    takes = (
-        ("S9", "Directions", "S9/Directions 1"),
-        ("S9", "Eating", "S9/Greeting"),
-        ("S11", "Eating", "S11/x"),
-    )
+    takes = (("S9", "Directions", "S9/Directions 1"), ("S9", "Eating", "S9/Greeting"), ("S11", "Eating", "S11/x"))
     places = (0, 1, 3)  # cameras: 1000x1002, 1000x1000, 1000x1002
     stand_in = SIGHT[0].world_to_camera(body(n).astype(np.float64))  # not used: the file brings its own truth
     ends = np.cumsum((0, *lengths))
@@ -142,9 +138,7 @@ def test_motionbert_evaluator(golden, formula):
     assert report.protocol.factor.startswith(FILE_FACTOR) and "%" in report.protocol.factor
 
 
-@pytest.mark.parametrize("change", [
-    {"exclusions": ()}, {"frames": EVERY_FRAME}, {"averaging": "frames"},
-])  # fmt: skip
+@pytest.mark.parametrize("change", [{"exclusions": ()}, {"frames": EVERY_FRAME}, {"averaging": "frames"}])
 def test_the_motionbert_case_sees_each_switch(golden, formula, change):
     case = golden("eval_motionbert")
     data, said, truth = motionbert_case(case, formula)
@@ -214,10 +208,7 @@ def test_image_space_judges_the_picture():
     alike = measure(said.astype(np.float32), to_device(clips), rules, in_image_space=True)
     assert alike.mpjpe_mm == pytest.approx(report.mpjpe_mm, rel=1e-4)
     back = measure(
-        said.astype(np.float32),
-        to_device(clips),
-        replace(rules, space=METRIC, factor="none"),
-        in_image_space=True,
+        said.astype(np.float32), to_device(clips), replace(rules, space=METRIC, factor="none"), in_image_space=True
     )
     assert back.mpjpe_mm == pytest.approx(metric.mpjpe_mm, rel=1e-4)
 
@@ -279,20 +270,22 @@ def test_a_protocol_is_words_and_json(tmp_path):
     record = json.loads((tmp_path / "r.json").read_text())["protocol"]
     assert record["factor"] == CAMERA_FACTOR and record["subjects"] == ["S9"] and record["piece"] == 243
     assert EvalProtocol(**json.loads(json.dumps(asdict(protocol)))) == protocol
-    for part in (
-        "pieces of 243 frames",
-        "S9/Greeting",
-        "factor from the camera",
-        "subjects: S9",
-        "flip test on",
-    ):
+    for part in ("pieces of 243 frames", "S9/Greeting", "factor from the camera", "subjects: S9", "flip test on"):
         assert part in str(protocol)
 
 
-@pytest.mark.parametrize("change, text", [
-    ({"space": IMAGE_SPACE}, "factor"), ({"factor": CAMERA_FACTOR}, "factor"), ({"frames": "all"}, "frames"),
-    ({"stride": 0}, "stride"), ({"piece": 0}, "piece"), ({"subjects": "S9"}, "tuple"), ({"fps": 0}, "fps"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "change, text",
+    [
+        ({"space": IMAGE_SPACE}, "factor"),
+        ({"factor": CAMERA_FACTOR}, "factor"),
+        ({"frames": "all"}, "frames"),
+        ({"stride": 0}, "stride"),
+        ({"piece": 0}, "piece"),
+        ({"subjects": "S9"}, "tuple"),
+        ({"fps": 0}, "fps"),
+    ],
+)
 def test_protocols_that_cannot_be(change, text):
     with pytest.raises(ReportError, match=text):
         EvalProtocol("x", **change)

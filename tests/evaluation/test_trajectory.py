@@ -49,10 +49,7 @@ def test_alignment_forgives_place_heading_and_scale_of_the_whole_path():
 
 def test_the_report_holds_the_poses_as_ever_and_the_path(dataset, model, device):
     model.to(device)
-    plain, report = (
-        evaluate(model, dataset, "videopose3d"),
-        evaluate_with_trajectory(model, dataset, "videopose3d"),
-    )
+    plain, report = (evaluate(model, dataset, "videopose3d"), evaluate_with_trajectory(model, dataset, "videopose3d"))
     assert all(report.mean(metric) == plain.mean(metric) for metric in METRICS)
     data = to_device(dataset, device)
     flip = PROTOCOLS["videopose3d"].flip_test

@@ -45,12 +45,7 @@ def test_the_lit_frames_are_those_the_network_reads(widths, causal, strided):
 def test_a_tree_is_as_large_as_the_strided_form():
     for output in range(9):
         assert [len(places) for places in lit(show_receptive_field(), output).values()] == [27, 9, 3, 1]
-    assert lit(show_receptive_field(), 0) == {
-        0: list(range(27)),
-        1: list(range(1, 27, 3)),
-        2: [4, 13, 22],
-        3: [13],
-    }
+    assert lit(show_receptive_field(), 0) == {0: list(range(27)), 1: list(range(1, 27, 3)), 2: [4, 13, 22], 3: [13]}
     assert lit(show_receptive_field(causal=True), 0)[2] == [8, 17, 26]
 
 

@@ -127,9 +127,7 @@ def test_distances_and_volumes_survive_drawing(seed, frame, relative):
     given_ = pose.points[0, H36M17.indices(names)].astype(float)
     shown = np.array([drawn(figure, name) for name in names])
     assert np.allclose(
-        np.linalg.norm(np.diff(shown, axis=0), axis=1),
-        np.linalg.norm(np.diff(given_, axis=0), axis=1),
-        atol=1e-3,
+        np.linalg.norm(np.diff(shown, axis=0), axis=1), np.linalg.norm(np.diff(given_, axis=0), axis=1), atol=1e-3
     )
     assert np.linalg.det(shown[1:] - shown[0]) == pytest.approx(np.linalg.det(given_[1:] - given_[0]), abs=1e-2)
 
@@ -250,10 +248,7 @@ def test_side_by_side():
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (
-            lambda p: Pose3D(np.zeros((12, 17, 3)) + np.arange(17)[:, None] * 0.1, COCO17, 50.0),
-            "skeletons differ",
-        ),
+        (lambda p: Pose3D(np.zeros((12, 17, 3)) + np.arange(17)[:, None] * 0.1, COCO17, 50.0), "skeletons differ"),
         (lambda p: Pose3D(p.points, H36M17, 25.0), "frame rates differ"),
         (lambda p: p.slice(0, 5), "lengths differ"),
         (lambda p: Pose3D(p.points, H36M17, 50.0, "camera"), "world frame"),
@@ -283,11 +278,7 @@ def test_what_is_not_a_pose_is_refused():
 def flat(frames: int = 12, size=(1000, 800), seed: int = 0, shift: float = 0.0) -> Pose2D:
     rng = np.random.default_rng(seed)
     return Pose2D(
-        rng.uniform(100, 700, (frames, 17, 2)) + shift,
-        rng.uniform(0.1, 0.9, (frames, 17)),
-        H36M17,
-        50.0,
-        size,
+        rng.uniform(100, 700, (frames, 17, 2)) + shift, rng.uniform(0.1, 0.9, (frames, 17)), H36M17, 50.0, size
     )
 
 

@@ -93,12 +93,7 @@ def files(tmp_path):
 
 def test_an_arm_bends_as_computed_by_hand(files):
     pose = read_amc(*files(), fps=100)
-    assert pose.skeleton.joints == ("root", "upper", "lower", "tip") and pose.skeleton.parents == (
-        -1,
-        0,
-        1,
-        2,
-    )
+    assert pose.skeleton.joints == ("root", "upper", "lower", "tip") and pose.skeleton.parents == (-1, 0, 1, 2)
     assert (pose.fps, pose.frame, pose.root) == (100, "world", "absolute")
     # length 0.0254 makes a unit one metre. Rest: along x at height 1, the tip up.
     np.testing.assert_allclose(pose.points[0], [[0, 0, 1], [0.3, 0, 1], [0.5, 0, 1], [0.5, 0, 1.1]], atol=1e-6)
@@ -194,9 +189,10 @@ def test_random_skeletons_match_a_naive_reader(tmp_path_factory, seed):
         f"begin\nid {i}\nname {names[i]}\ndirection {' '.join(map(repr, way[i].tolist()))}\n"
         f"length {float(lengths[i])!r}\n"
         f"axis {' '.join(map(repr, axes[i].tolist()))} {orders[i].upper()}\n"
-        + (f"dof {' '.join(dofs[i])}\n" if dofs[i] else "") + "end\n"
+        + (f"dof {' '.join(dofs[i])}\n" if dofs[i] else "")
+        + "end\n"
         for i in draw.permutation(np.arange(1, count + 1))
-    )  # fmt: skip
+    )
     tree = "".join(f"{names[parents[i]]} {names[i]}\n" for i in draw.permutation(np.arange(1, count + 1)))
     folder = tmp_path_factory.mktemp("asf")
     (folder / "s.asf").write_text(
@@ -204,10 +200,13 @@ def test_random_skeletons_match_a_naive_reader(tmp_path_factory, seed):
         f"orientation 0 0 0\n:bonedata\n{bones}:hierarchy\nbegin\n{tree}end\n"
     )
     moving = [i for i in range(count + 1) if dofs[i]]
-    (folder / "m.amc").write_text(":DEGREES\n" + "".join(
-        f"{t + 1}\n" + "".join(f"{names[i]} {' '.join(map(repr, values[i][t].tolist()))}\n" for i in moving)
-        for t in range(frames)
-    ))  # fmt: skip
+    (folder / "m.amc").write_text(
+        ":DEGREES\n"
+        + "".join(
+            f"{t + 1}\n" + "".join(f"{names[i]} {' '.join(map(repr, values[i][t].tolist()))}\n" for i in moving)
+            for t in range(frames)
+        )
+    )
     pose = read_amc(folder / "s.asf", folder / "m.amc")
 
     for t in range(frames):
@@ -253,7 +252,7 @@ BAD_ASF = {
     "ring apart": (ASF.replace("root upper\n", "tip upper\n"), "hang on nothing"),
     "binary": (ASF.encode() + b"\0", "binary"),
     "latin-1": (ASF.replace("tester", "t\xe9st").encode("latin-1"), "UTF-8"),
-}  # fmt: skip
+}
 
 BAD_AMC = {
     "empty": ("", None, "empty"),
@@ -279,7 +278,7 @@ BAD_AMC = {
     "binary": (AMC.encode() + b"\x00\x01", 12, "binary"),
     "giant line": (AMC.replace("upper 0 0 0\n", "upper" + " 0" * 100_000 + "\n"), 6, "bytes"),
     "giant line later": (AMC.replace("lower 90", "lower" + " 9" * 100_000), 11, "numbers, needs 1"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("case", BAD_ASF)

@@ -79,8 +79,7 @@ def test_position_channels_of_a_joint_replace_its_offset(write):
 
 
 @pytest.mark.parametrize(
-    ("height", "mode", "expected"),
-    [(0, "auto", 1.0), (100, "auto", 1.0), (0, "ignore", 0.0), (100, "add", 2.0)],
+    ("height", "mode", "expected"), [(0, "auto", 1.0), (100, "auto", 1.0), (0, "ignore", 0.0), (100, "add", 2.0)]
 )
 def test_root_offset_counts_once(write, height, mode, expected):
     """Some files move the root from its OFFSET, others repeat the position there; feet on the floor tell which."""
@@ -107,8 +106,14 @@ def test_several_roots_and_many_end_sites(write):
     forked = pair.replace("        End Site", "        End Site\n{\nOFFSET 1 1 1\n}\n        End Site", 1)
     pose = read_bvh(write(forked + second + "MOTION\nFrames: 1\nFrame Time: 0.01\n" + "0 " * 18))
     assert pose.skeleton.joints == (
-        "Shoulder", "Elbow", "Elbow_end2", "Elbow_end3", "Other", "Elbow_end", "Elbow_end_end",
-    )  # fmt: skip
+        "Shoulder",
+        "Elbow",
+        "Elbow_end2",
+        "Elbow_end3",
+        "Other",
+        "Elbow_end",
+        "Elbow_end_end",
+    )
     assert pose.skeleton.parents == (-1, 0, 1, 1, -1, 4, 5)
 
 
@@ -296,7 +301,7 @@ BROKEN = {
     "infinite": (ARM.replace("90 0 0 90", "90 0 1e999 90"), 20, "finite"),
     "one giant line": (ARM.replace("0 100 0 0 0 0 0 0 0\n", "1 " * 200_000), 19, "bytes"),
     "too tall": (ARM.replace("OFFSET 30 0 0", "OFFSET 90000 0 0"), None, "unit"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("case", BROKEN)
@@ -312,8 +317,10 @@ def test_a_broken_file_gives_one_clear_error(write, case):
 
 def test_paths_that_are_no_files(tmp_path):
     for path, reason in (
-        (tmp_path / "gone.bvh", "no such file"), (tmp_path, "folder"), (f"{tmp_path}\0", "cannot be opened"),
-    ):  # fmt: skip
+        (tmp_path / "gone.bvh", "no such file"),
+        (tmp_path, "folder"),
+        (f"{tmp_path}\0", "cannot be opened"),
+    ):
         with pytest.raises(MotionFileError, match=reason):
             read_bvh(path)
     if hasattr(os, "mkfifo"):
@@ -336,11 +343,7 @@ def test_large_claims_cost_nothing(write):
     still += "".join(f"JOINT j{i}\n{{\nOFFSET 0 0 0\n}}\n" for i in range(4000))
     many = still + "}\nMOTION\nFrames: 100000\nFrame Time: 0.01\n" + "0\n" * 100_000
     tracemalloc.start()
-    for text, reason in (
-        (nested + "MOTION\n", "more than 4096"),
-        (endless, "truncated"),
-        (many, "cut the file"),
-    ):
+    for text, reason in ((nested + "MOTION\n", "more than 4096"), (endless, "truncated"), (many, "cut the file")):
         path = write(text)
         tracemalloc.reset_peak()
         before = tracemalloc.get_traced_memory()[0]
@@ -387,11 +390,13 @@ def test_real_people_stand_upright_on_the_floor_with_rigid_bones(mocap_root):
         pose = read_bvh(path)
         points, joints = pose.points.astype(np.float64), pose.skeleton.joints
         bandai = "joint_Root" in joints
-        lengths = np.array([
-            np.ptp(np.linalg.norm(points[:, parent] - points[:, child], axis=-1))
-            for parent, child in pose.skeleton.bones
-            if joints[parent] not in ("joint_Root", "RL_BoneRoot")  # the room's origin, which people leave
-        ])  # fmt: skip
+        lengths = np.array(
+            [
+                np.ptp(np.linalg.norm(points[:, parent] - points[:, child], axis=-1))
+                for parent, child in pose.skeleton.bones
+                if joints[parent] not in ("joint_Root", "RL_BoneRoot")  # the room's origin, which people leave
+            ]
+        )
         assert lengths.max() < 1e-5, path.name
         head = at(pose, "Head" if bandai else "CC_Base_Head")[:, 2]
         feet = pose.skeleton.indices(["Foot_L", "Foot_R"] if bandai else ["CC_Base_L_Foot", "CC_Base_R_Foot"])

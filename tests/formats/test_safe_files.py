@@ -168,9 +168,7 @@ BAD = {
     "array of negative size": opcodes(HEAD, b"(I1\n(I-1\nt", F8, b"I00\nS'x'\ntb"),
     "array of many axes": opcodes(HEAD, b"(I1\n(" + b"I1\n" * 70 + b"t", F8, b"I00\nS'12345678'\ntb"),
     "fewer objects than claimed": opcodes(HEAD, b"(I1\n(I9\nt", F8.replace(b"f8", b"O8"), b"I00\n]tb"),
-    "objects as bytes": opcodes(
-        HEAD, b"(I1\n(I1\nt", F8.replace(b"f8", b"O8"), b"I00\nS'AAAAAAAA'\ntb"
-    ),
+    "objects as bytes": opcodes(HEAD, b"(I1\n(I1\nt", F8.replace(b"f8", b"O8"), b"I00\nS'AAAAAAAA'\ntb"),
     "object as bytes": opcodes(b"cnumpy.core.multiarray\nscalar\n(", F8.replace(b"f8", b"O8"), b"S'AAAAAAAA'\ntR"),
     "objects in a buffer": opcodes(
         b"cnumpy.core.numeric\n_frombuffer\n(S'AAAAAAAA'\n", F8.replace(b"f8", b"O8"), b"(I1\ntS'C'\ntR"
@@ -195,7 +193,7 @@ BAD = {
     "bytearray of a number": b"cbuiltins\nbytearray\n(I9\ntR.",
     "text in an encoding that would be imported": b"c_codecs\nencode\n(S'x'\nS'antigravity'\ntR.",
     "object of a class that is never made": b"\x80\x02cbuiltins\nobject\n)\x81.",
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", BAD)
@@ -370,10 +368,7 @@ DOWNLOADS = {
     "page": (b"<!DOCTYPE html><html><title>Sign in</title></html>", "it is a web page"),
     "page after blank lines": (b"\xef\xbb\xbf\r\n \n<html>", "it is a web page"),
     "error": (b'<?xml version="1.0"?><Error><Code>NoSuchKey</Code></Error>', "it is a web page"),
-    "pointer": (
-        b"version https://git-lfs.github.com/spec/v1\noid sha256:aa\nsize 123\n",
-        "it is a Git LFS pointer",
-    ),
+    "pointer": (b"version https://git-lfs.github.com/spec/v1\noid sha256:aa\nsize 123\n", "it is a Git LFS pointer"),
     "nothing": (b"", "it is empty"),
 }
 
@@ -399,9 +394,18 @@ def test_files_that_are_cut_off_are_named(content: int, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "error", [OSError(22, "Invalid argument"), EOFError(), RuntimeError("weights_only=False"), MemoryError(),
-              RecursionError(), struct.error(), UnicodeDecodeError("utf-8", b"x", 0, 1, "bad"), KeyError(9)]
-)  # fmt: skip
+    "error",
+    [
+        OSError(22, "Invalid argument"),
+        EOFError(),
+        RuntimeError("weights_only=False"),
+        MemoryError(),
+        RecursionError(),
+        struct.error(),
+        UnicodeDecodeError("utf-8", b"x", 0, 1, "bad"),
+        KeyError(9),
+    ],
+)
 def test_whatever_goes_wrong_inside_is_told_in_our_words(
     error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -456,15 +460,20 @@ def plain_objects() -> dict:
         "ordered": OrderedDict(b=1, a=[OrderedDict()]),
         (1, "Directions", "Directions 1.54138969.h5"): joints,
         "views": [
-            joints[:, ::2], joints.T, joints.transpose(1, 2, 0), joints[:0], np.asfortranarray(joints),
-            np.array(3.0), joints[0, 0],
+            joints[:, ::2],
+            joints.T,
+            joints.transpose(1, 2, 0),
+            joints[:0],
+            np.asfortranarray(joints),
+            np.array(3.0),
+            joints[0, 0],
         ],
         "types": [np.arange(5).astype(code) for code in "i1 u2 >i4 <u8 >f8 f2 c8 ? S3 >U4".split()],
         "scalars": [np.float64(1.5), np.float32(2), np.int64(3), np.bool_(True), np.str_("ab"), np.complex64(1j)],
         "objects": np.array([{"S1": joints}, [1, "two"], None], dtype=object),
         "dtype": np.dtype(">f4"),
         "slice": [slice(1, None, 2), range(3, 9)],
-    }  # fmt: skip
+    }
 
 
 @pytest.mark.parametrize("protocol", range(6))
@@ -571,7 +580,7 @@ def checkpoint() -> dict:
         "parameter": torch.nn.Parameter(torch.ones(2)),
         "size": tuple(torch.Size([1, 2])),
         "dataset_meta": {"sigmas": np.ones(17), "names": ["pelvis"]},
-    }  # fmt: skip
+    }
 
 
 @pytest.mark.parametrize("options", [{}, LEGACY], ids=["zip", "stream"])
@@ -606,10 +615,7 @@ def test_files_of_older_torch(tmp_path: Path) -> None:
 
 
 def test_weigq_data_file(tmp_path: Path) -> None:
-    data = {
-        (1, "Directions", "Directions.54138969.h5"): np.ones((5, 48)),
-        (5, "Walking", "x"): np.zeros((2, 48)),
-    }
+    data = {(1, "Directions", "Directions.54138969.h5"): np.ones((5, 48)), (5, "Walking", "x"): np.zeros((2, 48))}
     for options in ({}, LEGACY):
         torch.save(data, tmp_path / "train_3d.pth.tar", **options)
         assert same(load_torch(tmp_path / "train_3d.pth.tar"), data)

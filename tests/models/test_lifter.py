@@ -41,11 +41,20 @@ class Mine(nn.Module):
 def models() -> list[nn.Module]:
     pose = create_model("videopose3d_27", channels=8)
     return [
-        create_model("simple_baseline", channels=8), create_model("simple_baseline_mmpose", channels=8), pose,
-        create_model("videopose3d_27", channels=8, causal=True), VideoPose3D((3,), channels=8, joints_out=1),
-        PoseAndTrajectory(pose), PoseAndTrajectory(pose).absolute(), small_motionbert(), small_motionbert(False),
-        MeanPose(), NearestNeighbour(), as_lifter(Mine()), as_lifter(Mine(3), frames=9, confidence=True),
-    ]  # fmt: skip
+        create_model("simple_baseline", channels=8),
+        create_model("simple_baseline_mmpose", channels=8),
+        pose,
+        create_model("videopose3d_27", channels=8, causal=True),
+        VideoPose3D((3,), channels=8, joints_out=1),
+        PoseAndTrajectory(pose),
+        PoseAndTrajectory(pose).absolute(),
+        small_motionbert(),
+        small_motionbert(False),
+        MeanPose(),
+        NearestNeighbour(),
+        as_lifter(Mine()),
+        as_lifter(Mine(3), frames=9, confidence=True),
+    ]
 
 
 @pytest.mark.parametrize("model", models(), ids=lambda model: model.name)

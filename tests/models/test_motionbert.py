@@ -126,10 +126,15 @@ def golden_model(formula):
         names = ("feat_size", "embedding_size", "seq_len") if mmpose else ("dim_feat", "dim_rep", "maxlen")
         channels, representation, frames = (meta["kwargs"][name] for name in names)
         return make(
-            mmpose, channels=channels, representation=representation, frames=frames,
-            mlp_ratio=meta["kwargs"]["mlp_ratio"], depth=meta["kwargs"]["depth"], heads=meta["kwargs"]["num_heads"],
+            mmpose,
+            channels=channels,
+            representation=representation,
+            frames=frames,
+            mlp_ratio=meta["kwargs"]["mlp_ratio"],
+            depth=meta["kwargs"]["depth"],
+            heads=meta["kwargs"]["num_heads"],
             fuse=meta["kwargs"].get("att_fuse", True),
-        )  # fmt: skip
+        )
 
     yield of
     make.cache_clear()
@@ -138,11 +143,19 @@ def golden_model(formula):
 @pytest.mark.parametrize(
     "case",
     [
-        "dstformer_tiny_T1", "dstformer_tiny_T9", "dstformer_tiny_T27", "dstformer_tiny_T27_rep",
-        "dstformer_tiny_nofuse_T27", "mmdst_tiny_T27", "dstformer_lite_T27", "dstformer_lite_T243",
-        "dstformer_base_T27", "dstformer_base_T243", "mmdst_base_T27",
+        "dstformer_tiny_T1",
+        "dstformer_tiny_T9",
+        "dstformer_tiny_T27",
+        "dstformer_tiny_T27_rep",
+        "dstformer_tiny_nofuse_T27",
+        "mmdst_tiny_T27",
+        "dstformer_lite_T27",
+        "dstformer_lite_T243",
+        "dstformer_base_T27",
+        "dstformer_base_T243",
+        "mmdst_base_T27",
     ],
-)  # fmt: skip
+)
 def test_golden_forward(case: str, device: torch.device, golden, formula, golden_model) -> None:
     file = golden(case)
     meta = json.loads(str(file["meta"]))
@@ -213,8 +226,7 @@ def test_golden_training(device: torch.device, golden, formula) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "parameters"),
-    [("motionbert", 42_466_317), ("motionbert_lite", 16_001_549), ("motionbert_tiny", 417_801)],
+    ("name", "parameters"), [("motionbert", 42_466_317), ("motionbert_lite", 16_001_549), ("motionbert_tiny", 417_801)]
 )
 def test_sizes(name: str, parameters: int) -> None:
     assert name in list_models()
@@ -256,12 +268,7 @@ def test_evaluation_is_the_papers(
 
 
 @settings(max_examples=30, deadline=None)
-@given(
-    tokens=st.integers(1, 40),
-    channels=st.integers(1, 40),
-    sequences=st.integers(1, 4),
-    seed=st.integers(0, 99),
-)
+@given(tokens=st.integers(1, 40), channels=st.integers(1, 40), sequences=st.integers(1, 4), seed=st.integers(0, 99))
 def test_both_ways_of_attention_agree(tokens: int, channels: int, sequences: int, seed: int) -> None:
     torch.manual_seed(seed)
     q, k, v = torch.randn(3, sequences, 2, tokens, channels, dtype=torch.float64, requires_grad=True)

@@ -120,9 +120,14 @@ def test_motionbert_keys_are_the_published_ones(golden) -> None:
     mmpose = motionbert_to_published(model.state_dict(), "mmpose")
     assert len(mmpose) == len(published)
     for key in (
-        "backbone.spat_embed", "backbone.blocks_st.0.mlp_s.0.weight", "backbone.blocks_ts.1.mlp_t.2.bias",
-        "backbone.attn_regress.1.weight", "backbone.norm.bias", "head.pre_logits.fc.weight", "head.fc.bias",
-    ):  # fmt: skip
+        "backbone.spat_embed",
+        "backbone.blocks_st.0.mlp_s.0.weight",
+        "backbone.blocks_ts.1.mlp_t.2.bias",
+        "backbone.attn_regress.1.weight",
+        "backbone.norm.bias",
+        "head.pre_logits.fc.weight",
+        "head.fc.bias",
+    ):
         assert key in mmpose
     told = {key: value for key, value in size.items() if key != "heads"} | {"joints": 17, "fuse": True}
     for state, style in ((published, "motionbert"), (mmpose, "mmpose"), (model.state_dict(), "mocap3d")):

@@ -315,11 +315,7 @@ def test_units_need_statistics_first(form: str, device: torch.device) -> None:
     model = SimpleBaseline3D(form, channels=8).to(device)
     points, pose = (tensor.to(device) for tensor in random_poses(seed=0))
     output = model(torch.zeros(2, 2 * len(model.joints_in), device=device))
-    for call in (
-        lambda: model.encode(points),
-        lambda: model.targets(pose),
-        lambda: model.decode(output),
-    ):
+    for call in (lambda: model.encode(points), lambda: model.targets(pose), lambda: model.decode(output)):
         with pytest.raises(ValueError, match="fit_normalisation"):
             call()
 

@@ -18,11 +18,32 @@ from mocap3d.models.videopose3d import VideoPose3D
 from mocap3d.skeleton import H36M17
 from mocap3d.training.recipe import Recipe, batch_norms, momentum_of_step, momentum_restored
 
-DILATED = ["1_111", "1_11111", "27", "27_causal", "27_dense", "27_traj", "45_353_causal", "63_337", "81", "243",
-           "243_causal", "243_full1024"]  # fmt: skip
+DILATED = [
+    "1_111",
+    "1_11111",
+    "27",
+    "27_causal",
+    "27_dense",
+    "27_traj",
+    "45_353_causal",
+    "63_337",
+    "81",
+    "243",
+    "243_causal",
+    "243_full1024",
+]
 STRIDED = ["1_111", "27", "27_causal", "27_traj", "81", "243", "243_full1024"]
-MMPOSE = ["1_11111", "27", "27_nostride", "27_causal_stride", "27_causal_nostride", "27_traj", "81", "243",
-          "243_full1024"]  # fmt: skip
+MMPOSE = [
+    "1_11111",
+    "27",
+    "27_nostride",
+    "27_causal_stride",
+    "27_causal_nostride",
+    "27_traj",
+    "81",
+    "243",
+    "243_full1024",
+]
 CASES = [f"vp3d_dilated_{case}" for case in DILATED] + [f"vp3d_strided_{case}" for case in STRIDED]
 CASES += [f"mmtcn_{case}" for case in MMPOSE]
 WIDTHS = st.lists(st.sampled_from([1, 3, 5]), min_size=1, max_size=4)
@@ -169,13 +190,7 @@ def test_published_sizes(name: str, options: dict, parameters: int) -> None:
 
 
 @settings(max_examples=40, deadline=None)
-@given(
-    widths=WIDTHS,
-    causal=st.booleans(),
-    windows=st.integers(1, 3),
-    batch=st.integers(1, 3),
-    seed=st.integers(0, 99),
-)
+@given(widths=WIDTHS, causal=st.booleans(), windows=st.integers(1, 3), batch=st.integers(1, 3), seed=st.integers(0, 99))
 def test_strided_equals_dilated(widths: list[int], causal: bool, windows: int, batch: int, seed: int) -> None:
     model = settled(filter_widths=widths, causal=causal, seed=seed)
     frames = model.receptive_field
@@ -190,13 +205,7 @@ def test_strided_equals_dilated(widths: list[int], causal: bool, windows: int, b
 
 
 @settings(max_examples=40, deadline=None)
-@given(
-    widths=WIDTHS,
-    causal=st.booleans(),
-    dense=st.booleans(),
-    frames=st.integers(0, 40),
-    piece=st.integers(1, 50),
-)
+@given(widths=WIDTHS, causal=st.booleans(), dense=st.booleans(), frames=st.integers(0, 40), piece=st.integers(1, 50))
 def test_evaluation_is_the_papers(widths: list[int], causal: bool, dense: bool, frames: int, piece: int) -> None:
     """Against torch's convolutions, however a block divides the frames."""
     model = settled(filter_widths=widths, causal=causal, dense=dense)
@@ -371,11 +380,7 @@ def test_names() -> None:
     names = {1: (1, 1, 1, 1, 1), 27: (3, 3, 3), 81: (3, 3, 3, 3), 243: (3, 3, 3, 3, 3)}
     for frames, widths in names.items():
         model = create_model(f"videopose3d_{frames}", channels=4)
-        assert (model.name, model.filter_widths, model.receptive_field) == (
-            f"videopose3d_{frames}",
-            widths,
-            frames,
-        )
+        assert (model.name, model.filter_widths, model.receptive_field) == (f"videopose3d_{frames}", widths, frames)
     assert VideoPose3D(channels=4, causal=True, joints_out=1).name == "videopose3d_27_causal_trajectory"
     with pytest.raises(TypeError, match="'filter_widths'"):
         create_model("videopose3d_27", filter_widths=(3, 3))

@@ -185,11 +185,7 @@ def test_a_killed_process_is_resumed_to_the_same_bits(train, tmp_path):
     )
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     child = subprocess.Popen(
-        [sys.executable, "-c", script, str(tmp_path)],
-        cwd=ROOT,
-        env=environment,
-        stdout=subprocess.PIPE,
-        text=True,
+        [sys.executable, "-c", script, str(tmp_path)], cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True
     )
     try:
         for line in child.stdout:  # killed while it sleeps in the second epoch's callback
@@ -204,10 +200,7 @@ def test_a_killed_process_is_resumed_to_the_same_bits(train, tmp_path):
     assert len(record["history"]) == 2 and not record["done"]
     whole, rest = quiet(lifter(), train, TOY), quiet(lifter(seed=3), train, TOY, out=tmp_path)
     assert same(whole.model, rest.model) and numbers(whole.history) == numbers(rest.history)
-    assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "checkpoint.pt",
-        "run.json",
-    ]  # no half-written files
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint.pt", "run.json"]  # no half-written files
 
 
 @pytest.mark.parametrize(
@@ -591,16 +584,28 @@ def test_rate_and_momentum_of_the_temporal_rows_are_the_published_ones():
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        ({"optimizer": "sgd"}, "adam, adamw"), ({"schedule": "linear"}, "cosine"), ({"loss": "l1"}, "mse, mpjpe"),
-        ({"learning_rate": 0.0}, "above 0"), ({"learning_rate": math.nan}, "above 0"), ({"batch_size": 1}, "2 or more"),
-        ({"batch_size": 2.5}, "whole number"), ({"epochs": 0}, "above 0"), ({"epochs": None}, "exactly one"),
-        ({"steps": 10}, "exactly one"), ({"decay": 1.5}, r"\(0, 1\]"), ({"warmup": 1.0}, r"\[0, 1\)"),
-        ({"weight_decay": -1.0}, "0 or above"), ({"gradient_clip": 0.0}, "or None"),
-        ({"detector": "hrnet"}, "detector is 'hrnet'; give one of cpn, sh, None"), ({"decay_epochs": 0}, "or None"),
-        ({"accumulate": 0}, "1 or more"), ({"accumulate": 17}, "at most 16, half of batch_size"),
-        ({"norm_momentum": (0.1,)}, "two numbers"), ({"norm_momentum": (0.1, 0.0)}, "two numbers"),
+        ({"optimizer": "sgd"}, "adam, adamw"),
+        ({"schedule": "linear"}, "cosine"),
+        ({"loss": "l1"}, "mse, mpjpe"),
+        ({"learning_rate": 0.0}, "above 0"),
+        ({"learning_rate": math.nan}, "above 0"),
+        ({"batch_size": 1}, "2 or more"),
+        ({"batch_size": 2.5}, "whole number"),
+        ({"epochs": 0}, "above 0"),
+        ({"epochs": None}, "exactly one"),
+        ({"steps": 10}, "exactly one"),
+        ({"decay": 1.5}, r"\(0, 1\]"),
+        ({"warmup": 1.0}, r"\[0, 1\)"),
+        ({"weight_decay": -1.0}, "0 or above"),
+        ({"gradient_clip": 0.0}, "or None"),
+        ({"detector": "hrnet"}, "detector is 'hrnet'; give one of cpn, sh, None"),
+        ({"decay_epochs": 0}, "or None"),
+        ({"accumulate": 0}, "1 or more"),
+        ({"accumulate": 17}, "at most 16, half of batch_size"),
+        ({"norm_momentum": (0.1,)}, "two numbers"),
+        ({"norm_momentum": (0.1, 0.0)}, "two numbers"),
     ],
-)  # fmt: skip
+)
 def test_bad_recipes_are_refused(change, named):
     with pytest.raises(RecipeError, match=named):
         replace(TOY, **change)

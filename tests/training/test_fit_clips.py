@@ -18,9 +18,18 @@ from mocap3d.training.run import Job
 from tests.toys import Knows, small_motionbert, sticks
 
 RECIPE = Recipe(
-    "clips", "adamw", 3e-3, "cosine", warmup=0.1, batch_size=8, steps=30, loss="mpjpe",
-    terms={"n_mpjpe": 0.5, "velocity": 20.0}, gradient_clip=1.0, flip=True,
-)  # fmt: skip
+    "clips",
+    "adamw",
+    3e-3,
+    "cosine",
+    warmup=0.1,
+    batch_size=8,
+    steps=30,
+    loss="mpjpe",
+    terms={"n_mpjpe": 0.5, "velocity": 20.0},
+    gradient_clip=1.0,
+    flip=True,
+)
 
 
 @pytest.fixture(scope="module")
@@ -148,12 +157,7 @@ def test_hidden_joints_and_frames(device: torch.device) -> None:
 def test_what_other_models_do_not_know_is_refused(train, change) -> None:
     ((wanted, _),) = change.items()
     with pytest.raises(RuntimeError, match=f"{wanted}=.*MotionBERT does"):
-        quiet(
-            create_model("videopose3d_27", channels=8),
-            train,
-            replace(RECIPE, terms=None, **change),
-            device="cpu",
-        )
+        quiet(create_model("videopose3d_27", channels=8), train, replace(RECIPE, terms=None, **change), device="cpu")
 
 
 def test_too_little_to_cut_is_refused() -> None:

@@ -223,11 +223,7 @@ def test_terms_have_finite_gradients(device, name):
     torch.manual_seed(0)
     target = torch.randn(2, 5, 17, 3, device=device)
     target[0, 1, 3] = torch.nan
-    for start in (
-        torch.randn_like(target),
-        torch.zeros_like(target),
-        arm(0).to(device).expand(2, 5, 17, 3).clone(),
-    ):
+    for start in (torch.randn_like(target), torch.zeros_like(target), arm(0).to(device).expand(2, 5, 17, 3).clone()):
         prediction = start.requires_grad_()
         value = TERMS[name](prediction, target)
         value.backward()

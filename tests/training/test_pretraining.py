@@ -18,9 +18,18 @@ from mocap3d.training.run import TrainingError
 from tests.toys import sticks
 
 RECIPE = Recipe(
-    "pretrain", "adamw", 2e-3, batch_size=6, steps=8, loss="mpjpe", terms={"velocity": 2.0}, flip=True,
-    mask_joints=0.05, mask_frames=0.1, detector="sh",
-)  # fmt: skip
+    "pretrain",
+    "adamw",
+    2e-3,
+    batch_size=6,
+    steps=8,
+    loss="mpjpe",
+    terms={"velocity": 2.0},
+    flip=True,
+    mask_joints=0.05,
+    mask_frames=0.1,
+    detector="sh",
+)
 
 
 def tiny(seed: int = 0, **options) -> MotionBERT:
@@ -87,15 +96,19 @@ def test_2d_says_nothing_of_depth_and_of_joints_nobody_saw(device) -> None:
 
 
 def test_the_3d_of_the_video_is_not_looked_at(train, video) -> None:
-    other = replace(video, clips=tuple(
-        replace(clip, pose3d=replace(clip.pose3d, points=clip.pose3d.points * 1.1)) for clip in video
-    ))  # fmt: skip
+    other = replace(
+        video,
+        clips=tuple(replace(clip, pose3d=replace(clip.pose3d, points=clip.pose3d.points * 1.1)) for clip in video),
+    )
     first = run(tiny(), train, video).model
     assert same(first, run(tiny(), train, other).model)
     assert same(first, run(tiny(), train, list(video)).model)
-    moved = replace(video, clips=tuple(
-        replace(clip, pose2d=replace(clip.pose2d, points=clip.pose2d.points[::-1].copy())) for clip in video
-    ))  # fmt: skip
+    moved = replace(
+        video,
+        clips=tuple(
+            replace(clip, pose2d=replace(clip.pose2d, points=clip.pose2d.points[::-1].copy())) for clip in video
+        ),
+    )
     assert not same(first, run(tiny(), train, moved).model)
 
 

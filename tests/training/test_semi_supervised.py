@@ -81,23 +81,17 @@ def test_the_published_steps(golden, formula, device):
         optimizer.step()
     kernel = videopose3d_to_published(model.pose.state_dict(), "videopose3d")["expand_conv.weight"]
     for found, name in (
-        (model.pose.head.bias, "pos_shrink_bias"), (model.trajectory.head.bias, "traj_shrink_bias"),
-        (model.pose.stem.norm.running_mean, "pos_expand_bn_mean"), (kernel[:4], "pos_expand_conv_head"),
+        (model.pose.head.bias, "pos_shrink_bias"),
+        (model.trajectory.head.bias, "traj_shrink_bias"),
+        (model.pose.stem.norm.running_mean, "pos_expand_bn_mean"),
+        (kernel[:4], "pos_expand_conv_head"),
         (model.pose.stem.norm.running_var, "pos_expand_bn_var"),
-    ):  # fmt: skip
+    ):
         np.testing.assert_allclose(found.detach().cpu(), case[name], atol=2e-5)
 
 
 NARROW = Recipe(
-    "narrow",
-    "adam",
-    2e-3,
-    batch_size=16,
-    steps=40,
-    loss="mpjpe",
-    amsgrad=True,
-    norm_momentum=(0.1, 0.01),
-    flip=True,
+    "narrow", "adam", 2e-3, batch_size=16, steps=40, loss="mpjpe", amsgrad=True, norm_momentum=(0.1, 0.01), flip=True
 )
 
 
@@ -233,12 +227,21 @@ def test_video_teaches(halves, device):
     labelled, unlabelled = halves
     errors = []
     for weight in (0.0, 1.0):
-        run = quiet(networks(), labelled, unlabelled, replace(NARROW, steps=120), device=device,
-                    semi=SemiSupervised(projection=weight, bones=weight))  # fmt: skip
+        run = quiet(
+            networks(),
+            labelled,
+            unlabelled,
+            replace(NARROW, steps=120),
+            device=device,
+            semi=SemiSupervised(projection=weight, bones=weight),
+        )
         video = unlabelled_video(unlabelled, device)
         with torch.no_grad():
-            terms = losses(run.model.eval(), next(iter(batches(to_device(labelled, device), 99, width=9))),
-                           next(video.batches(0, 2000, 9)))  # fmt: skip
+            terms = losses(
+                run.model.eval(),
+                next(iter(batches(to_device(labelled, device), 99, width=9))),
+                next(video.batches(0, 2000, 9)),
+            )
         errors.append(float(terms["projection"]))
     assert errors[1] < 0.7 * errors[0]
     assert run.history[-1]["train_loss"] < 0.7 * run.history[0]["train_loss"]

@@ -72,11 +72,13 @@ def refusal(*args, **options) -> str:
 
 def contents(run) -> dict:
     return {
-        "model": run.model.state_dict(), "interrupted": run.interrupted, "processes": run.record["processes"],
+        "model": run.model.state_dict(),
+        "interrupted": run.interrupted,
+        "processes": run.record["processes"],
         "kind": type(run.model).__name__,
         "losses": [entry["train_loss"] for entry in run.history],
         "errors": [entry["validation_mpjpe_mm"] for entry in run.history],
-    }  # fmt: skip
+    }
 
 
 def main(out: Path) -> None:

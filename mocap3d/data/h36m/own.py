@@ -74,16 +74,26 @@ def write(dataset: PoseDataset, folder: str | Path, pose2d: str = "gt") -> dict[
     clips = [
         {
             **{key: getattr(clip, key) for key in _LABELS},
-            "camera": number[clip.camera], "frames": len(clip), "fps": clip.pose3d.fps, "root": clip.pose3d.root,
+            "camera": number[clip.camera],
+            "frames": len(clip),
+            "fps": clip.pose3d.fps,
+            "root": clip.pose3d.root,
             "image_size": clip.pose2d.image_size,
         }
         for clip in dataset
-    ]  # fmt: skip
+    ]
     index = {
-        "format": FORMAT, "version": VERSION, "name": dataset.name, "notes": dataset.notes, "pose2d": pose2d,
-        "skeleton": H36M17.name, "joints": H36M17.joints, "arrays": arrays,
-        "cameras": [dataclasses.asdict(camera) for camera in cameras], "clips": clips,
-    }  # fmt: skip
+        "format": FORMAT,
+        "version": VERSION,
+        "name": dataset.name,
+        "notes": dataset.notes,
+        "pose2d": pose2d,
+        "skeleton": H36M17.name,
+        "joints": H36M17.joints,
+        "arrays": arrays,
+        "cameras": [dataclasses.asdict(camera) for camera in cameras],
+        "clips": clips,
+    }
     text = json.dumps(index, separators=(",", ":"), allow_nan=False)
     write_whole(folder / INDEX, lambda part: part.write_text(text, encoding="utf-8"))
     return {take: take for take in dataset.takes}

@@ -58,10 +58,7 @@ def find(root: str | Path) -> Files | None:
 
 
 def read(
-    files: Files | str | Path,
-    pose2d: str = "gt",
-    subjects: Sequence[str] | None = None,
-    notes: list[str] | None = None,
+    files: Files | str | Path, pose2d: str = "gt", subjects: Sequence[str] | None = None, notes: list[str] | None = None
 ) -> list[Clip]:
     """Read the layout, checked as its published reader would, with errors in words.
 

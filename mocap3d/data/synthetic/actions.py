@@ -133,14 +133,7 @@ def perform(rng: np.random.Generator, body: Body, action: str, time: np.ndarray)
         blend_hands(motion, hands, np.tile(rng.uniform(*recipe.hands, 2), (len(time), 1)))
     else:
         motion = act(
-            rng,
-            body,
-            time,
-            list(recipe.postures),
-            list(recipe.postures.values()),
-            tempo,
-            recipe.jumps,
-            recipe.roam,
+            rng, body, time, list(recipe.postures), list(recipe.postures.values()), tempo, recipe.jumps, recipe.roam
         )
         blend_hands(motion, hands, np.ones((len(time), 2)))
     motion.neck += _looking(rng, time, recipe.look)

@@ -16,17 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mocap3d.data.synthetic.limbs import (
-    FLOOR,
-    apply,
-    bend,
-    in_front,
-    rotation,
-    smoothed,
-    two_bone,
-    unit,
-    within,
-)
+from mocap3d.data.synthetic.limbs import FLOOR, apply, bend, in_front, rotation, smoothed, two_bone, unit, within
 from mocap3d.skeleton import H36M17
 
 SIDES = ("right", "left")
@@ -164,10 +154,7 @@ def settle(body: Body, motion: Motion) -> Motion:
         drop = np.sqrt(np.maximum(reach**2 - np.sum(flat**2, -1), 0.02))
         caps.append(motion.ankle[:, side, 2] + drop - hip[:, 2] + 1.5 * (1 - motion.planted[:, side]))
     excess = np.maximum(motion.pelvis[:, 2] - np.min(caps, axis=0), 0.0)
-    reach, sigma = (
-        9,
-        3.0,
-    )  # frames: the largest need within reach, then smoothed no wider, is never too little
+    reach, sigma = (9, 3.0)  # frames: the largest need within reach, then smoothed no wider, is never too little
     held = np.lib.stride_tricks.sliding_window_view(np.pad(excess, reach, mode="edge"), 2 * reach + 1).max(-1)
     motion.pelvis[:, 2] -= smoothed(held[:, None], sigma)[:, 0]
     return motion

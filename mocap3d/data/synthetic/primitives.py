@@ -38,12 +38,7 @@ def path(keys: list[Key], time: np.ndarray) -> np.ndarray:
 
 
 def drift(
-    rng: np.random.Generator,
-    time: np.ndarray,
-    count: int,
-    low: float = 0.1,
-    high: float = 5.0,
-    slope: float = 0.9,
+    rng: np.random.Generator, time: np.ndarray, count: int, low: float = 0.1, high: float = 5.0, slope: float = 0.9
 ) -> np.ndarray:
     """Return (T, count) smooth noise, deviation about 1, amplitude falling as frequency ** -slope from low to high Hz.
 

@@ -115,10 +115,7 @@ def test_the_lens_is_the_half_form_and_the_cameras_are_the_worlds(folder):
         assert np.abs(simple_camera(entry, points, 2) - part).max() > 0.01
         np.testing.assert_allclose((world - entry["T"].T) @ entry["R"], points, atol=1e-5)
         assert (entry["w"], entry["h"]) == (1000, 1002 if camera in ("54138969", "60457274") else 1000)
-        assert entry["k"].shape == (3, 1) and entry["p"].shape == entry["f"].shape == entry["c"].shape == (
-            2,
-            1,
-        )
+        assert entry["k"].shape == (3, 1) and entry["p"].shape == entry["f"].shape == entry["c"].shape == (2, 1)
 
 
 def test_a_file_made_with_the_full_cross_term_is_declared_so(folder):
@@ -132,10 +129,7 @@ def test_a_file_made_with_the_full_cross_term_is_declared_so(folder):
     change(folder, project_as_simple_camera)
     notes = []
     clips = mmpose.read(folder, notes=notes)
-    assert {(c.split, c.camera.distortion_model) for c in clips} == {
-        ("train", "videopose3d"),
-        ("test", "opencv"),
-    }
+    assert {(c.split, c.camera.distortion_model) for c in clips} == {("train", "videopose3d"), ("test", "opencv")}
     for clip in clips:
         np.testing.assert_allclose(clip.camera.project(clip.pose3d.points), clip.pose2d.points, atol=0.01)
     assert notes == []
@@ -265,7 +259,7 @@ def test_a_gap_makes_two_clips(folder):
         (lambda d: d["S"].__setitem__((0, 0, 0), np.inf), "slipped|infinite"),
         (lambda d: d.update({key: value[:0] for key, value in d.items()}), "above 0"),
     ],
-)  # fmt: skip
+)
 def test_what_is_wrong_is_said(folder, edit, says):
     change(folder, edit)
     with pytest.raises(H36MError, match=says):
@@ -274,10 +268,12 @@ def test_what_is_wrong_is_said(folder, edit, says):
 
 def test_calls_that_cannot_be_answered(folder, tmp_path_factory):
     for options, says in (
-        ({"pose2d": "sh"}, "has 'gt' and 'cpn'"), ({"pose2d": "cpn"}, "is missing"),
-        ({"annotation": "best"}, "'mmpose' or 'original'"), ({"subjects": ["S2"]}, "no subject"),
+        ({"pose2d": "sh"}, "has 'gt' and 'cpn'"),
+        ({"pose2d": "cpn"}, "is missing"),
+        ({"annotation": "best"}, "'mmpose' or 'original'"),
+        ({"subjects": ["S2"]}, "no subject"),
         ({"fps": 10}, "has no annotation_body3d"),
-    ):  # fmt: skip
+    ):
         with pytest.raises(H36MError, match=says):
             mmpose.read(folder, **options)
     with pytest.raises(H36MError, match="fps50 and fps10"):
@@ -319,9 +315,23 @@ def test_spoilt_files_raise_documented_errors_only(spoil_folder, data):
 
 
 JUNK = (
-    None, "x", -1, 1e300, {}, [], np.nan, np.zeros(3), np.full((3, 3), np.nan), np.full((3, 3), 1e308), np.eye(3)[::-1],
-    np.array(["a"]), np.zeros((2, 17, 4)), np.zeros((2, 17, 3), int), np.array(5.0), np.array([[1e200] * 3]),
-)  # fmt: skip
+    None,
+    "x",
+    -1,
+    1e300,
+    {},
+    [],
+    np.nan,
+    np.zeros(3),
+    np.full((3, 3), np.nan),
+    np.full((3, 3), 1e308),
+    np.eye(3)[::-1],
+    np.array(["a"]),
+    np.zeros((2, 17, 4)),
+    np.zeros((2, 17, 3), int),
+    np.array(5.0),
+    np.array([[1e200] * 3]),
+)
 
 
 @settings(max_examples=CASES, deadline=None, database=None, suppress_health_check=list(HealthCheck))
@@ -358,8 +368,5 @@ def spoil_folder(tmp_path_factory):
     small = both(1, 3)
     write(replace(small, clips=small.test.clips), folder, original=True)
     names = ("h36m_test.npz", "h36m_test_original.npz", "h36m_factors.npy")
-    paths = [
-        folder / "annotation_body3d/cameras.pkl",
-        *(folder / "annotation_body3d/fps50" / n for n in names),
-    ]
+    paths = [folder / "annotation_body3d/cameras.pkl", *(folder / "annotation_body3d/fps50" / n for n in names)]
     return folder, {str(p.relative_to(folder)): p.read_bytes() for p in [*paths, folder / "takes.json"]}

@@ -166,10 +166,27 @@ def test_views_of_different_moments_are_not_triangulated(folder):
 def test_sub_actions_follow_the_metadata():
     """The three takes that MotionBERT skips, and the pairs SPEC'd for other subjects."""
     names = motionbert.source_names(
-        ["S9/Greeting", "S9/Greeting 1", "S9/SittingDown", "S9/SittingDown 1", "S9/Waiting", "S9/Waiting 1",
-         "S11/Phoning 2", "S11/Phoning 3", "S1/Eating", "S1/Eating 2", "S1/SittingDown 2", "S1/SittingDown",
-         "S5/Directions 1", "S5/Directions 2", "S6/Photo", "S6/Photo 1", "S8/Photo", "S8/Photo 1"]
-    )  # fmt: skip
+        [
+            "S9/Greeting",
+            "S9/Greeting 1",
+            "S9/SittingDown",
+            "S9/SittingDown 1",
+            "S9/Waiting",
+            "S9/Waiting 1",
+            "S11/Phoning 2",
+            "S11/Phoning 3",
+            "S1/Eating",
+            "S1/Eating 2",
+            "S1/SittingDown 2",
+            "S1/SittingDown",
+            "S5/Directions 1",
+            "S5/Directions 2",
+            "S6/Photo",
+            "S6/Photo 1",
+            "S8/Photo",
+            "S8/Photo 1",
+        ]
+    )
     skipped = {tuple(take.split("/")) for take, name in names.items() if name in motionbert.SKIPPED}
     assert skipped == EXCLUSIONS["motionbert"].takes
     assert names["S11/Phoning 2"] == "s_11_act_06_subact_01" and names["S11/Phoning 3"][-2:] == "02"
@@ -241,7 +258,7 @@ def test_slices(tmp_path):
         (lambda d: d.update(source=[s.replace("s_09", "s_02") for s in d["source"]]), "subject S2"),
         (lambda d: d.update({"2.5d_factor": d["2.5d_factor"][:, None]}), "2.5d_factor is"),
     ],
-)  # fmt: skip
+)
 def test_what_is_wrong_is_said(folder, edit, says):
     change(folder, lambda data: edit(data["test"]))
     with pytest.raises(H36MError, match=says):
@@ -258,12 +275,31 @@ def test_calls_that_cannot_be_answered(folder, tmp_path_factory):
 
 
 JUNK = (
-    None, "x", -1, {}, [], ["x"], [1.0], np.zeros(3), np.array(["a"]), np.array(5.0), np.array([None, 1], object),
-    np.full((96, 17, 3), np.nan), np.zeros((96, 17, 3)), np.full((96, 17, 3), 1e300), np.zeros((96, 17, 3), int),
-    np.full(96, -1.0), np.zeros(96), np.full(96, 2000.0), np.full(96, np.nan), np.full((96, 17), np.inf),
+    None,
+    "x",
+    -1,
+    {},
+    [],
+    ["x"],
+    [1.0],
+    np.zeros(3),
+    np.array(["a"]),
+    np.array(5.0),
+    np.array([None, 1], object),
+    np.full((96, 17, 3), np.nan),
+    np.zeros((96, 17, 3)),
+    np.full((96, 17, 3), 1e300),
+    np.zeros((96, 17, 3), int),
+    np.full(96, -1.0),
+    np.zeros(96),
+    np.full(96, 2000.0),
+    np.full(96, np.nan),
+    np.full((96, 17), np.inf),
     [b"\xff"] * 96,
-    ["s_99_act_05_subact_02_ca_01"] * 96, ["s_09_act_05_subact_02_ca_09"] * 96, ["54138969"] * 96,
-)  # fmt: skip
+    ["s_99_act_05_subact_02_ca_01"] * 96,
+    ["s_09_act_05_subact_02_ca_09"] * 96,
+    ["54138969"] * 96,
+)
 
 
 @pytest.fixture(scope="module")

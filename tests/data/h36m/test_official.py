@@ -31,13 +31,7 @@ def write_cdf(path, values, name="Pose"):
     path.parent.mkdir(parents=True, exist_ok=True)
     flat = values.reshape(len(values), -1).astype(np.float32)
     with cdfwrite.CDF(path, cdf_spec={"rDim_sizes": []}, delete=True) as file:
-        spec = {
-            "Variable": name,
-            "Data_Type": 44,
-            "Num_Elements": 1,
-            "Rec_Vary": True,
-            "Dim_Sizes": list(flat.shape),
-        }
+        spec = {"Variable": name, "Data_Type": 44, "Num_Elements": 1, "Rec_Vary": True, "Dim_Sizes": list(flat.shape)}
         file.write_var(spec, var_data=flat[None])
 
 
@@ -116,9 +110,11 @@ def test_what_is_wrong_is_said(tmp_path, world):
         official.read(tmp_path)
     path = tmp_path / "S9/MyPoseFeatures/D3_Positions/Greeting.cdf"
     for values, name, says in (
-        (thirty_two(world)[:, :20], "Pose", "it must be"), (thirty_two(world), "Poses", "cannot be read"),
-        (thirty_two(world * np.nan), "Pose", "no numbers"), (thirty_two(world * 1e6), "Pose", "metres"),
-    ):  # fmt: skip
+        (thirty_two(world)[:, :20], "Pose", "it must be"),
+        (thirty_two(world), "Poses", "cannot be read"),
+        (thirty_two(world * np.nan), "Pose", "no numbers"),
+        (thirty_two(world * 1e6), "Pose", "metres"),
+    ):
         write_cdf(path, values, name)
         with pytest.raises(H36MError, match=says):
             official.read(tmp_path)

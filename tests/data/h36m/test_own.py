@@ -45,9 +45,10 @@ def folder(tmp_path):
 def same_bits(read, written):
     for clip, other in zip(read, written, strict=True):
         for one, two in (
-            (clip.pose3d.points, other.pose3d.points), (clip.pose2d.points, other.pose2d.points),
+            (clip.pose3d.points, other.pose3d.points),
+            (clip.pose2d.points, other.pose2d.points),
             (clip.pose2d.confidence, other.pose2d.confidence),
-        ):  # fmt: skip
+        ):
             assert one.dtype == two.dtype == np.float32 and one.tobytes() == two.tobytes()
         assert clip.camera == other.camera  # every digit, the lens model too
         assert clip.pose2d.image_size == other.pose2d.image_size
@@ -97,8 +98,10 @@ def test_the_files_are_plain(folder):
             list(pickletools.genops((folder / name).read_bytes()))
     index = json.loads((folder / "mocap3d.json").read_text())
     assert index["joints"][0] == "pelvis" and {c["distortion_model"] for c in index["cameras"]} == {
-        "none", "opencv", "videopose3d",
-    }  # fmt: skip
+        "none",
+        "opencv",
+        "videopose3d",
+    }
 
 
 def test_what_does_not_fit_is_refused(folder, tmp_path):

@@ -100,12 +100,17 @@ def test_names_and_numbers():
 @pytest.mark.parametrize(
     ("stem", "canonical", "action"),
     [
-        ("TakingPhoto 1", "Photo 1", "Photo"), ("TakingPhoto", "Photo", "Photo"), ("Photo 2", "Photo 2", "Photo"),
-        ("WalkingDog_1", "WalkDog 1", "WalkDog"), ("WalkTogether", "WalkTogether", "WalkTogether"),
-        ("WalkingTogether 1", "WalkTogether 1", "WalkTogether"), ("Walking", "Walking", "Walking"),
-        ("SittingDown 2", "SittingDown 2", "SittingDown"), ("Sitting", "Sitting", "Sitting"),
+        ("TakingPhoto 1", "Photo 1", "Photo"),
+        ("TakingPhoto", "Photo", "Photo"),
+        ("Photo 2", "Photo 2", "Photo"),
+        ("WalkingDog_1", "WalkDog 1", "WalkDog"),
+        ("WalkTogether", "WalkTogether", "WalkTogether"),
+        ("WalkingTogether 1", "WalkTogether 1", "WalkTogether"),
+        ("Walking", "Walking", "Walking"),
+        ("SittingDown 2", "SittingDown 2", "SittingDown"),
+        ("Sitting", "Sitting", "Sitting"),
     ],
-)  # fmt: skip
+)
 def test_aliases(stem, canonical, action):
     assert facts.canonical_stem(stem) == canonical and facts.action_of(stem) == action
 
@@ -113,13 +118,20 @@ def test_aliases(stem, canonical, action):
 def test_exclusions_are_switches_with_reasons(tmp_path):
     stems = {
         "S9": ("Greeting", "Greeting 1", "SittingDown", "SittingDown 1", "Waiting", "Waiting 1"),
-        "S11": ("Directions", "Directions 1", "Greeting"), "S1": ("Directions", "Greeting"),
-    }  # fmt: skip
+        "S11": ("Directions", "Directions 1", "Greeting"),
+        "S1": ("Directions", "Greeting"),
+    }
     clips = []
     for subject, names in stems.items():
         for stem in names:
-            clips += film(Pose3D(body(2)), h36m_cameras(subject), subject=subject, action=stem.split()[0],
-                          take=f"{subject}/{stem}", split=facts.split_of(subject))  # fmt: skip
+            clips += film(
+                Pose3D(body(2)),
+                h36m_cameras(subject),
+                subject=subject,
+                action=stem.split()[0],
+                take=f"{subject}/{stem}",
+                split=facts.split_of(subject),
+            )
     videopose3d.write(PoseDataset("h36m", tuple(clips)), tmp_path)
     (tmp_path / "takes.json").unlink()
     everything = set(load_h36m(tmp_path).takes)

@@ -104,8 +104,7 @@ def test_the_files_hold_what_the_training_script_asks_for(folder):
 
 
 @pytest.mark.parametrize(
-    ("name", "joints", "layout"),
-    [("cpn", 17, True), ("detectron", 17, True), ("sh", 16, False), ("mine", 17, True)],
+    ("name", "joints", "layout"), [("cpn", 17, True), ("detectron", 17, True), ("sh", 16, False), ("mine", 17, True)]
 )
 def test_detections_get_a_file_of_their_own(tmp_path, name, joints, layout):
     dataset = both().with_detections("cpn")
@@ -254,22 +253,43 @@ def test_files_that_are_not_ours_are_human36m(folder):
 def named(*takes: tuple[str, str, str]) -> PoseDataset:
     clips = []
     for subject, action, take in takes:
-        clips += film(Pose3D(body(3)), h36m_cameras(subject), subject=subject, action=action, take=take,
-                      split="test" if subject in ("S9", "S11") else "train")  # fmt: skip
+        clips += film(
+            Pose3D(body(3)),
+            h36m_cameras(subject),
+            subject=subject,
+            action=action,
+            take=take,
+            split="test" if subject in ("S9", "S11") else "train",
+        )
     return PoseDataset("named", tuple(clips))
 
 
 def test_takes_get_names_that_published_code_reads():
     dataset = named(
-        ("S1", "dance long_2.b", "x/1"), ("S1", "dance long_2.b", "x/2"), ("S5", "dance long_2.b", "x/3"),
-        ("S1", "Walking", "S1/Walking"), ("S1", "Walking", "S1/Walking 1"), ("S1", "Walking", "new"),
-        ("S1", "Photo", "S1/Photo 2"), ("S1", "TakingPhoto", "y"), ("S1", "!", "z"), ("S9", "Walking", "S1/Walking 3"),
-    )  # fmt: skip
+        ("S1", "dance long_2.b", "x/1"),
+        ("S1", "dance long_2.b", "x/2"),
+        ("S5", "dance long_2.b", "x/3"),
+        ("S1", "Walking", "S1/Walking"),
+        ("S1", "Walking", "S1/Walking 1"),
+        ("S1", "Walking", "new"),
+        ("S1", "Photo", "S1/Photo 2"),
+        ("S1", "TakingPhoto", "y"),
+        ("S1", "!", "z"),
+        ("S9", "Walking", "S1/Walking 3"),
+    )
     names = [take.name for take in takes_to_write(dataset)]
     assert names == [
-        "S1/dance-long-2-b 1", "S1/dance-long-2-b 2", "S5/dance-long-2-b 1", "S1/Walking", "S1/Walking 1",
-        "S1/Walking 2", "S1/Photo 2", "S1/Photo 1", "S1/unnamed 1", "S9/Walking 1",
-    ]  # fmt: skip
+        "S1/dance-long-2-b 1",
+        "S1/dance-long-2-b 2",
+        "S5/dance-long-2-b 1",
+        "S1/Walking",
+        "S1/Walking 1",
+        "S1/Walking 2",
+        "S1/Photo 2",
+        "S1/Photo 1",
+        "S1/unnamed 1",
+        "S9/Walking 1",
+    ]
 
 
 def test_names_survive_a_second_round_trip(folder, tmp_path):
@@ -291,10 +311,7 @@ def swap(**changes):
         (lambda c: replace(c, camera=replace(c.camera, translation=(0, 0, 0))), "differs from Human3.6M's"),
         (lambda c: replace(c, pose3d=replace(c.pose3d, root="relative")), "absolute"),
         (lambda c: replace(c, pose3d=replace(c.pose3d, points=c.pose3d.points * np.nan)), "complete"),
-        (
-            lambda c: replace(c, pose2d=replace(c.pose2d, points=c.pose2d.points * np.nan)),
-            "no missing joints",
-        ),
+        (lambda c: replace(c, pose2d=replace(c.pose2d, points=c.pose2d.points * np.nan)), "no missing joints"),
     ],
 )
 def test_takes_that_published_code_cannot_read_are_refused(tmp_path, edit, message):
@@ -354,9 +371,24 @@ def test_damaged_bytes_raise_documented_errors_only(folder):
 
 
 JUNK = (
-    None, 7, "x", 1.5, [], {}, (), np.zeros(3), np.array("x"), np.zeros((2, 32, 3)), [np.zeros(1)] * 4, b"bytes",
-    np.zeros((0, 17, 2), np.float32), {"S1": None}, {"a": {"b": {}}}, True, float("nan"),
-)  # fmt: skip
+    None,
+    7,
+    "x",
+    1.5,
+    [],
+    {},
+    (),
+    np.zeros(3),
+    np.array("x"),
+    np.zeros((2, 32, 3)),
+    [np.zeros(1)] * 4,
+    b"bytes",
+    np.zeros((0, 17, 2), np.float32),
+    {"S1": None},
+    {"a": {"b": {}}},
+    True,
+    float("nan"),
+)
 
 
 def test_wrong_objects_in_any_place_raise_documented_errors_only(folder):
