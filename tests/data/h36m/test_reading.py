@@ -183,9 +183,7 @@ def test_mmpose_annotations(mmpose_folder, key, case):
 
 
 CAMERAS = [(key, case) for key in ("R", *"Tfckpw", "camera", "cameras") for case in absurd(3, 3)]
-CAMERAS = [
-    each for each in CAMERAS if each not in (("w", "number"), ("w", "huge number"))
-]  # a width is a number
+CAMERAS.remove(("w", "number"))  # 7 pixels are a width
 
 
 @pytest.mark.parametrize(("key", "case"), CAMERAS)
