@@ -25,7 +25,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mocap3d.camera import DISTORTION_MODELS, Camera, CameraError, h36m_cameras, quaternion_from_matrix
+from mocap3d.camera import DISTORTION_MODELS, Camera, h36m_cameras, quaternion_from_matrix
 from mocap3d.data.h36m import reading
 from mocap3d.data.h36m.facts import CAMERAS, FPS, SUBJECTS, H36MError, canonical_stem
 from mocap3d.data.h36m.reading import describe, numbers
@@ -43,15 +43,16 @@ _HEAD = re.compile(r"([^_/\\]+)_([^./\\]+)\.([^_/\\]+)$")
 
 @dataclass(frozen=True)
 class MMPoseFiles:
-    """What was found: the folder above `annotation_body3d`, the rate, and the file of each part there is."""
+    """What was found: the folder above `annotation_body3d`, the rate, the files there are by split, and where the
+    cameras and the factors belong."""
 
     root: Path
     fps: int
     annotations: dict[str, Path]
     original: dict[str, Path]
     detections: dict[str, Path]
-    cameras: Path | None
-    factors: Path | None
+    cameras: Path
+    factors: Path
     missing: tuple[str, ...]
 
 
@@ -74,13 +75,12 @@ def find(root: str | Path, fps: int | None = None) -> MMPoseFiles | None:
             annotations = {split: inside / f"h36m_{split}.npz" for split in SPLITS}
             original = _there({split: inside / f"h36m_{split}_original.npz" for split in SPLITS})
             detections = {split: base / DETECTIONS.format(split) for split in SPLITS}
-            others = {"cameras": home / "cameras.pkl", "factors": inside / "h36m_factors.npy"}
+            others = home / "cameras.pkl", inside / "h36m_factors.npy"
             if _there(annotations) or original:
-                wanted = (*annotations.values(), others["cameras"], *detections.values())
+                wanted = (*annotations.values(), others[0], *detections.values())
                 missing = tuple(str(path.relative_to(base)) for path in wanted if not path.is_file())
-                cameras, factors = map(_there(others).get, others)
                 found = _there(annotations), original, _there(detections)
-                return MMPoseFiles(base, rate, *found, cameras, factors, missing)
+                return MMPoseFiles(base, rate, *found, *others, missing)
     return None
 
 
@@ -155,7 +155,7 @@ def read_factors(root: str | Path | MMPoseFiles) -> dict[tuple[str, str], np.nda
         H36MError: if the file is missing, or not one number for each row of `h36m_test_original.npz`.
     """
     files = root if isinstance(root, MMPoseFiles) else find(root)
-    if files is None or files.factors is None or "test" not in files.original:
+    if files is None or not files.factors.is_file() or "test" not in files.original:
         raise H36MError(f"{root} has no annotation_body3d/fps50/h36m_factors.npy with h36m_test_original.npz")
     path, factors, found = files.original["test"], load_npy(files.factors), {}
     names, _, _ = _rows(path)
@@ -245,11 +245,11 @@ class _Cameras:
     def __init__(self, files: MMPoseFiles, notes: list[str]) -> None:
         self._notes = notes
         self._known: dict[tuple[str, str], Camera] = {}
-        self._path = files.cameras
-        self._data = {} if files.cameras is None else load_pickle(files.cameras)
+        self._path = files.cameras if files.cameras.is_file() else None
+        self._data = {} if self._path is None else load_pickle(files.cameras)
         if not isinstance(self._data, dict):
             raise H36MError(f"{files.cameras} is {describe(self._data)}; it must be a dict of cameras")
-        if files.cameras is None:
+        if self._path is None:
             self._notes.append("cameras.pkl is absent; the calibration that comes with mocap3d was used")
 
     def of(self, sequence: _Sequence, poses: np.ndarray, part: np.ndarray, check: bool) -> Camera:
@@ -290,9 +290,9 @@ class _Cameras:
         if key not in self._data:
             raise H36MError(f"{self._path or 'cameras.pkl'} has no camera {key}")
         entry, where = self._data[key], f"{self._path}: camera {key}"
-        real = (int, float, np.integer, np.floating)
-        if not isinstance(entry, dict) or not all(isinstance(entry.get(side), real) for side in "wh"):
-            raise H36MError(f"{where} is {describe(entry)}; it must be a dict with w, h, R, T, f, c, k and p")
+        if not isinstance(entry, dict):
+            raise H36MError(f"{where} is {describe(entry)}; it must be a dict of w, h, R, T, f, c, k and p")
+        sides = numbers([entry.get("w"), entry.get("h")], f"{where}, w and h", 2, kinds="fiu")
         focal, centre, place, k, p = (
             numbers(_flat(entry.get(key)), f"{where}, {key}", size, kinds="fiu")
             for key, size in (("f", 2), ("c", 2), ("T", 3), ("k", 3), ("p", 2))
@@ -301,9 +301,9 @@ class _Cameras:
         try:
             with np.errstate(all="ignore"):
                 lens = np.concatenate([k, p if model == "opencv" else p[::-1]]) * (model != "none")
-                model, size = model if lens.any() else "none", (int(entry["w"]), int(entry["h"]))
-                return Camera(focal, centre, *size, lens, model, quaternion_from_matrix(axes), place, name)
-        except (CameraError, ValueError, OverflowError) as error:
+                model, turn = model if lens.any() else "none", quaternion_from_matrix(axes)
+                return Camera(focal, centre, *map(int, sides), lens, model, turn, place, name)
+        except (ValueError, OverflowError) as error:
             raise H36MError(f"{where} is unusable: {reading.reason(error)}") from error
 
 
