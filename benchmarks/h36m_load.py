@@ -34,7 +34,8 @@ from mocap3d.data.dataset import PoseDataset, film
 from mocap3d.data.h36m import own
 from mocap3d.data.h36m.facts import SUBJECTS, TEST_SUBJECTS
 from mocap3d.data.h36m.load import load_h36m
-from mocap3d.data.synthetic import ACTIONS, synthesize
+from mocap3d.data.synthetic import ACTIONS
+from mocap3d.data.synthetic.recordings import synthesize
 from mocap3d.poses import Pose3D
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # so that the writers are found from anywhere

@@ -10,7 +10,7 @@ from mocap3d.data.detector import DETECTORS
 from mocap3d.data.h36m.load import load_h36m
 from mocap3d.data.open_mocap import load_open_mocap
 from mocap3d.data.phone import VERSION, load_phone_test
-from mocap3d.data.synthetic import make_synthetic
+from mocap3d.data.synthetic.recordings import make_synthetic
 
 DATASETS = ("synthetic", "open-mocap", "h36m")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,10 +11,13 @@ from hypothesis import strategies as st
 
 from mocap3d.camera import h36m_cameras
 from mocap3d.data.loading import load_dataset
-from mocap3d.data.synthetic import ACTIONS, SUBJECTS, TEST_SUBJECTS, make_synthetic, synthesize
-from mocap3d.data.synthetic.body import LIMITS, subject_body
+from mocap3d.data.synthetic import ACTIONS
+from mocap3d.data.synthetic.body import LIMITS, SIDES, SUBJECTS, pose_body, settle, subject_body
+from mocap3d.data.synthetic.keyframes import SEGMENTS, centre_of_mass
 from mocap3d.data.synthetic.limbs import smoothed, two_bone
 from mocap3d.data.synthetic.primitives import FPS, GRAVITY, jump, path
+from mocap3d.data.synthetic.recordings import TEST_SUBJECTS, make_synthetic, synthesize
+from mocap3d.data.synthetic.wide import WIDE, perform_wide
 from mocap3d.skeleton import H36M17
 
 J = H36M17.index
@@ -52,6 +57,16 @@ def test_data_set_is_shaped_like_human36m():
         assert (clip.pose3d.points[..., 2] > 1.0).all()  # metres in front of the camera
 
 
+def test_more_actions_come_on_request_only():
+    wide = make_synthetic(seconds=0.2, subjects=["S1", "S9"], actions="wide")
+    assert set(wide.actions) == set(WIDE) and len(wide) == 2 * 9 * 4 and not set(WIDE) & set(ACTIONS)
+    assert {clip.subject for clip in wide.test} == {"S9"}
+    every = make_synthetic(seconds=0.2, subjects=["S1"], actions="all")
+    assert set(every.actions) == {*ACTIONS, *WIDE}
+    with pytest.raises(ValueError, match="'Walking' is not one of h36m, wide, all"):
+        make_synthetic(actions="Walking")
+
+
 def test_load_dataset_passes_options_on():
     data = load_dataset("synthetic", subjects=["S1"], actions=["Photo"], seconds=0.5, takes=2)
     assert len(data.takes) == 2 and len(data) == 8
@@ -60,12 +75,28 @@ def test_load_dataset_passes_options_on():
 
 
 def test_same_seed_same_bits():
-    for action in ("Posing", "Walking"):
+    for action in ("Posing", "Walking", *WIDE):
         again = [synthesize("S5", action, seed=3, seconds=2).points for _ in range(2)]
         assert again[0].tobytes() == again[1].tobytes()
         other = synthesize("S5", action, seed=4, seconds=2).points
         assert np.abs(other - again[0]).max() > 0.1
         assert np.abs(synthesize("S7", action, seed=3, seconds=2).points - again[0]).max() > 0.1
+
+
+DIGESTS = {  # sha256 of 2 s, seed 0, by (subject, action, take), from before there were more than fifteen actions
+    ("S1", "Walking", 0): "e43bd97b1513309b",
+    ("S9", "Posing", 1): "60478ae7abf8a5dc",
+    ("S11", "SittingDown", 0): "910dc6cb2579e9be",
+    ("S6", "WalkDog", 2): "dae941c4ec8fbbb3",
+    ("S5", "Sitting", 0): "9a461de94bd1529f",
+    ("S7", "Photo", 1): "b8cd526a36676710",
+}
+
+
+@pytest.mark.parametrize("subject, action, take", DIGESTS)
+def test_clips_keep_their_bits_from_version_to_version(subject, action, take):
+    points = synthesize(subject, action, seconds=2.0, take=take).points
+    assert hashlib.sha256(points.tobytes()).hexdigest()[:16] == DIGESTS[subject, action, take]
 
 
 @pytest.mark.parametrize(
@@ -76,8 +107,10 @@ def test_bad_requests_name_the_value(arguments):
         synthesize(*arguments)
 
 
-@settings(max_examples=12, deadline=None)
-@given(st.integers(0, 2**32 - 1), st.sampled_from(sorted(SUBJECTS)), st.sampled_from(ACTIONS), st.floats(0.2, 6.0))
+@settings(max_examples=24, deadline=None)
+@given(
+    st.integers(0, 2**32 - 1), st.sampled_from(sorted(SUBJECTS)), st.sampled_from(ACTIONS + WIDE), st.floats(0.2, 6.0)
+)
 def test_any_seed_gives_a_body_all_cameras_see(seed, subject, action, seconds):
     points = synthesize(subject, action, seed, seconds).points
     assert np.isfinite(points).all() and len(points) == round(seconds * FPS)
@@ -193,6 +226,169 @@ def test_motion_is_smooth(takes):
     assert np.percentile(acceleration, 99.9) < 250 and np.median(acceleration) > 0.5
     speed = np.concatenate([np.linalg.norm(np.diff(p, axis=0), axis=-1).ravel() * FPS for p in takes.values()])
     assert speed.max() < 15
+
+
+# The nine wide actions. `Moved` is (body, Motion, points (T, 17, 3)) of one recording, 8 s.
+
+
+@pytest.fixture(scope="module")
+def moved() -> dict[tuple[str, int], tuple]:
+    """Every wide action by every subject, one seed each: 8 s, and what drove it."""
+    time, made = np.arange(400) / FPS, {}
+    for action in WIDE:
+        for seed, subject in enumerate(SUBJECTS):
+            body = subject_body(subject)
+            motion = settle(body, perform_wide(np.random.default_rng((seed, 7)), body, action, time))
+            made[action, seed] = body, motion, pose_body(body, motion)
+    return made
+
+
+def of(moved, action: str) -> list[tuple]:
+    return [made for (name, _), made in moved.items() if name == action]
+
+
+def trunk(points: np.ndarray) -> np.ndarray:
+    """(T, 3) unit vectors up the trunk."""
+    up = points[:, J("thorax")] - points[:, J("pelvis")]
+    return up / np.linalg.norm(up, axis=-1, keepdims=True)
+
+
+def resting(goal: np.ndarray, weight: np.ndarray) -> list[slice]:
+    """Frames during which a contact bears and stays where it is, at least a tenth of a second."""
+    still = np.append(True, np.linalg.norm(np.diff(goal, axis=0), axis=-1) < 1e-6) & (weight > 0.999)
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], still.astype(int), [0]])))
+    return [slice(a, b) for a, b in edges.reshape(-1, 2) if b - a >= 5]
+
+
+def test_wide_bones_are_constant_and_nothing_is_below_the_floor(moved):
+    for (action, _), (body, _, points) in moved.items():
+        lengths = bone_lengths(points)
+        assert np.ptp(lengths, axis=0).max() < 1e-4
+        assert abs(lengths[0].sum() - bone_lengths(pose_body(body, of(moved, "Balancing")[0][1]))[0].sum()) < 1e-6
+        assert points[..., 2].min() > 0.0, action  # 2 cm below would still pass for skin and soles
+        assert points[..., 2].max() < 2.6
+
+
+def test_wide_contacts_stay_where_they_are(moved):
+    """Feet, wrists and knees move less than 1 cm while they rest; every action often rests on something."""
+    for (action, seed), (_, motion, points) in moved.items():
+        contacts = [("foot", motion.ankle, motion.planted)]
+        if action != "Reaching":  # whose hands rest on nothing
+            contacts.append(("wrist", motion.palm, motion.grip))
+        if motion.kneel is not None:
+            contacts.append(("knee", motion.knee, motion.kneel))
+        rested = np.zeros(len(points), dtype=bool)
+        for joint, goal, weight in contacts:
+            for side, name in enumerate(SIDES):
+                for when in resting(goal[:, side], weight[:, side]):
+                    place = points[when, J(f"{name}_{joint}")]
+                    assert np.linalg.norm(place - place[0], axis=-1).max() < 0.01, (action, seed, joint)
+                    rested[when] = True
+        assert rested.mean() > 0.25, action
+
+
+def test_wide_feet_on_the_floor_do_not_slide(moved):
+    """The same from the joints alone: an ankle as low as that of a flat foot stands still."""
+    for action in ("Balancing", "Reaching", "Lunging", "Squatting", "TurningBent"):
+        rested = []
+        for body, _, points in of(moved, action):
+            for name in SIDES:
+                foot = points[:, J(f"{name}_foot")]
+                down = np.convolve(foot[:, 2] < body.ankle + 0.002, np.ones(5), mode="same")[1:] == 5
+                speed = np.linalg.norm(np.diff(foot[:, :2], axis=0), axis=-1) * FPS
+                assert speed[down].max(initial=0.0) < 0.1, action
+                rested.append(down.mean())
+        assert np.mean(rested) > 0.3, action
+
+
+def test_wide_seats_stay_on_their_place(moved):
+    for action, low, high in (("SittingAtDesk", 0.42, 0.68), ("SittingOnFloor", 0.08, 0.15)):
+        for _, _, points in of(moved, action):
+            pelvis = points[:, J("pelvis")]
+            assert np.linalg.norm(pelvis - pelvis.mean(0), axis=-1).max() < 0.01
+            assert low < pelvis[:, 2].min() and pelvis[:, 2].max() < high
+
+
+def test_wide_joints_stay_within_their_limits(moved):
+    for (action, _), (_, _, points) in moved.items():
+        for side in SIDES:
+            knee = flexion(points, f"{side}_hip", f"{side}_knee", f"{side}_foot")
+            elbow = flexion(points, f"{side}_shoulder", f"{side}_elbow", f"{side}_wrist")
+            for angle, name in ((knee, "knee_flexion"), (elbow, "elbow_flexion")):
+                low, high = LIMITS[name]
+                assert low - 0.1 < angle.min() and angle.max() < high + 0.1
+            thigh = points[:, J(f"{side}_knee")] - points[:, J(f"{side}_hip")]
+            folded = np.degrees(np.arccos(np.clip((thigh * -trunk(points)).sum(-1) / np.linalg.norm(thigh[0]), -1, 1)))
+            assert folded.max() < 178, action  # hip and spine together: the chest on the thigh
+
+
+def test_wide_motion_is_smooth(moved):
+    for (action, seed), (_, _, points) in moved.items():
+        speed = np.linalg.norm(np.diff(points, axis=0), axis=-1) * FPS
+        assert speed.max() < 6.0, (action, seed)
+        acceleration = np.linalg.norm(np.diff(points, 2, axis=0), axis=-1) * FPS**2
+        assert np.percentile(acceleration, 99.9) < 120 and acceleration.max() < 250, (action, seed)
+        assert np.percentile(speed, 90) > 0.05  # it does move
+
+
+def test_wide_bodies_are_balanced_on_one_leg():
+    """At rest on one foot, the centre of mass lies over that foot."""
+    assert abs(sum(mass for *_, mass, _ in SEGMENTS) - 1) < 1e-9
+    time, apart = np.arange(400) / FPS, []
+    for seed in range(4):
+        body = subject_body("S6")
+        motion = settle(body, perform_wide(np.random.default_rng(seed), body, "Balancing", time))
+        centre = centre_of_mass(pose_body(body, motion))[:, :2]
+        for side in range(2):
+            alone = np.convolve(motion.planted[:, 1 - side] < 0.01, np.ones(41), mode="same") == 41
+            apart += list(np.linalg.norm(centre - motion.ankle[:, side, :2], axis=-1)[alone])
+    assert len(apart) > 200 and max(apart) < 0.12  # m from the ankle; a foot reaches 0.2 m in front of it
+
+
+def test_wide_actions_do_what_they_are_called(moved):
+    for _, motion, _ in of(moved, "Balancing"):
+        assert (motion.planted.min(1) < 0.01).mean() > 0.3
+    wrists = [points[:, [J("left_wrist"), J("right_wrist")], 2] / b.stature for b, _, points in of(moved, "Reaching")]
+    assert max(w.max() for w in wrists) > 1.05 and min(w.min() for w in wrists) < 0.25
+    for body, _, points in of(moved, "Lunging"):
+        apart = np.linalg.norm(points[:, J("left_foot"), :2] - points[:, J("right_foot"), :2], axis=-1)
+        assert apart.max() > 0.6 * body.leg
+    assert min(points[:, J("pelvis"), 2].min() / body.leg for body, _, points in of(moved, "Squatting")) < 0.6
+    for _, _, points in of(moved, "Crawling"):
+        assert np.abs(trunk(points)[:, 2]).max() < 0.6  # within 37 degrees of level
+        assert (points[:, [J("left_knee"), J("right_knee")], 2] < 0.12).all()
+    for _, _, points in of(moved, "SittingAtDesk"):
+        assert (trunk(points)[:, 2] > 0.5).all()
+    turns = []
+    for _, _, points in of(moved, "TurningBent"):
+        bent = trunk(points)[:, 2] < np.cos(np.radians(40))
+        ahead = facing(points)
+        heading = np.unwrap(np.arctan2(ahead[:, 1], ahead[:, 0]))
+        turns.append(np.ptp(heading[bent]) if bent.any() else 0.0)
+    assert np.median(turns) > 1.5 and len(turns) == 7  # radians, bent
+
+
+def test_wide_sides_are_right(moved):
+    """A crawler's face looks down and its left is left of where the head points; lying bodies lie on back and sides."""
+    for _, _, points in of(moved, "Crawling"):
+        left = points[:, J("left_shoulder")] - points[:, J("right_shoulder")]
+        assert (np.cross(left, trunk(points))[:, 2] < -0.1).all()  # the chest's normal
+    faces = []
+    for _, _, points in of(moved, "LyingDown"):
+        flat = (points[:, J("thorax"), 2] < 0.35) & (points[:, J("pelvis"), 2] < 0.3)
+        across = points[:, J("left_shoulder")] - points[:, J("right_shoulder")]
+        chest = np.cross(across, trunk(points))
+        faces += list(np.degrees(np.arctan2(across[:, 2], chest[:, 2]))[flat])  # 0 on the back, 90 on the right side
+    faces = np.array(faces)
+    assert (np.abs(faces) < 20).mean() > 0.2 and (faces > 60).mean() > 0.02 and (faces < -60).mean() > 0.02
+    assert np.abs(faces).max() < 120
+    raised = [motion.planted.argmin(1)[motion.planted.min(1) < 0.01] for _, motion, _ in of(moved, "Balancing")]
+    assert 0.2 < np.concatenate(raised).mean() < 0.8  # either leg
+    for _, _, points in of(moved, "Squatting"):  # knees in front of the line from hip to ankle
+        deep = points[:, J("pelvis"), 2] < 0.6
+        for side in SIDES:
+            hip, knee, foot = (points[:, J(f"{side}_{name}")] for name in ("hip", "knee", "foot"))
+            assert (((knee - (hip + foot) / 2)[:, :2] * facing(points)).sum(-1)[deep] > 0).all()
 
 
 finite = st.floats(-3, 3)

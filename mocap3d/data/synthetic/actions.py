@@ -8,9 +8,10 @@ import numpy as np
 
 from mocap3d.data.synthetic.body import Body, Motion
 from mocap3d.data.synthetic.gait import blend_hands, random_style, walk
-from mocap3d.data.synthetic.primitives import drift, path
-from mocap3d.data.synthetic.reach import hand_paths, shoulder_girdle
+from mocap3d.data.synthetic.primitives import drift
+from mocap3d.data.synthetic.reach import glances, hand_paths, shoulder_girdle
 from mocap3d.data.synthetic.stance import act
+from mocap3d.data.synthetic.wide import WIDE, perform_wide
 
 Shares = dict[str, float]
 TALK = {"front": 3, "anywhere": 3, "belly": 2, "hang": 2, "side": 1, "hail": 1}
@@ -111,15 +112,17 @@ def perform(rng: np.random.Generator, body: Body, action: str, time: np.ndarray)
     """Draw one motion of an action, about the origin of the world frame.
 
     Args:
-        body: segment lengths, metres. action: one of `ACTIONS`. time: (T,) seconds.
+        body: segment lengths, metres. action: one of `ACTIONS` or `WIDE`. time: (T,) seconds.
     Returns:
         The Motion; give it to `settle` and `pose_body`.
     Raises:
         ValueError: for an unknown action.
     Source: own.
     """
+    if action in WIDE:
+        return perform_wide(rng, body, action, time)
     if action not in RECIPES:
-        raise ValueError(f"action {action!r} is not one of {', '.join(ACTIONS)}: choose one of these.")
+        raise ValueError(f"action {action!r} is not one of {', '.join(ACTIONS + WIDE)}: choose one of these.")
     recipe = RECIPES[action]
     tempo = rng.uniform(*recipe.tempo)
     goals = (recipe.right, recipe.left) if rng.random() < 0.75 else (recipe.left, recipe.right)  # a left-hander
@@ -136,15 +139,6 @@ def perform(rng: np.random.Generator, body: Body, action: str, time: np.ndarray)
             rng, body, time, list(recipe.postures), list(recipe.postures.values()), tempo, recipe.jumps, recipe.roam
         )
         blend_hands(motion, hands, np.ones((len(time), 2)))
-    motion.neck += _looking(rng, time, recipe.look)
+    motion.neck += glances(rng, time, recipe.look)
     motion.girdle = shoulder_girdle(np.concatenate([motion.hand, motion.at_head[..., None]], -1))
     return motion
-
-
-def _looking(rng: np.random.Generator, time: np.ndarray, size: float) -> np.ndarray:
-    """Return (T, 3) glances: head flexion, lateral and twist, radians."""
-    keys, clock = [], 0.0
-    while clock < time[-1]:
-        keys.append((clock, rng.uniform(0.25, 0.7), rng.normal(0, 1, 3) * [0.5 * size, 0.25 * size, size]))
-        clock += rng.uniform(0.6, 2.5)
-    return path(keys, time)

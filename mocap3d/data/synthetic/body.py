@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mocap3d.data.synthetic.limbs import FLOOR, apply, bend, in_front, rotation, smoothed, two_bone, unit, within
+from mocap3d.data.synthetic.limbs import FLOOR, apply, bend, covering, in_front, rotation, two_bone, unit, within
 from mocap3d.skeleton import H36M17
 
 SIDES = ("right", "left")
@@ -108,6 +108,8 @@ class Motion:
         knee_out: (T, 2) turn of the knee outward. hand: (T, 2, 3) wrist goal from the shoulder in the thorax frame,
         in arm lengths, y outward. at_head: (T, 2) 1 = the goal counts from the nose in the head frame instead.
         elbow_out: (T, 2) turn of the elbow outward and up. girdle: (T, 2, 2) shoulder raised, shoulder forward.
+        palm, grip: (T, 2, 3) world wrist goals that replace those of `hand` by weight (T, 2). knee, kneel: (T, 2, 3)
+        where knees rest, by weight (T, 2); the shank from there to the ankle goal should have its length.
     """
 
     pelvis: np.ndarray
@@ -121,6 +123,10 @@ class Motion:
     at_head: np.ndarray
     elbow_out: np.ndarray
     girdle: np.ndarray
+    palm: np.ndarray | None = None
+    grip: np.ndarray | None = None
+    knee: np.ndarray | None = None
+    kneel: np.ndarray | None = None
 
 
 def _limited(values: np.ndarray, part: str) -> np.ndarray:
@@ -142,11 +148,14 @@ def _clear_of_trunk(hand: np.ndarray, shoulder: np.ndarray) -> np.ndarray:
     return moved
 
 
-def settle(body: Body, motion: Motion) -> Motion:
-    """Lower the pelvis where needed, smoothly, so that both loaded feet stay within reach of the legs. Source: own."""
+def settle(body: Body, motion: Motion, straightest: float = 10.0) -> Motion:
+    """Lower the pelvis where needed, smoothly, so that legs bent by `straightest` degrees reach both loaded feet.
+
+    Where knees rest, the pelvis moves up or down and rolls so that the hips are a thigh's length away. Source: own.
+    """
     heading, pitch, roll = motion.angles.T
     pelvis_frame = rotation(2, heading) @ bend(pitch, roll, 0 * heading)
-    reach = np.sqrt(body.thigh**2 + body.shank**2 + 2 * body.thigh * body.shank * np.cos(np.radians(10.0)))
+    reach = np.sqrt(body.thigh**2 + body.shank**2 + 2 * body.thigh * body.shank * np.cos(np.radians(straightest)))
     caps = []
     for side in range(2):
         hip = apply(pelvis_frame, [0.0, SIGN[side] * body.hip, 0.0])
@@ -154,10 +163,24 @@ def settle(body: Body, motion: Motion) -> Motion:
         drop = np.sqrt(np.maximum(reach**2 - np.sum(flat**2, -1), 0.02))
         caps.append(motion.ankle[:, side, 2] + drop - hip[:, 2] + 1.5 * (1 - motion.planted[:, side]))
     excess = np.maximum(motion.pelvis[:, 2] - np.min(caps, axis=0), 0.0)
-    reach, sigma = (9, 3.0)  # frames: the largest need within reach, then smoothed no wider, is never too little
-    held = np.lib.stride_tricks.sliding_window_view(np.pad(excess, reach, mode="edge"), 2 * reach + 1).max(-1)
-    motion.pelvis[:, 2] -= smoothed(held[:, None], sigma)[:, 0]
+    motion.pelvis[:, 2] -= covering(excess)
+    if motion.kneel is not None and motion.kneel.any():
+        _rest_on_knees(body, motion)
     return motion
+
+
+def _rest_on_knees(body: Body, motion: Motion) -> None:
+    for _ in range(6):  # the roll moves the hips sideways a little, which changes the heights
+        heading, pitch, roll = motion.angles.T
+        pelvis_frame = rotation(2, heading) @ bend(pitch, roll, 0 * heading)
+        rise = np.zeros((len(heading), 2))
+        for side in range(2):
+            hip = motion.pelvis + apply(pelvis_frame, [0.0, SIGN[side] * body.hip, 0.0])
+            flat = np.sum((motion.knee[:, side, :2] - hip[:, :2]) ** 2, -1)
+            rise[:, side] = motion.knee[:, side, 2] + np.sqrt(np.maximum(body.thigh**2 - flat, 0.01)) - hip[:, 2]
+        rise *= motion.kneel
+        motion.pelvis[:, 2] += rise.sum(1) / np.maximum(motion.kneel.sum(1), 1.0)
+        motion.angles[:, 2] += motion.kneel.prod(1) * (rise[:, 1] - rise[:, 0]) / (2 * body.hip)
 
 
 def pose_body(body: Body, motion: Motion) -> np.ndarray:
@@ -197,8 +220,21 @@ def _leg(body: Body, motion: Motion, side: int, hip: np.ndarray, frame: np.ndarr
     free = ankle + apply(frame, in_front(ankle - hip, 0.3 * body.leg, [1.0, 0.0, 0.0]))
     free = within(free, hip, 0.36 * body.leg, 0.97 * body.leg)
     free[:, 2] = np.logaddexp(0.0, (free[:, 2] - 0.04) * 80) / 80 + 0.04
+    middle = None if motion.kneel is None else (motion.knee[:, side], motion.kneel[:, side, None])
     return two_bone(hip, load * ankle + (1 - load) * free, body.thigh, body.shank, frame, [0.0, 0.0, -1.0],
-                    [1.0, 0.0, 0.0], -SIGN[side] * motion.knee_out[:, side], LIMITS["knee_flexion"])  # fmt: skip
+                    [1.0, 0.0, 0.0], -SIGN[side] * motion.knee_out[:, side], LIMITS["knee_flexion"],
+                    middle)  # fmt: skip
+
+
+def _held(free: np.ndarray, held: np.ndarray, grip: np.ndarray, front: np.ndarray, arm: float) -> np.ndarray:
+    """Go from where a free hand is to where it rests, all (T, 3) from the shoulder, not through the shoulder."""
+    along = held - free
+    share = -np.sum(free * along, -1, keepdims=True) / np.maximum(np.sum(along**2, -1, keepdims=True), 1e-9)
+    nearest, near, far = (
+        np.linalg.norm(free + x * along, axis=-1, keepdims=True) for x in (np.clip(share, 0.0, 1.0), 0.0, 1.0)
+    )
+    detour = np.maximum(np.minimum(np.minimum(near, far), 0.8 * arm) - nearest, 0.0)
+    return free + grip * along + 4 * grip * (1 - grip) * detour * front
 
 
 def _arm(body: Body, motion: Motion, side: int, thorax, thorax_frame, nose, head_frame):
@@ -211,10 +247,15 @@ def _arm(body: Body, motion: Motion, side: int, thorax, thorax_frame, nose, head
     goal = motion.hand[:, side] * np.array([1.0, sign, 1.0]) * body.arm
     hand = thorax + apply(thorax_frame, _clear_of_trunk(local + goal, local))
     hand = hand + motion.at_head[:, side, None] * (nose + apply(head_frame, goal) - hand)
+    if motion.grip is not None:
+        front = apply(thorax_frame, unit(0.75, 0.45 * sign, -0.35))
+        hand = shoulder + _held(
+            hand - shoulder, motion.palm[:, side] - shoulder, motion.grip[:, side, None], front, body.arm
+        )
     hand = hand + apply(thorax_frame, in_front(hand - shoulder, 0.3 * body.arm, [0.75, 0.45 * sign, -0.35]))
     hand[:, 2] = np.logaddexp(0.0, (hand[:, 2] - FLOOR) * 60) / 60 + FLOOR
     hand = within(hand, shoulder, 0.32 * body.arm, 0.975 * body.arm)
     elbow, wrist = two_bone(shoulder, hand, body.upper_arm, body.forearm, thorax_frame, unit(0.75, 0.50 * sign, -0.43),
                             unit(-0.57, 0.20 * sign, -0.76), sign * motion.elbow_out[:, side],
-                            LIMITS["elbow_flexion"])  # fmt: skip
+                            LIMITS["elbow_flexion"], lying=motion.grip is not None)  # fmt: skip
     return shoulder, elbow, wrist

@@ -135,7 +135,8 @@ def root_path(rng: np.random.Generator, shape: str) -> tuple[np.ndarray, np.ndar
     return length, place, np.unwrap(np.arctan2(tangent[:, 1], tangent[:, 0]))
 
 
-def _on_path(lap: tuple[np.ndarray, np.ndarray, np.ndarray], s: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def on_path(lap: tuple[np.ndarray, np.ndarray, np.ndarray], s: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return position (T, 2) and unwrapped heading (T,) at way `s` (T,), in metres, along a lap. Source: own."""
     length, place, heading = lap
     laps, rest = np.divmod(s, length[-1])
     at = np.stack([np.interp(rest, length, place[:, i]) for i in range(2)], -1)
@@ -172,7 +173,7 @@ def walk(rng: np.random.Generator, body: Body, time: np.ndarray, style: GaitStyl
     lap = root_path(rng, shape)
 
     now = slice(margin, margin + len(time))
-    p, (root, heading) = phase[now], _on_path(lap, s[now])
+    p, (root, heading) = phase[now], on_path(lap, s[now])
     normal = np.stack([-np.sin(heading), np.cos(heading)], -1)
     wave = lambda shift, k=1: np.cos(2 * np.pi * k * (p - shift))  # noqa: E731
     ankle, planted = _feet(rng, body, style, p, lap, lambda wanted: np.interp(wanted, phase, s))
@@ -225,7 +226,7 @@ def _feet(rng: np.random.Generator, body: Body, style: GaitStyle, phase: np.ndar
         count, u = np.divmod(phase - 0.5 * side, 1.0)
         steps = []
         for ahead in (0, 1):
-            at, direction = _on_path(lap, s_of(count + ahead + 0.5 * side + duty / 2))
+            at, direction = on_path(lap, s_of(count + ahead + 0.5 * side + duty / 2))
             across = np.stack([-np.sin(direction), np.cos(direction)], -1)
             number = (count + ahead).astype(int) % 64
             steps.append(at + across * (SIGN[side] * style.width / 2) + jitter[side, number])

@@ -28,7 +28,7 @@ def apply(matrix: np.ndarray, vector: np.ndarray) -> np.ndarray:
     return (matrix @ np.asarray(vector)[..., None])[..., 0]
 
 
-def two_bone(start, goal, upper, lower, frame, rest, pole, turn, flexion):
+def two_bone(start, goal, upper, lower, frame, rest, pole, turn, flexion, middle=None, lying=False):
     """Solve a two-bone limb: where the middle joint and the end lie when the end reaches for a goal.
 
     Args:
@@ -36,6 +36,8 @@ def two_bone(start, goal, upper, lower, frame, rest, pole, turn, flexion):
         frame: (T, 3, 3) in which `rest` (limb direction) and `pole` (where the middle joint points) are given.
         turn: (T,) radians about the limb's axis, added to the pole.
         flexion: allowed (min, max) at the middle joint, degrees.
+        middle: where the middle joint should be turned to, (T, 3), and how far, weight (T, 1) in 0..1.
+        lying: whether the limb may lie on the floor, where turning the shortest way would lead through it.
     Returns:
         (middle, end), each (T, 3); the end is short of the goal where the limits demand it.
     Source: law of cosines; the pole is carried by the shortest rotation from `rest`, own choice.
@@ -52,21 +54,55 @@ def two_bone(start, goal, upper, lower, frame, rest, pole, turn, flexion):
     side = side - np.sum(side * along, -1, keepdims=True) * along
     side = side / np.linalg.norm(side, axis=-1, keepdims=True)
     side = np.cos(turn)[:, None] * side + np.sin(turn)[:, None] * np.cross(along, side)
+    if middle is not None:
+        place, weight = middle
+        wanted = place - start
+        wanted = wanted - np.sum(wanted * along, -1, keepdims=True) * along
+        wanted = wanted / np.maximum(np.linalg.norm(wanted, axis=-1, keepdims=True), 1e-6)
+        side = side + weight * (wanted - side)
+        side = side / np.linalg.norm(side, axis=-1, keepdims=True)
     a = (upper**2 - lower**2 + distance**2) / (2 * distance)
     height = np.sqrt(np.maximum(upper**2 - a**2, 1e-9))
-    side = _above_floor(side, along, (FLOOR - start[:, 2:] - a * along[:, 2:]) / height)
+    least = (FLOOR - start[:, 2:] - a * along[:, 2:]) / height
+    side = _over_floor(side, along, least) if lying else _above_floor(side, along, least)
     return start + a * along + height * side, start + distance * along
 
 
 def _above_floor(side: np.ndarray, along: np.ndarray, least: np.ndarray) -> np.ndarray:
     """Turn unit vectors `side` about `along` about as far as their z needs to be at least `least` (T, 1)."""
+    angle, most, _ = _from_up(side, along, least)
+    turn = smoothed(np.clip(angle, -most, most) - angle, 3.0)  # a limb swings aside, it does not snap
+    return np.cos(turn) * side + np.sin(turn) * np.cross(along, side)
+
+
+def _over_floor(side: np.ndarray, along: np.ndarray, least: np.ndarray) -> np.ndarray:
+    """Do as `_above_floor`, but near the floor go from one side of `along` to the other over the top; never snap."""
+    angle, most, up = _from_up(side, along, least)
+    most = np.where(most > 2.2, np.minimum(2.2 + (most - 2.2) * (np.pi - 2.2) / 0.4, np.pi), most)
+    angle = np.clip(angle, -most, most)
+    carried = up[:-1] - np.sum(up[:-1] * along[1:], -1, keepdims=True) * along[1:]
+    # how the highest direction turns from frame to frame
+    swing = np.concatenate([[[0.0]], _angle(carried, up[1:], along[1:])])
+    step = np.diff(angle, axis=0, prepend=angle[:1]) + swing
+    free = (most == np.pi) & (np.roll(most, 1) == np.pi)
+    step = np.where(free, (step + np.pi) % (2 * np.pi) - np.pi, step)  # the shortest way, under it too
+    turn = smoothed(angle[:1] + np.cumsum(step, axis=0), 4.0) - np.cumsum(swing, axis=0)
+    turn = np.clip((turn + np.pi) % (2 * np.pi) - np.pi, -most, most)
+    return np.cos(turn) * up + np.sin(turn) * np.cross(along, up)
+
+
+def _from_up(side: np.ndarray, along: np.ndarray, least: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the turn (T, 1) about `along` from the highest direction to `side`, the most allowed, that direction."""
     up = np.array([0.0, 0.0, 1.0]) - along[:, 2:] * along
     steep = np.linalg.norm(up, axis=-1, keepdims=True)  # the largest z a side can have
     up = up / np.maximum(steep, 1e-6)
-    angle = np.arctan2(np.sum(side * np.cross(along, up), -1, keepdims=True), np.sum(side * up, -1, keepdims=True))
-    most = np.arccos(np.clip(least / np.maximum(steep, 1e-6), -1.0, 1.0))
-    turn = smoothed(np.clip(angle, -most, most) - angle, 3.0)  # a limb swings aside, it does not snap
-    return np.cos(turn) * side + np.sin(turn) * np.cross(along, side)
+    angle = _angle(up, side, along)
+    return angle, np.arccos(np.clip(least / np.maximum(steep, 1e-6), -1.0, 1.0)), up
+
+
+def _angle(start: np.ndarray, end: np.ndarray, axis: np.ndarray) -> np.ndarray:
+    """Return the turn (T, 1) about unit vectors `axis` that leads from `start` to `end`, which are normal to it."""
+    return np.arctan2(np.sum(end * np.cross(axis, start), -1, keepdims=True), np.sum(end * start, -1, keepdims=True))
 
 
 def smoothed(values: np.ndarray, sigma: float) -> np.ndarray:
@@ -76,6 +112,13 @@ def smoothed(values: np.ndarray, sigma: float) -> np.ndarray:
     reach = int(3 * sigma)
     kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
     return np.convolve(np.pad(values[:, 0], reach, mode="edge"), kernel / kernel.sum(), mode="valid")[:, None]
+
+
+def covering(need: np.ndarray) -> np.ndarray:
+    """Return a smooth curve (T,) that is nowhere below the needs (T,), from 9 frames around each. Source: own."""
+    reach, sigma = 9, 3.0  # the largest need within reach, then smoothed no wider, is never too little
+    held = np.lib.stride_tricks.sliding_window_view(np.pad(need, reach, mode="edge"), 2 * reach + 1).max(-1)
+    return smoothed(held[:, None], sigma)[:, 0]
 
 
 def in_front(offset: np.ndarray, width: float, front: list[float]) -> np.ndarray:

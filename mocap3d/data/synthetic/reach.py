@@ -96,7 +96,7 @@ def hand_paths(
         row = sorted(keys[side], key=lambda key: key[0])
         hands[:, side] = path(row, time)
         for (_, _, old), (start, length, new) in zip(row[:-1], row[1:], strict=True):
-            hands[:, side, :3] += _detour(old, new) * bump((time[:, None] - start) / length) ** 0.7
+            hands[:, side, :3] += detour(old, new) * bump((time[:, None] - start) / length) ** 0.7
     noise = drift(rng, time, 8).reshape(-1, 2, 4)
     hands[..., :3] += 0.022 * noise[..., :3] + beat * 0.6 * drift(rng, time, 6, 0.6, 3.0, 0.3).reshape(-1, 2, 3)
     hands[..., 4] += 0.06 * noise[..., 3]
@@ -110,7 +110,7 @@ def hand_paths(
     return hands
 
 
-def _detour(old: np.ndarray, new: np.ndarray) -> np.ndarray:
+def detour(old: np.ndarray, new: np.ndarray) -> np.ndarray:
     """Return how far (3,), in arm lengths, a move from goal to goal swings out in front of the shoulder it passes."""
     head = np.array([0.10, -0.28, 0.33])  # about where the nose is from the shoulder
     a, b = (goal[:3] + goal[3] * head for goal in (old, new))
@@ -130,6 +130,15 @@ def shoulder_girdle(hands: np.ndarray) -> np.ndarray:
     raised = 0.04 + 0.42 * _ramp(z + 0.35) + 0.06 * np.maximum(y, 0)
     forward = 0.30 * (x - 0.1) - 0.25 * np.minimum(y, 0)
     return np.stack([raised.clip(-0.15, 0.6), forward.clip(-0.3, 0.45)], -1)
+
+
+def glances(rng: np.random.Generator, time: np.ndarray, size: float) -> np.ndarray:
+    """Return (T, 3) glances: head flexion, lateral and twist, of about `size` radians. Source: own."""
+    keys, clock = [], 0.0
+    while clock < time[-1]:
+        keys.append((clock, rng.uniform(0.25, 0.7), rng.normal(0, 1, 3) * [0.5 * size, 0.25 * size, size]))
+        clock += rng.uniform(0.6, 2.5)
+    return path(keys, time)
 
 
 def _ramp(z: np.ndarray) -> np.ndarray:

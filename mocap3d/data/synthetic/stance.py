@@ -58,7 +58,7 @@ class _Score:
     """The keys of a take so far: pelvis and trunk, feet, their loads, and what happens in between."""
 
     def __init__(self, posture: Posture, place: np.ndarray) -> None:
-        self.now, self.feet_at = posture, _placed(posture.feet, place)
+        self.now, self.feet_at = posture, placed(posture.feet, place)
         self.pelvis = [(0.0, 1.0, _body_values(posture, place))]
         self.feet = [[(0.0, 1.0, self.feet_at[side].copy())] for side in range(2)]
         self.loads = [[(0.0, 1.0, _load(posture, self.feet_at[side]))] for side in range(2)]
@@ -66,7 +66,7 @@ class _Score:
 
     def move(self, then: Posture, place: np.ndarray, clock: float, duration: float, steps) -> None:
         """Go to a posture at a place; each foot that has to move does so in its step (start, length)."""
-        goal = _placed(then.feet, place)
+        goal = placed(then.feet, place)
         self.pelvis.append((clock, duration, _body_values(then, place)))
         for side, (start, length) in enumerate(steps):
             far = np.linalg.norm(goal[side] - self.feet_at[side])
@@ -79,7 +79,8 @@ class _Score:
         self.feet_at, self.now = goal, then
 
 
-def _placed(points: np.ndarray, frame: np.ndarray) -> np.ndarray:
+def placed(points: np.ndarray, frame: np.ndarray) -> np.ndarray:
+    """Return (..., 3) points of a place in the world; the place is (x, y, heading). Source: own."""
     cos, sin = np.cos(frame[2]), np.sin(frame[2])
     moved = points.copy()
     moved[..., 0] = frame[0] + cos * points[..., 0] - sin * points[..., 1]
@@ -92,7 +93,7 @@ def _load(posture: Posture, foot: np.ndarray) -> np.ndarray:
 
 
 def _body_values(posture: Posture, frame: np.ndarray) -> np.ndarray:
-    root = _placed(posture.root, frame)
+    root = placed(posture.root, frame)
     return np.concatenate([root, [frame[2]], posture.tilt, posture.trunk, posture.knee_out])
 
 

@@ -60,9 +60,7 @@ def refused(read, file: str, key: str) -> None:
     with pytest.raises(H36MError) as caught:
         read()
     text = str(caught.value)
-    assert file in text and key in text and any(rule in text for rule in ("must", "not a dict", "no 2D")), (
-        text
-    )
+    assert file in text and key in text and any(rule in text for rule in ("must", "not a dict", "no 2D")), text
     assert text.isprintable() and len(text.replace(file, "")) < 600, text
 
 
@@ -191,9 +189,7 @@ def test_mmpose_cameras(mmpose_folder, key, case):
     path = mmpose_folder / "annotation_body3d/cameras.pkl"
     whole = path.read_bytes()
     cameras, which = pickle.loads(whole), ("S9", "54138969")
-    shape = (
-        (3, 3) if key == "R" else cameras[which].get(key, np.zeros(3)).shape if key in "RTfckp" else (3, 3)
-    )
+    shape = (3, 3) if key == "R" else cameras[which].get(key, np.zeros(3)).shape if key in "RTfckp" else (3, 3)
     value = absurd(*shape)[case]
     if key == "cameras":
         cameras = value
@@ -223,9 +219,7 @@ def test_mmpose_detections_and_factors(mmpose_folder, case):
         path.write_bytes(whole)
 
 
-@pytest.mark.parametrize(
-    "name", [f"S9_{ESCAPE}.5_000001.jpg", f"S9_{'W' * 300}.5_000001.jpg", "x" * 10**5, "\x00\x01"]
-)
+@pytest.mark.parametrize("name", [f"S9_{ESCAPE}.5_000001.jpg", f"S9_{'W' * 300}.5_000001.jpg", "x" * 10**5, "\x00\x01"])
 def test_mmpose_names_that_cannot_be_printed(mmpose_folder, name):
     path = mmpose_folder / "annotation_body3d/fps50/h36m_test.npz"
     whole = path.read_bytes()
@@ -289,27 +283,14 @@ def test_motionbert_clips(tmp_path, key, case):
     value = absurd(243, 17, 3)[case]
     for name in ("00000000.pkl", "00000002.pkl"):  # what comes first sets the length
         (home / name).write_bytes(pickle.dumps(value if key == "all" else {**clip, key: value}))
-        refused(
-            lambda: motionbert.read_slices(tmp_path), str(home / name), "data_input" if key == "all" else key
-        )
+        refused(lambda: motionbert.read_slices(tmp_path), str(home / name), "data_input" if key == "all" else key)
         (home / name).unlink()
 
 
 # --- the official files
 
 
-H5 = (
-    "ragged",
-    "strings",
-    "complex",
-    "one axis more",
-    "no axis",
-    "group",
-    "empty",
-    "structure",
-    "other rows",
-    "huge",
-)
+H5 = ("ragged", "strings", "complex", "one axis more", "no axis", "group", "empty", "structure", "other rows", "huge")
 
 
 @pytest.mark.parametrize("case", H5)
@@ -326,12 +307,7 @@ def test_official_h5(tmp_path, case):
         elif case == "huge":
             file.create_dataset(key, (96, 10**12), "f8", chunks=(96, 100))
         else:
-            kind = {
-                "ragged": h5py.vlen_dtype(float),
-                "strings": "S5",
-                "complex": "c16",
-                "structure": [("a", "f8")],
-            }
+            kind = {"ragged": h5py.vlen_dtype(float), "strings": "S5", "complex": "c16", "structure": [("a", "f8")]}
             shape = {"one axis more": (96, 3, 1), "no axis": (), "other rows": (90, 3)}
             file.create_dataset(key, shape.get(case, (96, 3)), kind.get(case, "f8"))
     if case in ("group", "empty"):
