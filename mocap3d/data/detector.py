@@ -59,14 +59,10 @@ SPREAD_AND_OUTLIERS = {
     "shoulder": (2.87, 0.01), "elbow": (2.52, 0.05), "wrist": (2.97, 0.095),
 }  # fmt: skip
 # mean length of an error of that mixture; 38.3 px is the mean distance from the middle of a square of 100 px
-DIFFICULTY = {
-    kind: (1 - outliers) * spread * math.sqrt(math.pi) / 2 + outliers * 38.3
-    for kind, (spread, outliers) in SPREAD_AND_OUTLIERS.items()
-}
+DIFFICULTY = {kind: (1 - o) * s * math.sqrt(math.pi) / 2 + o * 38.3 for kind, (s, o) in SPREAD_AND_OUTLIERS.items()}
 OUTLIERS = {kind: outliers for kind, (_, outliers) in SPREAD_AND_OUTLIERS.items()}
 
 KINDS = tuple(joint.removeprefix("left_").removeprefix("right_") for joint in H36M17.joints)
-MIRROR = list(H36M17.mirror)
 
 
 @dataclass(frozen=True)
@@ -170,7 +166,7 @@ def _per_joint(values: Mapping[str, float]) -> torch.Tensor:
 
 
 def _paired() -> torch.Tensor:
-    return torch.tensor([float(mirror != joint) for joint, mirror in enumerate(MIRROR)])
+    return torch.tensor([float(mirror != joint) for joint, mirror in enumerate(H36M17.mirror)])
 
 
 def _members(group: str) -> torch.Tensor:
@@ -259,7 +255,7 @@ def _detect_part(points, clips, fps: float, model: DetectorModel, generator) -> 
         return series.index_select(1, frames)  # (channels, N)
 
     track = points.permute(2, 1, 0).contiguous()  # (2, J, N): time last, as the draws come
-    mirror = track[:, MIRROR]
+    mirror = track[:, list(H36M17.mirror)]
     size = person_size(points)  # (N,)
     apart = torch.hypot(*(mirror - track)) / size  # (J, N), NaN where either is missing
     spread, jitter = model.calibration()

@@ -126,8 +126,7 @@ def local_transforms(bvh: Bvh, frames: slice = slice(None), root_offset: str = "
     """
     if root_offset not in ("auto", "add", "ignore"):
         raise ValueError(f'root_offset={root_offset!r}: "auto", "add" or "ignore"')
-    if root_offset == "auto":
-        root_offset = _root_mode(bvh, "y")
+    root_offset = _root_mode(bvh, "y") if root_offset == "auto" else root_offset
     values = bvh.values[frames]
     rotations = np.empty((len(values), len(bvh.joints), 3, 3))
     translations = np.repeat(bvh.offsets[None], len(values), axis=0)
@@ -153,26 +152,22 @@ def _root_mode(bvh: Bvh, up: str) -> str:
     if offset == 0 or "XYZ"[vertical] + "position" not in bvh.channels[0]:
         return "add"
     few = slice(None, None, max(1, len(bvh.values) // 64))
-    positions, _ = forward_kinematics(bvh.parents, *local_transforms(bvh, few, "ignore"))
-    floor = positions[..., vertical].min()
+    floor = forward_kinematics(bvh.parents, *local_transforms(bvh, few, "ignore"))[0][..., vertical].min()
     return "add" if abs(floor + offset) < abs(floor) else "ignore"
 
 
 def _resolve_markers(bvh: Bvh, markers: dict) -> tuple[tuple[str, ...], list[int], np.ndarray]:
-    names, holders, places = [], [], np.zeros((len(markers), 3))
-    for row, (name, (holder, place)) in enumerate(markers.items()):
+    for name, (holder, _) in markers.items():
         if name in bvh.joints:
             raise ValueError(f"marker {name!r}: the file already has a joint of that name")
         if holder not in bvh.joints:
             raise ValueError(
-                f"marker {name!r} hangs on {holder!r}, which the file lacks; it has {', '.join(bvh.joints)}"
+                f"marker {name!r} is fixed to {holder!r}, which the file lacks; it has {', '.join(bvh.joints)}"
             )
-        places[row] = place
-        names.append(name)
-        holders.append(bvh.joints.index(holder))
+    places = np.array([place for _, place in markers.values()], dtype=float).reshape(-1, 3)
     if not np.isfinite(places).all():
         raise ValueError(f"markers need finite offsets in file units: {markers}")
-    return tuple(names), holders, places
+    return tuple(markers), [bvh.joints.index(holder) for holder, _ in markers.values()], places
 
 
 def parse_bvh(path: str | os.PathLike, max_bytes: int = MAX_BYTES) -> Bvh:
