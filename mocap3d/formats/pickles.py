@@ -363,12 +363,8 @@ MAKERS: dict[str, Callable[..., object] | None] = {
         for module in ("builtins", "__builtin__")  # Python 3 and 2
         for name, make in {
             **{kind.__name__: kind for kind in (list, tuple, set, frozenset, dict, complex, range, slice)},
-            **{
-                "xrange": range,
-                "bytes": _bytes,
-                "bytearray": lambda *args: bytearray(_bytes(*args)),
-                "getattr": _getattr,
-            },
+            **{"xrange": range, "bytes": _bytes, "getattr": _getattr},
+            "bytearray": lambda *args: bytearray(_bytes(*args)),
             **dict.fromkeys(("object", "int", "float", "str", "bool")),
         }.items()
     },

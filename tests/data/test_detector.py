@@ -177,7 +177,7 @@ def test_misses_have_the_stated_rate_and_length(device):
     truth = seen(FRAMES, spread=4).to(device)  # mirror joints far apart, so that each kind can be told
     truth = truth * (REFERENCE_SIZE / person_size(truth).mean())
     error = errors(model, truth)
-    to_mirror = (truth + error - truth[:, dt.MIRROR]).norm(dim=-1)
+    to_mirror = (truth + error - truth[:, list(dt.H36M17.mirror)]).norm(dim=-1)
     lost = (error.norm(dim=-1) > 0.095 * REFERENCE_SIZE) & (to_mirror > 0.095 * REFERENCE_SIZE)
     rates = model.miss_rates()
     expected = rates * (1 - model.miss_on_mirror * dt._paired())
@@ -194,7 +194,7 @@ def test_misses_can_land_on_the_mirror_joint(device):
     noisy = truth + errors(model, truth)
     size = person_size(truth)[:, None]
     wrist = H36M17.index("left_wrist")
-    there = ((noisy - truth[:, dt.MIRROR]).norm(dim=-1) < 0.09 * size)[:, wrist].float().mean()
+    there = ((noisy - truth[:, list(dt.H36M17.mirror)]).norm(dim=-1) < 0.09 * size)[:, wrist].float().mean()
     assert float(there) == pytest.approx(float(model.miss_rates()[wrist]) * model.miss_on_mirror, rel=0.35)
 
 
@@ -213,10 +213,10 @@ def test_swaps_exchange_the_limbs_at_the_stated_rate(group, device):
     size = person_size(truth)
     noisy = truth + errors(often, truth)
     members = dt._members(group).bool().to(device)
-    on_mirror = ((noisy - truth[:, dt.MIRROR]).norm(dim=-1) < 0.12 * size[:, None])[:, members]
+    on_mirror = ((noisy - truth[:, list(dt.H36M17.mirror)]).norm(dim=-1) < 0.12 * size[:, None])[:, members]
     assert (on_mirror.float().mean(1) > 0.99).eq(on_mirror.any(1)).float().mean() > 0.999  # the six go together
     happens = on_mirror.all(1)
-    apart = ((truth[:, dt.MIRROR] - truth).norm(dim=-1) / size[:, None])[:, members].mean()
+    apart = ((truth[:, list(dt.H36M17.mirror)] - truth).norm(dim=-1) / size[:, None])[:, members].mean()
     assert float(happens.float().mean()) == pytest.approx(float(often.swap_rate(group, apart)), rel=0.25)
     assert float(runs(happens).mean()) / 50 == pytest.approx(often.swap_seconds, rel=0.35)
 
