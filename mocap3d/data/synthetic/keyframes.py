@@ -121,7 +121,7 @@ def play(
     hand = _hands(rng, time, score)
     palm, grip = (np.stack(parts, 1) for parts in zip(*(_palm(time, score, s) for s in range(2)), strict=True))
     noise = drift(rng, time, 12) * free
-    pelvis += (0.002 + 0.006 * np.minimum(weight.sum(1, keepdims=True), 1.0)) * noise[:, :3]
+    pelvis += (0.0012 + 0.0068 * np.minimum(weight.sum(1, keepdims=True), 1.0)) * noise[:, :3]
     angles += np.array([0.02, 0.015, 0.012]) * noise[:, 3:6]
     trunk += np.array([0.03, 0.025, 0.035]) * noise[:, 6:9]
     neck += np.array([0.05, 0.04, 0.09]) * noise[:, 9:12]
