@@ -9,8 +9,9 @@ fig    = mocap3d.show(pose3d, ds.test[0].pose3d)
 mocap3d.doctor()                                       # is everything here that is needed?
 """
 
+from mocap3d import metrics
 from mocap3d.bench import zoo
-from mocap3d.camera import Camera, h36m_cameras
+from mocap3d.camera import Camera, h36m_cameras, pixels_to_screen
 from mocap3d.data.dataset import PoseDataset, film
 from mocap3d.data.detector import detect
 from mocap3d.data.loading import load_dataset
@@ -20,8 +21,8 @@ from mocap3d.device import choose_device, profile
 from mocap3d.diagnostics import doctor
 from mocap3d.evaluation.baselines import MeanPose, NearestNeighbour
 from mocap3d.evaluation.comparison import compare, table
-from mocap3d.evaluation.evaluate import evaluate
-from mocap3d.evaluation.predict import predict, predict_clips
+from mocap3d.evaluation.evaluate import evaluate, measure
+from mocap3d.evaluation.predict import predict, predict_clips, to_metric
 from mocap3d.evaluation.protocol import PROTOCOLS, EvalProtocol
 from mocap3d.evaluation.report import Report
 from mocap3d.evaluation.trajectory import evaluate_with_trajectory
@@ -29,16 +30,20 @@ from mocap3d.figures.attention import show_attention, show_gates
 from mocap3d.figures.cameras import show_cameras
 from mocap3d.figures.errors import show_errors, show_history
 from mocap3d.figures.live import live_history
+from mocap3d.figures.notebook import chart, count_parameters, first_frames, thin
 from mocap3d.figures.receptive_field import show_receptive_field
 from mocap3d.figures.skeleton2d import show_2d
 from mocap3d.figures.skeleton3d import show
+from mocap3d.figures.style import CENTRE, LEFT, OTHER_COLOURS, RIGHT
 from mocap3d.formats.asf_amc import read_amc
 from mocap3d.formats.bvh import read_bvh
 from mocap3d.lifting.lift import lift
+from mocap3d.missing import fill_missing
 from mocap3d.models.create import create_model, list_models
+from mocap3d.models.lifter import Lifter, as_lifter
 from mocap3d.models.videopose3d import PoseAndTrajectory
 from mocap3d.poses import Clip, Pose2D, Pose3D
-from mocap3d.skeleton import H36M17, Skeleton, get_skeleton, provenance
+from mocap3d.skeleton import H36M17, Skeleton, flip, get_skeleton, provenance
 from mocap3d.training.fit import fit
 from mocap3d.training.pretraining import pretrain
 from mocap3d.training.recipe import RECIPES, Recipe
@@ -48,52 +53,76 @@ from mocap3d.weights import export_weights, load_shipped, load_weights, save_wei
 
 __version__ = "0.1.0"
 
+# What the notebooks use, and a few names more; tests/test_public_names.py compares the two.
 __all__ = [
+    # skeletons, cameras, poses
     "Camera",
     "Clip",
-    "EvalProtocol",
     "H36M17",
+    "Pose2D",
+    "Pose3D",
+    "Skeleton",
+    "fill_missing",
+    "flip",
+    "get_skeleton",
+    "h36m_cameras",
+    "pixels_to_screen",
+    "provenance",
+    # data sets and files
+    "PoseDataset",
+    "detect",
+    "film",
+    "first_frames",
+    "load_dataset",
+    "read_amc",
+    "read_bvh",
+    "synthesize",
+    "thin",
+    "to_device",
+    # models and weights
+    "Lifter",
+    "PoseAndTrajectory",
+    "as_lifter",
+    "count_parameters",
+    "create_model",
+    "export_weights",
+    "list_models",
+    "load_shipped",
+    "load_weights",
+    "save_weights",
+    # training
+    "RECIPES",
+    "Recipe",
+    "Run",
+    "SemiSupervised",
+    "fit",
+    "fit_semi_supervised",
+    "label_subset",
+    "pretrain",
+    # lifting, prediction, evaluation
+    "EvalProtocol",
     "MeanPose",
     "NearestNeighbour",
     "PROTOCOLS",
-    "Pose2D",
-    "Pose3D",
-    "PoseAndTrajectory",
-    "PoseDataset",
-    "RECIPES",
-    "Recipe",
     "Report",
-    "Run",
-    "SemiSupervised",
-    "Skeleton",
-    "choose_device",
     "compare",
-    "create_model",
-    "detect",
-    "doctor",
     "evaluate",
     "evaluate_with_trajectory",
-    "export_weights",
-    "film",
-    "fit",
-    "fit_semi_supervised",
-    "get_skeleton",
-    "h36m_cameras",
-    "label_subset",
     "lift",
-    "list_models",
-    "live_history",
-    "load_dataset",
-    "load_shipped",
-    "load_weights",
+    "measure",
+    "metrics",
     "predict",
     "predict_clips",
-    "pretrain",
-    "profile",
-    "provenance",
-    "read_amc",
-    "read_bvh",
-    "save_weights",
+    "table",
+    "to_metric",
+    "zoo",
+    # figures
+    "CENTRE",
+    "LEFT",
+    "OTHER_COLOURS",
+    "RIGHT",
+    "chart",
+    "live_history",
     "show",
     "show_2d",
     "show_attention",
@@ -102,8 +131,8 @@ __all__ = [
     "show_gates",
     "show_history",
     "show_receptive_field",
-    "synthesize",
-    "table",
-    "to_device",
-    "zoo",
+    # this machine
+    "choose_device",
+    "doctor",
+    "profile",
 ]

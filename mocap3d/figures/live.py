@@ -53,4 +53,4 @@ def _line(entry: dict) -> str:
 def _in_notebook() -> bool:
     """Whether a Jupyter kernel runs this; IPython in a terminal has none."""
     shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
-    return getattr(shell, "kernel", None) is not None
+    return shell is not None and shell.has_trait("kernel")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 import plotly.graph_objects as go
+from torch import Tensor
 
 from mocap3d.poses import Pose2D, Pose3D
 
@@ -148,7 +149,8 @@ def make_figure(traces: list[dict], layout: dict, frames: list[list[dict]] = ())
 def check_pose(pose, kind: type[Pose2D] | type[Pose3D], caller: str) -> None:
     """Raise unless `pose` is of the kind drawn here and has at least one joint in one frame."""
     if not isinstance(pose, kind):
-        what = f"an array of shape {pose.shape}" if hasattr(pose, "shape") else f"a {type(pose).__name__}"
+        is_array = isinstance(pose, np.ndarray | Tensor)
+        what = f"an array of shape {tuple(pose.shape)}" if is_array else f"a {type(pose).__name__}"
         raise TypeError(
             f"{caller} draws {kind.__name__}, not {what}; wrap it: mocap3d.{kind.__name__}(points, skeleton, ...)"
         )
@@ -182,7 +184,7 @@ def check_pair(a: Pose2D | Pose3D, b: Pose2D | Pose3D, caller: str) -> None:
         raise FigureError(
             f"{caller}: lengths differ ({len(a)} and {len(b)} frames); cut both with .slice(0, {min(len(a), len(b))})"
         )
-    if getattr(a, "frame", None) != getattr(b, "frame", None):
+    if isinstance(a, Pose3D) and a.frame != b.frame:
         raise FigureError(
             f"{caller}: one pose is in the {a.frame} frame, the other in the {b.frame} frame; "
             "use .in_camera(camera) or .in_world(camera) on one"

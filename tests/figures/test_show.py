@@ -8,6 +8,7 @@ import time
 import numpy as np
 import plotly.graph_objects as go
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -264,6 +265,8 @@ def test_poses_that_do_not_belong_together_are_refused(change, words):
 def test_what_is_not_a_pose_is_refused():
     with pytest.raises(TypeError, match=r"array of shape \(3, 17, 3\)"):
         show(np.zeros((3, 17, 3)))
+    with pytest.raises(TypeError, match=r"array of shape \(3, 17, 3\)"):
+        show(torch.zeros(3, 17, 3))
     with pytest.raises(TypeError, match="Pose2D"):
         show_2d(standing())
     with pytest.raises(FigureError, match="empty"):

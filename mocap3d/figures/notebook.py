@@ -1,0 +1,69 @@
+"""Small helpers that several notebooks share, so that each stands in one place."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import plotly.graph_objects as go
+from torch import nn
+
+from mocap3d.data.dataset import PoseDataset
+from mocap3d.poses import Clip
+
+
+def chart(title: str, x: str, y: str, height: int = 420, **layout: object) -> go.Figure:
+    """An empty flat figure with a title and named axes, to add curves or bars to.
+
+    Args:
+        title: a sentence that says what is to be seen.
+        x, y: what the axes show, with the unit.
+        height: pixels.
+        layout: other settings of plotly's layout, e.g. barmode="group", margin_b=100; they override those made here.
+    Returns:
+        plotly Figure, the legend in a row above the drawing.
+    Source: own.
+    """
+    look = {
+        "template": "none",
+        "height": height,
+        "margin": {"t": 90, "b": 60, "l": 70, "r": 20},
+        "title": {"text": f"<b>{title}</b>", "x": 0.02},
+        "legend": {"orientation": "h", "x": 0, "y": 1, "yanchor": "bottom"},
+        "xaxis": {"title": {"text": x}},
+        "yaxis": {"title": {"text": y}},
+    }
+    return go.Figure(layout=look).update_layout(**layout)
+
+
+def thin(dataset: PoseDataset, step: int) -> PoseDataset:
+    """Every `step`-th clip of a data set: a smaller one for a machine with less time.
+
+    Args:
+        step: 1 keeps all; the four views of a recording follow each other, so an even step keeps only some cameras.
+    Raises:
+        ValueError: for a step below 1.
+    Source: own.
+    """
+    if step < 1:
+        raise ValueError(f"step={step}: give 1 to keep every clip, or more")
+    return replace(dataset, clips=dataset.clips[::step])
+
+
+def first_frames(clip: Clip, frames: int) -> Clip:
+    """A clip's first `frames` frames, or all if it has no more.
+
+    Raises:
+        ValueError: for less than one frame.
+    Source: own.
+    """
+    if frames < 1:
+        raise ValueError(f"frames={frames}: keep at least one")
+    return replace(clip, pose2d=clip.pose2d.slice(0, frames), pose3d=clip.pose3d.slice(0, frames))
+
+
+def count_parameters(module: nn.Module) -> int:
+    """How many numbers a network has to learn.
+
+    Source: own.
+    """
+    return sum(parameter.numel() for parameter in module.parameters())
