@@ -290,10 +290,10 @@ def main() -> None:
     pieces = len(overlapping_chunks(3000, FRAMES))
     print(f"{name}: a minute of 50 fps, {pieces} clips: {clock() - started:.1f} s (goal 10 on two cores)")
     for name in options.models:
-        plain, thrifty = (kept_bytes(name, way) / 1e9 for way in (False, True))
+        plain, recomputed = (kept_bytes(name, way) / 1e9 for way in (False, True))
         print(
             f"{name}, kept for the way back by a step of 32 clips: {32 * plain:.1f} GB; with checkpointing "
-            f"{32 * thrifty:.1f} GB, and one layer's {32 * plain / (4 * DEPTH):.1f} GB while it is computed again"
+            f"{32 * recomputed:.1f} GB, and one layer's {32 * plain / (4 * DEPTH):.1f} GB while it is computed again"
         )
     bfloat16_accuracy(options.weights)
 

@@ -5,7 +5,7 @@
     MOCAP3D_DATA=data python benchmarks/pretraining.py --out runs --table                     what is there, as a table
 
 Labelled are every tenth recording of open-mocap's training part, others for each seed. "scratch" is motionbert_tiny
-trained on those alone. "pretrained" first sees the built-in motion with 3D, spoilt and masked, and after a third of it
+trained on those alone. "pretrained" first sees the built-in motion with 3D, noisy and masked, and after a third of it
 also simulated detections of the other nine tenths without any 3D; then the labelled ones, in fewer steps. A clip that
 goes through the network counts the same in both: 1,700 batches of 4 in all. The 2D is detected throughout (simulated
 hourglass; in training its noise is new each epoch), and image space is carried to metres with the true place of the
@@ -62,8 +62,8 @@ def run(row: str, dataset: mocap3d.PoseDataset, out: Path) -> None:
     if how == "pretrained":
         built_in = mocap3d.load_dataset("synthetic").train
         video = others.with_detections("sh", seed=seed)
-        spoilt = dataclasses.replace(CLIPS, steps=PRETRAINING, mask_joints=0.05, mask_frames=0.1)
-        pretrain(model, built_in, video, spoilt, after=AFTER, out=out / f"{row}-first", **options)
+        noisy = dataclasses.replace(CLIPS, steps=PRETRAINING, mask_joints=0.05, mask_frames=0.1)
+        pretrain(model, built_in, video, noisy, after=AFTER, out=out / f"{row}-first", **options)
     mocap3d.fit(model, labelled, recipe, out=out / row, **options)
     seconds = time.process_time() - started
     report = mocap3d.evaluate(model, dataset.with_detections("sh", seed=0).test, "open-mocap")

@@ -178,6 +178,26 @@ def test_no_file_names_a_place_of_one_machine():
     assert not hits
 
 
+def test_files_are_in_plain_english():
+    """Words of a dialect the code once had; in this file they are divided, so that it does not find itself."""
+    parts = (
+        "say_|metres",
+        "thri|ft",
+        "fare|well",
+        "spo|ilt",
+        "calm| body",
+        "one behind| the other",
+        "on the way| back",
+    )
+    parts += ("hangs| on", "as of `|fit`", "as_|seen", "as_|trained")
+    dialect = re.compile("|".join(part.replace("|", "") for part in parts), re.IGNORECASE)
+    assert not [f"{path}: {match[0]}" for path, text in text_files() for match in dialect.finditer(text)]
+
+
+def test_the_readme_is_short():
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 100
+
+
 def test_no_file_needs_the_packages_that_break():
     """The published repositories' frameworks are never imported: reading their files needs none of them."""
     banned = "|".join(("mmcv", "mmengine", "mmpose", "chumpy", "mmdet"))

@@ -226,7 +226,7 @@ def test_random_skeletons_match_a_naive_reader(tmp_path_factory, seed):
             np.testing.assert_allclose(pose.points[t, pose.skeleton.index(name)], [x, -z, y], atol=2e-4, rtol=1e-5)
 
 
-# ---------------------------------------------------------------- spoilt files
+# ---------------------------------------------------------------- damaged files
 
 BAD_ASF = {
     "empty": ("", "empty"),

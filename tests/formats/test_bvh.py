@@ -258,7 +258,7 @@ def test_random_hierarchies_match_a_naive_reader(tmp_path_factory, seed):
     np.testing.assert_allclose(pose.points, to_z_up(positions * 0.001, "y"), atol=1e-6)
 
 
-# ---------------------------------------------------------------- spoilt files
+# ---------------------------------------------------------------- damaged files
 
 
 BROKEN = {

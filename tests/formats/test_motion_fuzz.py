@@ -1,4 +1,4 @@
-"""Spoilt motion files by the thousand: whatever happens to the bytes, only a MotionFileError may come out.
+"""Damaged motion files by the thousand: whatever happens to the bytes, only a MotionFileError may come out.
 
 MOCAP3D_FUZZ sets the number of cases of each kind (default 400).
 """
@@ -181,7 +181,7 @@ def survives(read) -> bool:
     return pose is not None
 
 
-def test_the_unspoilt_files_read(folder):
+def test_the_undamaged_files_read(folder):
     for name, data in (("a.bvh", BVH), ("a.asf", ASF), ("a.amc", AMC)):
         (folder / name).write_bytes(data)
     assert survives(lambda: read_bvh(folder / "a.bvh"))
@@ -190,14 +190,14 @@ def test_the_unspoilt_files_read(folder):
 
 @given(st.lists(mutation, min_size=1, max_size=6))
 @fuzz
-def test_spoilt_bvh(folder, mutations):
+def test_damaged_bvh(folder, mutations):
     (folder / "b.bvh").write_bytes(spoil(BVH, mutations))
     survives(lambda: read_bvh(folder / "b.bvh"))
 
 
 @given(st.lists(mutation, max_size=4), st.lists(mutation, max_size=4))
 @fuzz
-def test_spoilt_asf_and_amc(folder, in_skeleton, in_motion):
+def test_damaged_asf_and_amc(folder, in_skeleton, in_motion):
     (folder / "c.asf").write_bytes(spoil(ASF, in_skeleton))
     (folder / "c.amc").write_bytes(spoil(AMC, in_motion))
     survives(lambda: read_amc(folder / "c.asf", folder / "c.amc"))

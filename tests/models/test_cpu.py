@@ -80,7 +80,7 @@ def test_onednn_equals_linear(
 ) -> None:
     torch.manual_seed(seed)
     x, weight = torch.randn(*leading, channels[0]), torch.randn(channels[1], channels[0])
-    if turned:  # rows that do not lie one behind the other
+    if turned:  # rows that are not contiguous
         x = torch.randn(channels[0], *leading).movedim(0, -1)
     offset = torch.randn(channels[1]) if bias else None
     expected = F.linear(x, weight, offset)

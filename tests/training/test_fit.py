@@ -355,7 +355,7 @@ def test_keep_last_keeps_the_last(train, test):
 
 
 def test_a_loss_that_is_no_number_names_the_batch(train):
-    class Spoilt(ToyLifter):
+    class Diverging(ToyLifter):
         steps = 0
 
         def forward(self, x):
@@ -363,7 +363,7 @@ def test_a_loss_that_is_no_number_names_the_batch(train):
             return super().forward(x) * (math.nan if self.steps == 27 else 1)
 
     torch.manual_seed(0)
-    model, recipe = Spoilt(), replace(TOY, batch_size=32)
+    model, recipe = Diverging(), replace(TOY, batch_size=32)
     per_epoch = -(-train.frames // 32)
     at = f"epoch {26 // per_epoch + 1}, step {26 % per_epoch + 1} of the epoch \\(27 of the run\\)"
     with pytest.raises(TrainingError, match=at) as caught:
@@ -378,11 +378,11 @@ def test_a_wild_pose_is_the_first_suspect(train):
     clip = train[3]
     wild = clip.pose3d.points.copy()
     wild[7] *= 2  # camera-frame metres: within a body's size, but not these bodies'
-    spoilt = [*train.clips[:3], replace(clip, pose3d=replace(clip.pose3d, points=wild)), *train.clips[4:]]
+    damaged = [*train.clips[:3], replace(clip, pose3d=replace(clip.pose3d, points=wild)), *train.clips[4:]]
     model = lifter()
     torch.nn.init.constant_(model.layers[-1].bias, torch.inf)
     with pytest.raises(TrainingError, match=rf"largest coordinates in: {clip.take} .*frame 7"):
-        quiet(model, spoilt, replace(TOY, batch_size=train.frames))
+        quiet(model, damaged, replace(TOY, batch_size=train.frames))
 
 
 def test_the_same_call_goes_on_after_ctrl_c(train, tmp_path):

@@ -52,7 +52,7 @@ def batch_norm(out: Path | None = None, stop: bool = False):
     return fit(ToyLifter(), clips(), replace(TOY, batch_size=32), **options)
 
 
-class Spoilt(ToyLifter):
+class Diverging(ToyLifter):
     """Its loss becomes NaN in the second process, in the 27th step."""
 
     steps = 0
@@ -87,7 +87,7 @@ def main(out: Path) -> None:
     runs["stopped"] = batch_norm(out / "run", stop=True)
     runs["rest"] = batch_norm(out / "run")
     found = {name: contents(run) for name, run in runs.items()}
-    found["nan"] = refusal(Spoilt(), clips(), TOY)
+    found["nan"] = refusal(Diverging(), clips(), TOY)
     found["seeds"] = refusal(ToyLifter(), clips(), TOY, seed=RANK)
     torch.save(found, out / f"{RANK}.pt")
 

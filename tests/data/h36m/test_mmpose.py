@@ -296,7 +296,7 @@ def test_hidden_joints_come_back_missing(folder):
 
 @settings(max_examples=CASES, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
-def test_spoilt_files_raise_documented_errors_only(spoil_folder, data):
+def test_damaged_files_raise_documented_errors_only(spoil_folder, data):
     folder, originals = spoil_folder
     name = data.draw(st.sampled_from(sorted(originals)))
     content = bytearray(originals[name])
@@ -364,7 +364,7 @@ def test_sound_files_with_senseless_content_raise_documented_errors_only(spoil_f
 
 @pytest.fixture(scope="module")
 def spoil_folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("spoilt")
+    folder = tmp_path_factory.mktemp("damaged")
     small = both(1, 3)
     write(replace(small, clips=small.test.clips), folder, original=True)
     names = ("h36m_test.npz", "h36m_test_original.npz", "h36m_factors.npy")

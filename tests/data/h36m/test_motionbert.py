@@ -304,7 +304,7 @@ JUNK = (
 
 @pytest.fixture(scope="module")
 def spoil_folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("spoilt")
+    folder = tmp_path_factory.mktemp("damaged")
     small = both(2, 10)
     write(PoseDataset("small", small.test.clips), folder)
     return folder, (folder / motionbert.PICKLE).read_bytes(), (folder / "takes.json").read_bytes()
@@ -312,7 +312,7 @@ def spoil_folder(tmp_path_factory):
 
 @settings(max_examples=CASES, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
-def test_spoilt_files_raise_documented_errors_only(spoil_folder, data):
+def test_damaged_files_raise_documented_errors_only(spoil_folder, data):
     folder, original, labels = spoil_folder
     content = bytearray(original)
     if data.draw(st.booleans()):
@@ -324,11 +324,11 @@ def test_spoilt_files_raise_documented_errors_only(spoil_folder, data):
             table["test"][key] = data.draw(st.sampled_from(JUNK))
         junk = data.draw(st.sampled_from(JUNK))
         content = pickle.dumps(data.draw(st.sampled_from([table, table, {"test": junk}, junk])))
-    spoilt = bytearray(labels)
+    damaged = bytearray(labels)
     for _ in range(data.draw(st.integers(0, 3))):
-        spoilt[data.draw(st.integers(0, len(spoilt) - 1))] = data.draw(st.integers(0, 255))
+        damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))
     (folder / motionbert.PICKLE).write_bytes(content)
-    (folder / "takes.json").write_bytes(spoilt)
+    (folder / "takes.json").write_bytes(damaged)
     try:
         motionbert.read(folder, data.draw(st.sampled_from(["gt", "sh"])))
         motionbert.read_factors(folder)

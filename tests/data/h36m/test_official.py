@@ -134,7 +134,7 @@ def test_a_missing_package_is_named_with_the_fix(tmp_path, monkeypatch, package,
         official.read(tmp_path)
 
 
-def test_spoilt_files_raise_documented_errors_only(tmp_path, world):
+def test_damaged_files_raise_documented_errors_only(tmp_path, world):
     path = tmp_path / "S9/MyPoseFeatures/D3_Positions/Greeting.cdf"
     write_cdf(path, thirty_two(world[:2] * 1000))
     whole, rng = path.read_bytes(), random.Random(0)
