@@ -179,7 +179,7 @@ def test_no_file_names_a_place_of_one_machine():
 
 
 def test_files_are_in_plain_english():
-    """Words of a dialect the code once had; in this file they are divided, so that it does not find itself."""
+    """Words of a dialect the code once had; here they are divided, so that this file does not find itself."""
     parts = (
         "say_|metres",
         "thri|ft",
