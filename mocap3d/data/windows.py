@@ -121,7 +121,8 @@ def to_device(clips: Iterable[Clip], device: torch.device | str = "cpu") -> Devi
     for clip in clips:
         points = clip.pose2d.points
         if np.isnan(points).any():
-            points = fill_missing(points)
+            points = fill_missing(points, clip.pose2d.skeleton, clip.pose2d.fps)
+            _check_somebody(clip, points)
         screens.append(pixels_to_screen(points, *clip.pose2d.image_size))
 
     def put(array: np.ndarray) -> Tensor:
@@ -151,6 +152,15 @@ def in_image_space(data: DeviceDataset) -> DeviceDataset:
     targets = [screen_targets(clip.pose3d.points.astype(np.float64), clip.camera) for clip in data.clips]
     targets = np.concatenate(targets).astype(np.float32)
     return replace(data, pose3d=torch.from_numpy(targets).to(data.device))
+
+
+def _check_somebody(clip: Clip, points: np.ndarray) -> None:
+    empty = np.isnan(points).any((1, 2))
+    if empty.any():
+        raise ValueError(
+            f"clip {clip.take!r}, camera {clip.camera.name}: nobody is seen in {empty.sum():,} of {len(empty):,} "
+            f"frames, from frame {empty.argmax()} on; leave them out (.slice) or give 2D there"
+        )
 
 
 def _check(clips: tuple[Clip, ...], name: str) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
+from dataclasses import replace
+
 import numpy as np
 import torch
 
@@ -39,9 +42,9 @@ def lift(
 
     Args:
         pose2d: pixels, any known skeleton (converted to h36m17, see `provenance`), any length; missing joints are
-            filled as in training and evaluation (`fill_missing`). Its frames are taken at their own rate by a
-            single-frame model, and resampled to 50 fps for one that looks at several frames: the rate of the result
-            shows which.
+            filled first, as in training and evaluation (`fill_missing`); frames without anybody give NaN. Its frames
+            are taken at their own rate by a single-frame model, and resampled to 50 fps for one that looks at several
+            frames: the rate of the result shows which.
         model: fulfils `Lifter` and is trained. By default the small one that comes with the package
             (`load_shipped`).
         flip_test: average with the un-mirrored pose of the mirrored input, as some protocols do; takes twice as long.
@@ -72,11 +75,11 @@ def lift(
             f"the camera's image is {camera.width}x{camera.height}, the pose's {pose2d.image_size[0]}x"
             f"{pose2d.image_size[1]}; give the camera that filmed it"
         )
-    pose2d = pose2d.convert("h36m17")
+    pose2d = replace(pose2d, points=fill_missing(pose2d.points, pose2d.skeleton, pose2d.fps)).convert("h36m17")
     if model.receptive_field > 1:
         pose2d = pose2d.resample(MODEL_FPS)
     device = model_device(model)
-    filled = fill_missing(pose2d.points)
+    filled, empty = _without_empty_frames(pose2d.points)
     screen = pixels_to_screen(torch.from_numpy(filled).to(device), *pose2d.image_size)  # (T, J, 2)
     confidence = torch.from_numpy(pose2d.confidence).to(device)
     lengths = torch.tensor([len(screen)], device=device)
@@ -86,7 +89,23 @@ def lift(
         points, root = _metres_by_height(points, pose2d, filled[:, ROOT], height or HEIGHT, camera)
     elif height is not None:
         points = points * (BONES_PER_HEIGHT * height / np.median(bone_lengths(points).sum(-1)))
+    points[empty] = np.nan
     return Pose3D(points, H36M17, pose2d.fps, frame="camera", root=root)
+
+
+def _without_empty_frames(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(T, 17, 2) with the nearest frame in place of those in which nobody is seen, and which those are, (T,)."""
+    empty = np.isnan(points).any((1, 2))
+    if not empty.any():
+        return points, empty
+    warnings.warn(f"nobody is seen in {empty.sum():,} of {len(empty):,} frames; the pose there is NaN", stacklevel=3)
+    if empty.all():
+        return np.zeros_like(points), empty
+    there, frames = np.flatnonzero(~empty), np.arange(len(points))
+    before = np.maximum(np.searchsorted(there, frames, side="right") - 1, 0)
+    after = np.minimum(before + 1, len(there) - 1)
+    nearer = np.abs(there[after] - frames) < np.abs(there[before] - frames)
+    return points[np.where(nearer, there[after], there[before])], empty
 
 
 def _metres_by_height(

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from mocap3d.missing import fill_missing
 from mocap3d.skeleton import H36M17
 
 
@@ -60,13 +61,21 @@ class Stream:
         for column in (self._stem, *(column for block in self._blocks for column in block)):
             column.ring, column.oldest = None, 0
 
+    def _fill(self, person: torch.Tensor, number: int) -> torch.Tensor:
+        """(17, 2) with missing joints filled from the frame before."""
+        before = [] if self._last is None else [self._last[number]]
+        frames = torch.stack([*before, person]).cpu().numpy()
+        filled = torch.from_numpy(fill_missing(frames, past_only=True)).to(person)
+        empty = torch.zeros_like(person) if self._last is None else self._last[number]
+        return filled[-1] if filled[-1].isfinite().all() else empty
+
     @torch.no_grad()
     def __call__(self, points2d: torch.Tensor | np.ndarray) -> torch.Tensor:
         """Lift the next frame.
 
         Args:
             points2d: (17, 2), or (B, 17, 2) for B persons at once; screen coordinates, h36m17. A missing joint (NaN)
-                stays where it was last seen; one missing from the start begins at the middle of the joints seen.
+                is filled from this and earlier frames (`fill_missing`); of an empty frame the one before is taken.
         Returns:
             (17, 3) or (B, 17, 3) m, camera frame, relative to the root; of a trajectory model (1, 3), the root.
         Raises:
@@ -80,14 +89,13 @@ class Stream:
                 "convert with mocap3d.skeleton.convert"
             )
         frame = points.reshape(-1, len(H36M17), 2)  # (B, 17, 2)
-        seen = frame.isfinite().all(-1, keepdim=True)  # (B, 17, 1)
-        if self._last is None:
-            self._last = frame.where(seen, torch.nan).nanmean(1, keepdim=True).nan_to_num().expand_as(frame)
-        if len(frame) != len(self._last):
+        if self._last is not None and len(frame) != len(self._last):
             raise ValueError(
                 f"got {len(frame)} persons after {len(self._last)}; call reset() to begin another sequence"
             )
-        self._last = torch.where(seen, frame, self._last)
+        if not frame.isfinite().all():
+            frame = torch.stack([self._fill(person, number) for number, person in enumerate(frame)])
+        self._last = frame
         x = self._stem(self._last.flatten(1))  # (B, 34) -> (B, C)
         for first, second in self._blocks:
             x = x + second(first(x))

@@ -25,7 +25,6 @@ from mocap3d.data.windows import (
     to_device,
     window,
 )
-from mocap3d.missing import fill_missing
 from mocap3d.poses import Pose2D
 from mocap3d.skeleton import H36M17, flip, get_skeleton
 from tests.toys import sticks
@@ -263,27 +262,6 @@ def test_a_lone_last_window_is_left_out():
     assert [steps_in_epoch(n, 4) for n in (1, 2, 4, 5, 6, 8)] == [0, 1, 1, 1, 2, 2]
 
 
-@settings(max_examples=40, deadline=None)
-@given(st.integers(0, 2**32 - 1), st.integers(1, 30), st.floats(0.0, 1.0))
-def test_missing_points_are_filled_and_seen_ones_kept(seed, frames, share):
-    rng = np.random.default_rng(seed)
-    points = rng.normal(size=(frames, 17, 2)).astype(np.float32)
-    gone = rng.random((frames, 17)) < share
-    holed = np.where(gone[..., None], np.nan, points).astype(np.float32)
-    filled = fill_missing(holed)
-    assert np.isfinite(filled).all()
-    np.testing.assert_array_equal(filled[~gone], points[~gone])
-    if gone.any() and not gone.all():
-        assert np.nanmin(holed) - 1e-6 <= filled.min() and filled.max() <= np.nanmax(holed) + 1e-6
-
-
-def test_a_gap_is_bridged_in_a_straight_line():
-    points = np.arange(10, dtype=np.float32).reshape(5, 1, 2)
-    holed = points.copy()
-    holed[1:4] = np.nan
-    np.testing.assert_allclose(fill_missing(holed), points)
-
-
 def test_missing_joints_keep_confidence_zero(dataset, device):
     clip = dataset[0]
     points = clip.pose2d.points.copy()
@@ -291,6 +269,14 @@ def test_missing_joints_keep_confidence_zero(dataset, device):
     holed = replace(clip, pose2d=Pose2D(points, None, H36M17, 50, clip.pose2d.image_size))
     data = to_device([holed], device)
     assert torch.isfinite(data.points2d).all() and (data.confidence[3:6, 5] == 0).all() and data.confidence[2, 5] == 1
+
+
+def test_frames_without_anybody_are_refused(dataset):
+    points = dataset[0].pose2d.points.copy()
+    points[5:30] = np.nan
+    empty = replace(dataset[0], pose2d=Pose2D(points, image_size=dataset[0].pose2d.image_size))
+    with pytest.raises(ValueError, match="nobody is seen in 15 of 20 frames, from frame 5 on; leave them out"):
+        to_device([empty])
 
 
 def test_what_does_not_fit_is_refused_with_the_fix(dataset):

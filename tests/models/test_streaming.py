@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mocap3d.missing import fill_missing
 from mocap3d.models.create import create_model
 from mocap3d.models.videopose3d import VideoPose3D
 
@@ -72,20 +73,24 @@ def test_reset_begins_another_sequence(device: torch.device) -> None:
     assert stream(torch.zeros(2, 17, 2)).shape == (2, 17, 3)
 
 
-def test_missing_joints_stay_where_they_were_seen(device: torch.device) -> None:
+def test_missing_joints_are_filled_from_the_past(device: torch.device) -> None:
     model = trained(device)
     points = torch.rand(12, 17, 2)
     points[0, 5] = torch.nan
     points[3:9, 13] = torch.nan
     points[6, 14, 1] = torch.inf  # half a joint is no joint
-    filled = points.clone()
-    others = [joint for joint in range(17) if joint != 5]
-    filled[0, 5] = points[0, others].mean(0)
-    filled[3:9, 13] = points[2, 13]
-    filled[6, 14] = points[5, 14]
-    stream, expected = model.stream(), model.stream()
-    for frame, whole_frame in zip(points, filled, strict=True):
-        torch.testing.assert_close(stream(frame.numpy()), expected(whole_frame), rtol=1e-5, atol=1e-5)
+    points[10] = torch.nan  # nobody: the frame before is taken
+    filled = []
+    for frame in points:
+        pair = torch.stack([*filled[-1:], frame]).numpy()
+        whole = torch.from_numpy(fill_missing(pair, past_only=True))[-1]
+        filled.append(whole if whole.isfinite().all() else filled[-1])
+    torch.testing.assert_close(filled[10], points[9])
+    stream, expected, two = model.stream(), model.stream(), model.stream()
+    for frame, whole in zip(points, filled, strict=True):
+        pose = stream(frame.numpy())
+        torch.testing.assert_close(pose, expected(whole), rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(two(torch.stack([frame, frame]))[1], pose, rtol=1e-5, atol=1e-5)
     stream.reset()
     assert stream(torch.full((17, 2), torch.nan)).isfinite().all()
 
