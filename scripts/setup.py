@@ -37,7 +37,6 @@ def python_in(venv: Path = VENV) -> Path:
 
 # loadfile: the cells of one notebook belong to one worker.
 PYTEST = (python_in(), "-m", "pytest", "-n", "2", "--dist", "loadfile", "--durations=15")
-DOCTESTS = [f"mocap3d/{name}" for name in ("skeleton.py", "camera.py", "poses.py", "metrics.py", "formats")]
 NBVAL = ("--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout=120", "--nbval-sanitize-with=tests/sanitize.cfg")
 
 
@@ -185,9 +184,7 @@ def test() -> int:
             return status
     environment = test_environment()
     environment.pop("MOCAP3D_DATA", None)
-    return run(
-        *PYTEST, "-m", "not extended", *NBVAL, "--doctest-modules", *DOCTESTS, "tests", "notebooks", env=environment
-    )
+    return run(*PYTEST, "-m", "not extended", *NBVAL, "tests", "notebooks", env=environment)
 
 
 def test_all() -> int:

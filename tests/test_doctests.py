@@ -1,8 +1,10 @@
-"""The examples in docstrings: there, and run by `scripts/setup.py test`."""
+"""The examples in docstrings: there, and right."""
 
 from __future__ import annotations
 
 import ast
+import doctest
+import importlib
 from pathlib import Path
 
 import pytest
@@ -27,3 +29,10 @@ def test_every_public_function_has_an_example(path):
     tree = ast.parse(path.read_text(encoding="utf-8"))
     lacking = [node.name for node in public_functions(tree) if ">>> " not in (ast.get_docstring(node) or "")]
     assert not set(lacking) - SHOWN_BY_READERS
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
+def test_the_examples_are_right(path):
+    name = ".".join(path.relative_to(ROOT.parent).with_suffix("").parts)
+    result = doctest.testmod(importlib.import_module(name))
+    assert not result.failed and (result.attempted or "+SKIP" in path.read_text(encoding="utf-8"))

@@ -89,6 +89,7 @@ MODEL_CODE = [
     *(path for room in "models training evaluation lifting figures bench".split() for path in
       sorted((PACKAGE / room).rglob("*.py"))),
     PACKAGE / "data" / "windows.py",
+    PACKAGE / "weights.py",
 ]  # fmt: skip
 GUESSES = {
     "models/cpu.py": {"except AttributeError"}  # asks this torch for an operator, not a model for an attribute

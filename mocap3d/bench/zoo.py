@@ -104,7 +104,7 @@ def _motionbert(finetuned: bool, original: bool, mpjpe: float, p_mpjpe: float, a
 
 
 _SEMI = "10 % of S1 labelled; MMPose's own configuration cannot train it"
-_SH = "the page states ground-truth 2D; equal to MotionBERT's own number from SH detections, so read as detections"
+_SH = "the page says ground-truth 2D; equal to MotionBERT's own number from SH detections, so read as detections"
 ROWS: Mapping[str, Row] = {row.name: row for row in (
     _videopose3d(27, "gt", "27frames_fullconv_supervised-fe8fbba9_20210527", "videopose3d_mmpose", 40.1, 30.1,
                  remark="model index: 40.0 / 30.1"),

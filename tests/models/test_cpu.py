@@ -8,8 +8,9 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mocap3d.models import cpu
 from mocap3d.models.cpu import amd_family, linear, linear_as_convolution, linear_by_onednn, linear_gelu
-from mocap3d.models.create import cpu, create_model
+from mocap3d.models.create import create_model
 
 WINDOWS_ZEN5 = "AMD64 Family 26 Model 68 Stepping 0, AuthenticAMD"
 LINUX = "processor\t: 0\nvendor_id\t: {vendor}\ncpu family\t: {family}\nmodel\t\t: 1\n"

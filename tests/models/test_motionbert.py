@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from mocap3d.models.create import create_model, list_models, motionbert
+from mocap3d.models import motionbert
+from mocap3d.models.create import create_model, list_models
 from mocap3d.models.motionbert import MotionBERT, attend
 from mocap3d.skeleton import H36M17, flip
 from mocap3d.training.losses import pose_loss

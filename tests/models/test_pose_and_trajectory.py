@@ -28,7 +28,7 @@ def test_it_is_the_two_networks_side_by_side(device):
     assert torch.equal(model.decode_root(output)[:, :, 0], model.trajectory(x))
     torch.testing.assert_close(model.run(x[:, :9], strided=True), output[:, :1])
     placed = model.absolute()
-    assert (model.root, placed.root) == ("relative", "estimated")
+    assert (model.space, placed.space) == ("metric", "metric absolute")
     torch.testing.assert_close(placed.decode(placed(x)), model.decode(output) + model.decode_root(output))
     assert placed.pose is model.pose and not placed.training
 

@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mocap3d import metrics
-from mocap3d.models.create import create_model, list_models, videopose3d
+from mocap3d.models import videopose3d
+from mocap3d.models.create import create_model, list_models
 from mocap3d.models.videopose3d import VideoPose3D
 from mocap3d.skeleton import H36M17
 from mocap3d.training.recipe import Recipe, batch_norms, momentum_of_step, momentum_restored

@@ -161,7 +161,7 @@ def test_what_other_models_do_not_know_is_refused(train, change) -> None:
 
 
 def test_too_little_to_cut_is_refused() -> None:
-    with pytest.raises(RuntimeError, match="a single piece of 81 frames"):
+    with pytest.raises(RuntimeError, match="a single chunk of 81 frames"):
         quiet(small_motionbert(frames=81), sticks(1, frames=40, views=1), RECIPE, device="cpu")
 
 
