@@ -4,9 +4,9 @@
     MOCAP3D_DATA=data OMP_NUM_THREADS=1 python benchmarks/phone.py --table        prints the records
 
 Per source and over all: P-MPJPE; MPJPE after one rigid alignment of the whole clip (rotation and translation: a wrong
-camera is forgiven, a wrong pose is not); tilt of the trunk, the angle between predicted and true pelvis-thorax
-direction. Clips are averaged, each with the same weight. "hard" are those on which the clip's own constant pose is at
-60 mm P-MPJPE or more. The constant poses know the truth: the mean of each clip, and the mean of the training recordings.
+camera is forgiven, a wrong pose is not); tilt of the trunk, the angle of predicted and true pelvis-thorax direction.
+Every clip has the same weight. "hard" are those on which the clip's own constant pose is at 60 mm P-MPJPE or more. The
+constant poses know the truth: the mean of each clip, and the mean of the training recordings.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def truth_of(clip: PhoneClip) -> np.ndarray:
 
 
 def measure(predict: Callable, clips: list, constant: np.ndarray) -> dict:
-    """Errors by source, over all clips and over the hard ones; `constant` (K,) is the P-MPJPE of their own mean pose."""
+    """Errors by source, over all clips and the hard ones; `constant` (K,) is the P-MPJPE of their own mean pose."""
     values = [errors(predict(clip).astype(np.float64), truth_of(clip)) for clip in clips]
     hard = constant >= HARD
     groups = {
