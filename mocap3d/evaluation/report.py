@@ -15,16 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mocap3d.evaluation.protocol import (  # noqa: F401  the switches are reached from here too
-    AVERAGING,
-    BOTH_CENTRED,
-    PROTOCOLS,
-    ROOT_COPIED,
-    TARGET_ADDED,
-    TARGET_ZEROED,
-    EvalProtocol,
-    ReportError,
-)
+from mocap3d.evaluation.protocol import EvalProtocol, ReportError
 from mocap3d.files import write_whole
 
 # name -> (title, unit, factor for printing, frames lost at each clip's end)
