@@ -200,7 +200,8 @@ def test_a_killed_process_is_resumed_to_the_same_bits(train, tmp_path):
     assert len(record["history"]) == 2 and not record["done"]
     whole, rest = quiet(lifter(), train, TOY), quiet(lifter(seed=3), train, TOY, out=tmp_path)
     assert same(whole.model, rest.model) and numbers(whole.history) == numbers(rest.history)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint.pt", "run.json"]  # no half-written files
+    kept = ["checkpoint.previous.pt", "checkpoint.pt", "run.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == kept  # no half-written files
 
 
 @pytest.mark.parametrize(
@@ -645,11 +646,11 @@ def test_training_steps_equal_the_published_ones(golden, formula):
     from mocap3d.models.simple_baseline import SimpleBaseline3D
 
     class Bare(SimpleBaseline3D):  # its inputs and targets are the golden ones, not z-scores of poses
-        def encode(self, points):
-            return points
+        def encode(self, points2d, confidence=None):
+            return points2d
 
-        def targets(self, pose):
-            return pose
+        def targets(self, pose3d):
+            return pose3d
 
     model = Bare("weigq", channels=64, dropout=0.0)
     published = simple_baseline_to_published(model.state_dict(), "weigq")

@@ -185,6 +185,8 @@ def _clip(entry: dict, cameras: list[Camera], rows: dict[str, np.ndarray]) -> Cl
     labels = {key: entry[key] for key in _LABELS}
     if not all(isinstance(label, str) for label in labels.values()):
         raise ValueError("a label is not text")
+    if rows["confidence"].max(initial=0) > 1:  # it was written from a Pose2D, which holds none
+        raise ValueError("a confidence is above 1")
     pose2d = Pose2D(rows["points2d"], rows["confidence"], H36M17, entry["fps"], size)
     pose3d = Pose3D(rows["points3d"], H36M17, entry["fps"], "camera", entry["root"])
     return Clip(camera=camera, pose2d=pose2d, pose3d=pose3d, **labels)
