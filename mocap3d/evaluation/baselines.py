@@ -1,4 +1,4 @@
-"""Baselines that a lifter has to beat: the mean pose and the nearest neighbour in 2D. Both fulfil the model contract."""
+"""Baselines a lifter has to beat: the mean pose and the nearest neighbour in 2D. Both satisfy the model contract."""
 
 from __future__ import annotations
 
