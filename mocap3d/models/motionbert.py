@@ -175,9 +175,7 @@ class MotionBERT(nn.Module):
             if size < 1:
                 raise ValueError(f"{name}={size}: need at least 1")
         if channels % heads:
-            raise ValueError(
-                f"channels={channels}, heads={heads}: channels are not divisible by heads; give other heads"
-            )
+            raise ValueError(f"channels={channels}, heads={heads}: channels not divisible by heads; give other heads")
         if not 0.0 <= drop_path < 1.0:
             raise ValueError(f"drop_path={drop_path}: a probability must be at least 0 and below 1")
         self.name = next((name for name, known in SIZES.items() if known == sizes), f"motionbert_{depth}x{channels}")
