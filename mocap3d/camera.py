@@ -9,7 +9,7 @@ Two lens models are in use in this field, and differ by up to 1.5 px in the corn
 
     "opencv"      the usual one: u = x g + 2 p1 x y + p2 (r2 + 2 x^2), distortion = (k1, k2, k3, p1, p2)
     "videopose3d" the pair stored as (p2, p1) and half of OpenCV's cross term: u = x (g + p2 x + p1 y) + p2 r2,
-                  x and y clamped to [-1, 1]; it is what reproduces Human3.6M's own 2D to 3e-5 px
+                  x and y clamped to [-1, 1]; it reproduces Human3.6M's own 2D to 3e-5 px
 
 with g = 1 + k1 r2 + k2 r2^2 + k3 r2^3. Source: Human3.6M calibration (Ionescu et al. 2014); Pavllo et al. 2019.
 """
@@ -29,7 +29,7 @@ _CALIBRATION = Path(__file__).with_name("h36m_cameras.json")
 
 
 class CameraError(ValueError):
-    """A camera or a projection that cannot be."""
+    """An impossible camera or projection."""
 
 
 def _library(array):
@@ -96,7 +96,7 @@ def quaternion_from_matrix(matrix) -> np.ndarray:
 
 
 def project(points, focal, centre, distortion=None, model: str = "videopose3d"):
-    """Project camera-frame points, in whatever unit `focal` and `centre` are (pixels or screen).
+    """Project camera-frame points, in the unit of `focal` and `centre` (pixels or screen).
 
     Args:
         points: (..., 3) camera frame, metres; array or tensor.
@@ -119,7 +119,7 @@ def project(points, focal, centre, distortion=None, model: str = "videopose3d"):
     depth = points[..., 2]
     if model != "videopose3d":
         depth = lib.where(depth > 0, depth, depth * float("nan"))
-    x, y = points[..., 0] / depth, points[..., 1] / depth  # by component: numpy is slow on axes of two
+    x, y = points[..., 0] / depth, points[..., 1] / depth  # by component: numpy is slow on axes of length 2
     if model == "videopose3d":
         x, y = lib.clip(x, -1, 1), lib.clip(y, -1, 1)
     if model != "none" and distortion is not None:
@@ -129,7 +129,7 @@ def project(points, focal, centre, distortion=None, model: str = "videopose3d"):
 
 
 def floating(points):
-    """An array or tensor of floating-point numbers: in integers, focal length and lens would be truncated too.
+    """Convert to floating point; with integers, focal length and distortion would be truncated too.
 
     >>> floating([1, 2]).dtype
     dtype('float64')
@@ -141,17 +141,17 @@ def floating(points):
 
 
 def _like(values, points):
-    """Numbers in the library, precision and place of floating-point `points`."""
+    """Numbers in the library, precision and device of floating-point `points`."""
     if isinstance(points, torch.Tensor):
         return torch.as_tensor(values, dtype=points.dtype, device=points.device)
     return np.asarray(values, dtype=points.dtype)
 
 
 def _distort(x, y, distortion, model: str):
-    """Ideal normalised coordinates x and y -> where the lens puts them."""
+    """Ideal normalised coordinates x and y -> distorted ones."""
     k1, k2, k3, a, b = (distortion[..., i] for i in range(5))
     if model == "opencv":
-        a, b = b, a  # p1 goes with y, p2 with x
+        a, b = b, a  # p1 belongs to y, p2 to x
     r2 = x * x + y * y
     cross = a * x + b * y
     factor = 1 + r2 * (k1 + r2 * (k2 + r2 * k3)) + (cross if model == "videopose3d" else 2 * cross)
@@ -159,7 +159,7 @@ def _distort(x, y, distortion, model: str):
 
 
 def pixels_to_screen(pixels, width: float, height: float):
-    """Pixels -> screen: x in [-1, 1], y by the same factor, so that the aspect is kept.
+    """Pixels -> screen: x in [-1, 1], y scaled by the same factor to keep the aspect ratio.
 
     Args:
         pixels: (..., 2) or more channels, the first two x and y; the others pass through.
@@ -205,7 +205,7 @@ class Camera:
         translation: camera centre in the world, metres.
         name: for messages and tables.
     Raises:
-        CameraError: naming the field and the rule.
+        CameraError: for an invalid field; the message states the rule.
     """
 
     focal: tuple[float, float]
@@ -262,7 +262,7 @@ class Camera:
         return self._turn(points) + _like(self.translation, points)
 
     def camera_to_world_direction(self, vectors):
-        """(..., 3) directions or root-relative poses: turned into world axes, not moved.
+        """(..., 3) directions or root-relative poses: rotated into world axes, not translated.
 
         >>> down_in_the_image = np.array([0.0, 1.0, 0.0])
         >>> round(float(Camera.phone().camera_to_world_direction(down_in_the_image)[2]), 6)
@@ -271,7 +271,7 @@ class Camera:
         return self._turn(floating(vectors))
 
     def _turn(self, vectors, inverse: bool = False):
-        """Camera axes -> world axes, or back: one matrix product over all points at once."""
+        """Camera axes -> world axes, or back: one matrix product for all points."""
         matrix = _like(self._axes if inverse else self._axes.T, vectors)
         return (vectors.reshape(-1, 3) @ matrix).reshape(vectors.shape)
 
@@ -280,7 +280,7 @@ class Camera:
         return rotation_matrix(self.rotation)
 
     def project(self, points):
-        """(..., 3) camera-frame metres -> (..., 2) pixels, lens included (see `project`).
+        """(..., 3) camera-frame metres -> (..., 2) pixels, with lens distortion (see `project`).
 
         >>> Camera.phone(fov_degrees=90).project(np.array([0.0, 0.0, 3.0])).tolist()
         [960.0, 540.0]
@@ -288,12 +288,12 @@ class Camera:
         return project(points, self.focal, self.centre, self.distortion, self.distortion_model)
 
     def undistort(self, pixels, iterations: int = 50):
-        """Pixels seen through the lens -> pixels of the ideal pinhole with the same focal and centre.
+        """Distorted pixels -> pixels of the ideal pinhole camera with the same focal and centre.
 
         Args:
             pixels: (..., 2) array, pixels.
         Returns:
-            (..., 2) float64 array; `project` of the corresponding ray gives `pixels` back within 1e-6 px.
+            (..., 2) float64 array; `project` of the corresponding ray returns `pixels` within 1e-6 px.
         Raises:
             CameraError: if the lens model cannot be inverted at some pixel (far outside the image).
         Source: Newton's iteration on the lens model, the 2x2 Jacobian by central differences.
@@ -321,7 +321,7 @@ class Camera:
         error = np.abs(lens(xy) - target) * focal
         if np.nanmax(error, initial=0.0) > 1e-6:
             worst = np.asarray(pixels).reshape(-1, 2)[int(np.nanargmax(error.max(-1)))]
-            raise CameraError(f"pixel {worst} cannot be undistorted: it lies outside what this lens model describes")
+            raise CameraError(f"pixel {worst} cannot be undistorted: it lies outside the range of this lens model")
         return xy * focal + centre
 
     def rays(self, pixels):
@@ -334,7 +334,7 @@ class Camera:
         return np.concatenate([ideal, np.ones_like(ideal[..., :1])], -1)
 
     def screen_intrinsics(self) -> np.ndarray:
-        """(9,) focal(2), centre(2), distortion(5) in screen units, as the lifting losses take them.
+        """(9,) focal(2), centre(2), distortion(5) in screen units, as the lifting losses expect them.
 
         >>> Camera.phone(fov_degrees=90).screen_intrinsics()[:4].round(3).tolist()
         [1.0, 1.0, 0.0, 0.0]
@@ -365,13 +365,13 @@ class Camera:
         height: int = 1000,
         name: str = "look-at",
     ) -> Camera:
-        """A distortion-free camera at `position`, aimed at `target`, its image upright.
+        """A distortion-free camera at `position` that faces `target`, with an upright image.
 
         Args:
-            position, target: (3,) world metres; not the same point, and not one above the other.
+            position, target: (3,) world metres; neither the same point nor one above the other.
             fov_degrees: horizontal field of view.
         Raises:
-            CameraError: if the two points give no upright view.
+            CameraError: if the two points define no upright view.
 
         >>> camera = Camera.look_at([3.0, 0.0, 1.5], [0.0, 0.0, 1.0])
         >>> camera.project(camera.world_to_camera(np.array([0.0, 0.0, 1.0]))).round(3).tolist()
@@ -381,7 +381,7 @@ class Camera:
         forward = target - position
         right = np.cross(forward, [0.0, 0.0, 1.0])
         if np.linalg.norm(right) < 1e-9:
-            raise CameraError(f"look_at: from {position} to {target} is vertical or nothing; move one sideways")
+            raise CameraError(f"look_at: from {position} to {target} is vertical or has no length; move one sideways")
         forward, right = forward / np.linalg.norm(forward), right / np.linalg.norm(right)
         axes = np.stack([right, np.cross(forward, right), forward], -1)  # columns: x right, y down, z forward
         flat = cls.phone(fov_degrees, width, height)
@@ -406,12 +406,12 @@ class Camera:
         pitch_degrees: float = 0.0,
         name: str = "phone",
     ) -> Camera:
-        """An uncalibrated camera with a stated horizontal field of view, held level by default.
+        """An uncalibrated camera with a given horizontal field of view, held level by default.
 
         Args:
             fov_degrees: horizontal, in (1, 179); phones are near 60 to 75.
-            camera_height: metres above the floor (world z); the camera looks along world +y.
-            pitch_degrees: downwards positive. Human3.6M's cameras look down by 10 to 16 degrees.
+            camera_height: metres above the floor (world z); the camera faces world +y.
+            pitch_degrees: downwards positive. Human3.6M's cameras are pitched down by 10 to 16 degrees.
         Raises:
             CameraError: for an impossible field of view.
 
@@ -422,7 +422,7 @@ class Camera:
             raise CameraError(f"field of view {fov_degrees} degrees; give the horizontal angle, between 1 and 179")
         focal = width / 2 / np.tan(np.radians(fov_degrees) / 2)
         pitch = np.radians(pitch_degrees)
-        # columns: x right, y down, z forward, for a camera that looks along world y
+        # columns: x right, y down, z forward, for a camera that faces world y
         axes = np.array([[1, 0, 0], [0, -np.sin(pitch), np.cos(pitch)], [0, -np.cos(pitch), -np.sin(pitch)]])
         return cls(
             (focal, focal),

@@ -1,10 +1,10 @@
-"""The field's error measures, as pure functions.
+"""The standard error metrics of the field, as pure functions.
 
 Every function takes (..., T, J, 3) positions in metres (arrays or tensors; a tensor stays differentiable),
 and returns metres, a fraction, or (for acceleration) metres per second squared. Joints whose truth is NaN, or
-whose `mask` is False, are left out of every mean; a prediction that is NaN where the truth is not makes the mean NaN
-(and counts as a miss for PCK and AUC). Nothing is aligned unless the name contains it: whether the root
-is removed first is the evaluation protocol's business, not the metric's.
+whose `mask` is False, are excluded from every mean; a prediction that is NaN where the truth is not makes the mean NaN
+(and counts as a miss for PCK and AUC). Metrics align only if their name says so: whether the root is
+subtracted first is decided by the evaluation protocol, not by the metric.
 
     MPJPE    mean distance of joints
     P-MPJPE  the same after the best rotation, translation and scale of each frame (never a reflection)
@@ -25,17 +25,17 @@ class MetricError(ValueError):
 
 
 def _tensor(positions) -> torch.Tensor:
-    """A floating-point tensor of an array, list or tensor, without a copy where torch can do without one."""
+    """Convert an array, list or tensor to a floating-point tensor, without a copy where possible."""
     if not isinstance(positions, torch.Tensor):
         positions = np.asarray(positions)
         if not positions.flags.writeable or any(stride < 0 for stride in positions.strides):
-            positions = positions.copy()  # a broadcast or reversed view, which torch does not take
+            positions = positions.copy()  # a broadcast or reversed view, which torch does not accept
         positions = torch.as_tensor(positions)
     return positions if positions.is_floating_point() else positions.double()
 
 
 def _prepare(prediction, truth, mask):
-    """Tensors, the mask of joints that count, and whether to answer in numpy."""
+    """Tensors, the mask of joints that count, and whether to return numpy."""
     in_numpy = not isinstance(prediction, torch.Tensor) and not isinstance(truth, torch.Tensor)
     prediction, truth = _tensor(prediction), _tensor(truth)
     if prediction.shape != truth.shape or prediction.ndim < 2 or prediction.shape[-1] != 3:
@@ -63,15 +63,15 @@ def _answer(tensor: torch.Tensor, in_numpy: bool):
 
 
 def _mean(errors: torch.Tensor, counted: torch.Tensor) -> torch.Tensor:
-    """Over what counts; 0 if nothing does."""
+    """Mean over the joints that count; 0 if none does."""
     return torch.where(counted, errors, 0).sum() / counted.sum().clamp_min(1)
 
 
 def mean_distance(prediction: torch.Tensor, truth: torch.Tensor, counted: torch.Tensor) -> torch.Tensor:
-    """MPJPE of tensors without checks, differentiable: what metrics and losses share.
+    """MPJPE of tensors without checks, differentiable; shared by metrics and losses.
 
     Args:
-        prediction, truth: (..., J, 3), one unit; truth without NaN.
+        prediction, truth: (..., J, 3), same unit; truth without NaN.
         counted: (..., J) bool.
     Returns:
         scalar; 0 if no joint counts.
@@ -83,7 +83,7 @@ def mean_distance(prediction: torch.Tensor, truth: torch.Tensor, counted: torch.
 
 
 def best_scale(prediction: torch.Tensor, truth: torch.Tensor, counted: torch.Tensor) -> torch.Tensor:
-    """Each frame of the prediction times its best scale (see `scale_align`); arguments as in `mean_distance`.
+    """Scale each frame of the prediction to fit best (see `scale_align`); arguments as in `mean_distance`.
 
     >>> truth = torch.rand(2, 17, 3)
     >>> torch.allclose(best_scale(2 * truth, truth, torch.ones(2, 17, dtype=torch.bool)), truth)
@@ -96,7 +96,7 @@ def best_scale(prediction: torch.Tensor, truth: torch.Tensor, counted: torch.Ten
 
 
 def joint_errors(prediction, truth, mask=None):
-    """Distance of every joint.
+    """Distance between prediction and truth for every joint.
 
     Args:
         prediction, truth: (..., J, 3) metres, same frame and root.
@@ -133,9 +133,9 @@ def mpjpe(prediction, truth, mask=None):
 
 
 def scale_align(prediction, truth, mask=None):
-    """Each frame of the prediction times the one scale that fits the truth best.
+    """Multiply each frame of the prediction by the scale that fits the truth best.
 
-    Args, Raises: as `joint_errors`.
+    Args, Raises: same as in `joint_errors`.
     Returns:
         (..., J, 3) metres: s * prediction with s = <prediction, truth> / <prediction, prediction>.
     Source: Rhodin et al. 2018, section 4.2 (N-MPJPE).
@@ -160,14 +160,14 @@ def n_mpjpe(prediction, truth, mask=None):
 
 
 def procrustes_align(prediction, truth, mask=None):
-    """Each frame of the prediction moved onto the truth by the best similarity: rotation, scale, translation.
+    """Align each frame of the prediction with the truth by the best similarity: rotation, scale, translation.
 
     A reflection is never used. A frame whose joints all coincide (or lie on a line) has no unique rotation; the
     identity completes it, so the result is finite. Computed in float64.
 
-    Args, Raises: as `joint_errors`.
+    Args, Raises: same as in `joint_errors`.
     Returns:
-        (..., J, 3) metres, in the truth's place.
+        (..., J, 3) metres, aligned with the truth.
     Source: Umeyama 1991, equations 40 to 42, unweighted; joints that do not count have weight 0.
 
     >>> truth = np.random.default_rng(0).normal(size=(10, 17, 3))
@@ -190,7 +190,7 @@ def _similar(prediction: torch.Tensor, truth: torch.Tensor, counted: torch.Tenso
     x0, y0 = (x - centre_x) * weight, (y - centre_y) * weight
     u, s, vh = torch.linalg.svd(x0.mT @ y0)  # (..., 3, 3)
     sign = torch.linalg.det(u @ vh).sign()
-    d = torch.stack([torch.ones_like(sign), torch.ones_like(sign), sign], -1)  # the weakest axis gives way
+    d = torch.stack([torch.ones_like(sign), torch.ones_like(sign), sign], -1)  # the weakest axis is flipped
     rotation = (u * d[..., None, :]) @ vh  # x @ rotation ~ y
     spread = (x0 * x0).sum((-2, -1))
     scale = torch.where(spread > 1e-12, (s * d).sum(-1) / spread.clamp_min(1e-12), 1)
@@ -256,7 +256,7 @@ def acceleration_error(prediction, truth, fps: float, mask=None):
 
 
 def pck(prediction, truth, threshold: float = 0.150, mask=None):
-    """Fraction of joints nearer than `threshold` metres (PCK@150mm by default).
+    """Fraction of joints with an error below `threshold` metres (PCK@150mm by default).
 
     Source: Mehta et al. 2017 (3DPCK).
 

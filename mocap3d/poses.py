@@ -1,7 +1,7 @@
-"""Typed poses: arrays that know their joints, their rate and their frame, and refuse what does not fit.
+"""Typed poses: arrays with their skeleton, frame rate and coordinate frame, which are checked on creation.
 
-Pose2D   what a detector sees: pixels
-Pose3D   what a body does: metres, in the world or in one camera's frame
+Pose2D   joints in the image: pixels
+Pose3D   joints in space: metres, in the world frame or in a camera frame
 Clip     both, for one performer filmed by one camera
 """
 
@@ -17,11 +17,11 @@ from mocap3d.skeleton import H36M17, Skeleton, convert, convert_confidence, get_
 
 FRAMES = ("world", "camera")
 ROOTS = ("absolute", "relative", "floor-glued", "estimated")
-REACH = 50.0  # metres from the first joint (in some files a mark on the floor), beyond which the unit is not metres
+REACH = 50.0  # metres from the first joint (in some files a mark on the floor), beyond which the unit cannot be metres
 
 
 class PoseError(ValueError):
-    """A pose whose shape, unit, rate or label cannot be right."""
+    """A pose with an invalid shape, unit, rate or label."""
 
 
 def _points(points, skeleton: Skeleton, channels: int, what: str) -> np.ndarray:
@@ -49,7 +49,7 @@ def _rate(fps: float, what: str) -> float:
 
 
 def _resampled(points: np.ndarray, fps: float, new_fps: float) -> np.ndarray:
-    """Linear interpolation of (T, ...) from one rate to another; the first frame stays the first."""
+    """Linear interpolation of (T, ...) from one rate to another; the first frame is kept."""
     if fps == new_fps:
         return points
     count = int(np.floor((len(points) - 1) / fps * new_fps + 1e-6)) + 1
@@ -57,21 +57,21 @@ def _resampled(points: np.ndarray, fps: float, new_fps: float) -> np.ndarray:
     low = np.minimum(at.astype(np.int64), len(points) - 1)
     high = np.minimum(low + 1, len(points) - 1)
     share = (at - low).astype(np.float32).reshape(-1, *[1] * (points.ndim - 1))
-    # where a frame falls on an old one, take it as it is: NaN * 0 would spread a neighbour's gap
+    # where a frame coincides with an old one, copy it: NaN * 0 would spread a neighbour's gap
     return np.where(share > 0, points[low] * (1 - share) + points[high] * share, points[low])
 
 
 @dataclass(frozen=True, eq=False)
 class Pose2D:
-    """What one camera sees of one person.
+    """2D joints of one person in the image of one camera.
 
     Args:
         points: (T, J, 2) pixels, origin top-left, x right, y down; NaN where a joint is missing.
-        confidence: (T, J), from 0; None means 1, and 0 for missing joints. What is above 1 is clipped, with a warning:
-            RTMPose and OpenPose go beyond.
+        confidence: (T, J), at least 0; None means 1, and 0 for missing joints. Values above 1 are clipped, with a
+            warning: RTMPose and OpenPose exceed 1.
         skeleton: a Skeleton or its name.
         fps: frames per second.
-        image_size: (width, height) in pixels; has to be given.
+        image_size: (width, height) in pixels; required.
     Raises:
         PoseError: for a wrong shape, range or label.
     """
@@ -90,12 +90,12 @@ class Pose2D:
         present = np.isfinite(self.points[..., 0] + self.points[..., 1])
         confidence = present if self.confidence is None else np.asarray(self.confidence)
         if confidence.shape != present.shape:
-            raise PoseError(f"Pose2D.confidence has shape {confidence.shape}; give one value a joint, {present.shape}")
+            raise PoseError(f"Pose2D.confidence has shape {confidence.shape}; give one per joint, {present.shape}")
         confidence = np.where(present, confidence, 0).astype(np.float32)
         if not (confidence >= 0).all():
             lowest = confidence.min()
             raise PoseError(
-                f"Pose2D.confidence holds {lowest:.4g}; give values in [0, 1], of missing joints NaN points"
+                f"Pose2D.confidence holds {lowest:.4g}; give values in [0, 1]; mark missing joints by NaN points"
             )
         if (highest := confidence.max()) > 1:
             warnings.warn(
@@ -108,7 +108,7 @@ class Pose2D:
         if self.image_size is None:
             raise PoseError(
                 "Pose2D needs image_size=(width, height), in pixels, of the picture or video that its points are from: "
-                "models see points relative to it"
+                "models use points relative to it"
             )
         size = tuple(int(side) for side in np.ravel(self.image_size))
         if len(size) != 2 or min(size) <= 0:
@@ -124,7 +124,7 @@ class Pose2D:
 
     @property
     def seconds(self) -> float:
-        """In seconds.
+        """Duration in seconds.
 
         >>> Pose2D(np.zeros((100, 17, 2)), image_size=(1920, 1080)).seconds
         2.0
@@ -166,14 +166,14 @@ class Pose2D:
 
 @dataclass(frozen=True, eq=False)
 class Pose3D:
-    """Where the joints of one person are.
+    """3D joints of one person.
 
     Args:
         points: (T, J, 3) metres; NaN where a joint is missing.
         skeleton: a Skeleton or its name.
         fps: frames per second.
         frame: "world" (z up) or "camera" (x right, y down, z forward).
-        root: what is known of the path through space: "absolute", "relative" (root at the origin),
+        root: what is known about the root trajectory: "absolute", "relative" (root at the origin),
             "floor-glued" or "estimated".
     Raises:
         PoseError: for a wrong shape, unit or label.
@@ -195,7 +195,7 @@ class Pose3D:
         if self.root not in ROOTS:
             raise PoseError(f"Pose3D.root is {self.root!r}; give one of {', '.join(ROOTS)}")
         if np.abs(self.points).max() <= REACH / 2:
-            return  # most poses; NaN goes on to the closer look
+            return  # most poses; those with NaN need the full check
         reach = float(np.fmax.reduce(np.abs(self.points - self.points[:, :1]), axis=None))
         if reach > REACH:
             raise PoseError(
@@ -212,7 +212,7 @@ class Pose3D:
 
     @property
     def seconds(self) -> float:
-        """In seconds.
+        """Duration in seconds.
 
         >>> Pose3D(np.zeros((100, 17, 3))).seconds
         2.0
@@ -253,7 +253,7 @@ class Pose3D:
         return replace(self, points=self.points - self.points[:, :1], root="relative")
 
     def in_camera(self, camera: Camera) -> Pose3D:
-        """World frame -> that camera's frame.
+        """World frame -> the camera's frame.
 
         >>> Pose3D(np.ones((3, 17, 3))).in_camera(Camera.phone()).frame
         'camera'
@@ -262,7 +262,7 @@ class Pose3D:
         return replace(self, points=camera.world_to_camera(self.points), frame="camera")
 
     def in_world(self, camera: Camera) -> Pose3D:
-        """That camera's frame -> world frame. A relative root stays at the origin: only the axes turn.
+        """The camera's frame -> world frame. A relative root stays at the origin: only the axes are rotated.
 
         >>> Pose3D(np.ones((3, 17, 3)), frame="camera").in_world(Camera.phone()).frame
         'world'
@@ -273,7 +273,7 @@ class Pose3D:
         return replace(self, points=camera.camera_to_world(self.points), frame="world")
 
     def project(self, camera: Camera) -> Pose2D:
-        """What `camera` sees: ground-truth 2D in pixels, distortion included.
+        """Ground-truth 2D in the image of `camera`: pixels, with lens distortion.
 
         >>> Pose3D(np.ones((3, 17, 3))).project(Camera.phone())
         Pose2D(3 frames x 17 joints h36m17, 50 fps, 1920x1080 px)
@@ -295,10 +295,10 @@ class Clip:
     """One performer filmed by one camera: the unit of every data set.
 
     Args:
-        subject: the H36M subject whose cameras see it, e.g. "S9".
-        action: what is done, e.g. "Walking".
-        camera: the camera, calibrated.
-        pose2d: (T, J, 2) pixels: projected truth, or detections.
+        subject: the H36M subject whose cameras are used, e.g. "S9".
+        action: the action, e.g. "Walking".
+        camera: the calibrated camera.
+        pose2d: (T, J, 2) pixels: projected ground truth, or detections.
         pose3d: (T, J, 3) metres, in this camera's frame.
         take: name of the recording, shared by its camera views, unique in its data set. Chunks of one
             recording are named "recording:frames".
@@ -307,7 +307,7 @@ class Clip:
         performer: the real person, where known.
         licence: of the motion.
     Raises:
-        PoseError: if 2D and 3D do not belong together.
+        PoseError: if 2D and 3D do not match.
     """
 
     subject: str
@@ -341,7 +341,7 @@ class Clip:
 
     @property
     def recording(self) -> str:
-        """The whole recording this clip is a chunk of: what stands before the colon of `take`.
+        """The whole recording this clip is a chunk of: the part of `take` before the colon.
 
         >>> pose = Pose3D(np.ones((3, 17, 3)), frame="camera")
         >>> Clip("S1", "Walking", Camera.phone(), pose.project(Camera.phone()), pose, "walk-1:0-3").recording

@@ -1,8 +1,8 @@
-"""Joint names, bones and left/right of every skeleton this field meets, and conversion between them by name.
+"""Joint names, bones and left/right pairs of the skeletons used in this field, and conversion between them by name.
 
-Joints are named, never numbered, outside this file. The canonical skeleton is `h36m17`: the 17 joints of
-Human3.6M that all published lifters use. Every joint of a conversion has a provenance: taken as it is, or
-approximated, and from what.
+Outside this file, joints are referred to by name, never by number. The canonical skeleton is `h36m17`: the 17 joints of
+Human3.6M that all published lifters use. Every joint of a conversion has a provenance: its source joints, and whether
+it is copied or approximated.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ class Skeleton:
     """Named joints in a tree.
 
     Args:
-        name: what conversions and messages call it.
+        name: used in conversions and messages.
         joints: joint names, unique, in array order.
-        parents: index of each joint's parent, -1 for a root; a parent stands anywhere but on itself.
+        parents: index of each joint's parent, -1 for a root; a parent may come anywhere in the array.
         left, right: names of mirrored joints, paired by position.
     Raises:
-        SkeletonError: if the fields contradict one another.
+        SkeletonError: if the fields contradict each other.
     """
 
     name: str
@@ -62,7 +62,7 @@ class Skeleton:
         return {joint: i for i, joint in enumerate(self.joints)}
 
     def index(self, joint: str) -> int:
-        """Array index of a joint name; SkeletonError names the joints there are.
+        """Array index of a joint name; SkeletonError lists the valid names.
 
         >>> H36M17.index("left_knee")
         5
@@ -110,7 +110,7 @@ class Skeleton:
 
 
 def _tree(name: str, *edges: str, left: str, right: str) -> Skeleton:
-    """Skeleton from "joint" / "joint<parent" words in array order; `left` in a name is `right` on the other side."""
+    """Skeleton from "joint" / "joint<parent" words in array order; `left` in a name is mirrored to `right`."""
     pairs = [edge.partition("<")[::2] for edge in edges]
     joints = tuple(joint for joint, _ in pairs)
     parents = tuple(joints.index(parent) if parent else -1 for _, parent in pairs)
@@ -130,7 +130,7 @@ H36M17 = _tree(
     left="left_", right="right_",
 )  # fmt: skip
 
-ROOT = H36M17.index("pelvis")  # the joint that root-relative poses hold at the origin
+ROOT = H36M17.index("pelvis")  # the joint at the origin of root-relative poses
 
 # Human3.6M as recorded: 32 joints, several of them copies of others.
 H36M32 = _tree(
@@ -200,7 +200,7 @@ CMU = _tree(
     left="^l", right="r",
 )  # fmt: skip
 
-# Bandai-Namco's skeleton, with two markers fixed to the head joint, which the files do not have (see open_mocap.py).
+# Bandai-Namco's skeleton, plus two markers fixed to the head joint that the files do not have (see open_mocap.py).
 BANDAI = _tree(
     "bandai",
     *"joint_Root Hips<joint_Root Spine<Hips Chest<Spine Neck<Chest Head<Neck Nose<Head HeadTop<Head".split(),
@@ -231,7 +231,7 @@ SKELETONS = {s.name: s for s in (H36M17, H36M32, COCO17, HALPE26, BODY25, MEDIAP
 
 
 def get_skeleton(skeleton: str | Skeleton) -> Skeleton:
-    """The skeleton of that name (a Skeleton passes through); SkeletonError lists the known names.
+    """The skeleton with this name (a Skeleton is returned unchanged); SkeletonError lists the known names.
 
     >>> len(get_skeleton("coco17"))
     17
@@ -273,16 +273,16 @@ _IMAGE_LIMBS = _limbs(
 )  # fmt: skip
 _HIPS = {"left_hip": 0.5, "right_hip": 0.5}
 _SHOULDERS = {"left_shoulder": 0.5, "right_shoulder": 0.5}
-_FACE = {  # detectors that see a face but neither spine, neck nor the top of the head
+_FACE = {  # detectors that find a face but no spine, neck or top of the head
     "pelvis": _Origin(_HIPS),
     "thorax": _Origin(_SHOULDERS, True),
     "spine": _Origin({joint: 0.25 for joint in (*_HIPS, *_SHOULDERS)}, True),
     "nose": _Origin({"nose": 0.5, **dict.fromkeys(("left_ear", "right_ear", *_SHOULDERS), 0.125)}, True),
-    # the crown lies beyond the ears, 0.6 of the way from the shoulders to them again (own estimate)
+    # the crown lies beyond the ears, by another 0.6 of the way from the shoulders to the ears (own estimate)
     "head": _Origin({"left_ear": 0.8, "right_ear": 0.8, "left_shoulder": -0.3, "right_shoulder": -0.3}, True),
 }
 
-# Motion capture: hips' middle as pelvis everywhere, so that the root means the same in every source.
+# Motion capture: the pelvis is always the midpoint of the hips, so that the root means the same in every source.
 _CONVERSIONS: dict[str, dict[str, _Origin]] = {
     "h36m32": {joint: _exact(joint) for joint in H36M17.joints},
     "coco17": {**_IMAGE_LIMBS, **_FACE},
@@ -316,7 +316,7 @@ _CONVERSIONS: dict[str, dict[str, _Origin]] = {
         "pelvis": _middle("CC_Base_L_Thigh", "CC_Base_R_Thigh"),
         "spine": _middle("CC_Base_Spine01", "CC_Base_Spine02", True), "thorax": _exact("CC_Base_NeckTwist01"),
         "nose": _Origin({"CC_Base_Head": 0.5, "CC_Base_L_Eye": 0.25, "CC_Base_R_Eye": 0.25}, True),
-        # eyes sit half way up the head: the crown is the eyes again beyond the head joint
+        # eyes are half way up the head: the crown is as far above the eyes as they are above the head joint
         "head": _Origin({"CC_Base_L_Eye": 1.0, "CC_Base_R_Eye": 1.0, "CC_Base_Head": -1.0}, True),
     },
 }  # fmt: skip
@@ -366,7 +366,7 @@ def _describe(origin: _Origin) -> str:
 
 
 def _of(values, source: Skeleton, axis: int):
-    """Floating-point values whose `axis` holds the joints of `source`; halves of whole pixels count."""
+    """Floating-point values whose `axis` holds the joints of `source`; midpoints of integer pixels need fractions."""
     values = floating(values)
     if values.ndim < -axis or values.shape[axis] != len(source):
         raise SkeletonError(
@@ -382,13 +382,13 @@ def convert(points, source: str | Skeleton, target: str | Skeleton = "h36m17"):
     Args:
         points: (..., J_source, C) array or tensor, any unit and frame; NaN where missing.
         source, target: skeletons or their names. A skeleton with all the joints of a known one (a motion file
-            with fingers, for example) converts like it.
+            with fingers, for example) is converted in the same way.
     Returns:
-        (..., J_target, C), same type (whole numbers become floating), unit and frame; a joint is NaN if any joint it
-        is made of is.
+        (..., J_target, C), same type (integers become floating point), unit and frame; a joint is NaN if any of its
+        source joints is.
     Raises:
         SkeletonError: for an unknown conversion or a wrong number of joints.
-    Source: own; see `provenance` for how each joint is made.
+    Source: own; see `provenance` for how each joint is computed.
 
     >>> convert(np.zeros((100, 26, 2)), "halpe26").shape
     (100, 17, 2)
@@ -406,7 +406,7 @@ def convert(points, source: str | Skeleton, target: str | Skeleton = "h36m17"):
 
 
 def convert_confidence(confidence, source: str | Skeleton, target: str | Skeleton = "h36m17"):
-    """Confidence of converted joints: the least of the joints each is made of.
+    """Confidence of converted joints: the lowest among the source joints of each.
 
     Args:
         confidence: (..., J_source) array or tensor.
@@ -443,9 +443,9 @@ def flip(points, skeleton: str | Skeleton = H36M17):
 
     Args:
         points: (..., J, C) array or tensor whose first channel is x about the mirror line x = 0 (screen
-            coordinates, or the camera frame); other channels pass through.
+            coordinates, or the camera frame); other channels are unchanged.
     Returns:
-        (..., J, C), a new array of the same type. Twice is the identity.
+        (..., J, C), a new array of the same type. Flipping twice is the identity.
     Source: the flip augmentation of Pavllo et al. 2019, section 6.1 ("test-time augmentation").
 
     >>> points = np.zeros((17, 2))
@@ -463,7 +463,7 @@ def flip(points, skeleton: str | Skeleton = H36M17):
 
 
 def root_relative(points):
-    """Poses moved so that the root (the pelvis) is at the origin.
+    """Translate poses so that the root (the pelvis) is at the origin.
 
     Args:
         points: (..., 17, C) array or tensor, h36m17.

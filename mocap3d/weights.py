@@ -1,8 +1,8 @@
-"""Weights in files: other people's and our own, read without running anything in them.
+"""Load and save weights, other people's and our own, without running any code from the files.
 
-Published files are recognised by their keys, the architecture is read off the shapes, and what does not fit is
-listed in the publisher's own names. Our own format is safetensors: numbers and a card in JSON, no code. The card
-says what a model is and what its numbers are worth; it is inside the file, and beside it as .json for reading.
+Published files are recognised by their keys, the options are inferred from the shapes, and mismatches are listed with
+the publisher's own names. Our own format is safetensors: numbers and a JSON card, no code. The card documents the
+model and how far its results can be trusted; it is stored inside the file, and beside it as .json for reading.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from mocap3d.models.state_dicts import WeightsError, compare, find_state, list_n
 from mocap3d.models.videopose3d import VideoPose3D
 
 FORMAT = 1
-# What a card must say beside what is read off the model; "unknown" is an answer, silence is not.
+# Entries a card must have in addition to those read from the model; "unknown" is allowed, leaving one out is not.
 CARD = ("fps", "training_data", "recipe", "protocol", "results", "licence")
 FILLED = ("format", "model", "kwargs", "normalisation", "skeleton", "receptive_field", "causal", "parameters")
 STYLES = {
@@ -38,7 +38,7 @@ STYLES = {
     MotionBERT: ("motionbert", "mmpose"),
 }
 PARTS = ("pose", "trajectory")
-# What a checkpoint of our training tells beside the shapes, by architecture.
+# Options that checkpoints of our training hold and shapes do not show, by architecture.
 SETTINGS = {
     "SimpleBaseline3D": {},
     "VideoPose3D": {"causal": bool, "dense": bool},
@@ -53,26 +53,26 @@ SHIPPED = {
 def load_weights(
     path_or_state: str | Path | Mapping[str, object], part: str = "pose", **overrides: object
 ) -> nn.Module:
-    """Make the model that a file of weights belongs to, with these weights.
+    """Create the model that a file of weights belongs to, and load the weights into it.
 
     Args:
-        path_or_state: a file (ours; or what torch.save wrote: a state_dict, or a checkpoint with one inside under
-            "state_dict", "model_state_dict", "model", "net" or "model_pos", also of our training), or a state_dict.
-            Keys may begin with "module.", "_orig_mod." or "model.", as DataParallel, torch.compile or Lightning write.
+        path_or_state: a state_dict, or a file: ours, or one written by torch.save (a state_dict, or a checkpoint, also
+            of our training, with one under "state_dict", "model_state_dict", "model", "net" or "model_pos"). Keys may
+            begin with "module.", "_orig_mod." or "model.", as written by DataParallel, torch.compile or Lightning.
         part: "pose", or "trajectory" for the second network of a semi-supervised run of VideoPose3D, MMPose or ours.
-        overrides: options of the model that shapes cannot tell, e.g. dropout=0.25. Published files do not tell
-            whether a model is causal: say causal=True; nor how many heads MotionBERT has: 8 unless you say. Filters
-            3, 7, 19 frames wide are read as the dense form of 3, 3, 3: dense=False says otherwise.
+        overrides: options of the model that shapes do not show, e.g. dropout=0.25. Published files do not record
+            whether a model is causal (pass causal=True), nor the number of heads of MotionBERT (default 8). Filters
+            3, 7, 19 frames wide are read as the dense form of 3, 3, 3 unless you pass dense=False.
     Returns:
-        the model in evaluation mode, on the CPU. `model.card` says where it comes from; published files hold no
+        the model in evaluation mode, on the CPU. `model.card` documents where it comes from; published files hold no
         normalisation, so SimpleBaseline3D's has to be set: see mocap3d.models.published.simple_baseline_normalisation.
     Raises:
-        WeightsError: if the weights are of no model built here; if keys are missing, unexpected or of wrong shape; if
-            a tensor has NaN; if a file of ours was changed since it was saved.
-        UnsafeFileError: if the file is damaged or asks to run code.
+        WeightsError: if the weights belong to no supported model; if keys are missing, unexpected or have the wrong
+            shape; if a tensor has NaN; if a file of ours was changed since it was saved.
+        UnsafeFileError: if the file is damaged or would run code.
         OSError: if it cannot be opened.
-        TypeError: for an override the model does not have.
-        ValueError: for another part.
+        TypeError: for an override that the model does not have.
+        ValueError: for an unknown part.
     Source: own.
     """
     if part not in PARTS:
@@ -88,17 +88,17 @@ def load_weights(
 
 
 def load_shipped(kind: str = "centred") -> nn.Module:
-    """One of the small models that come inside the package; it works without network or data.
+    """Load one of the small models that come with the package; no network access or data is needed.
 
     Args:
-        kind: "centred" (looks 40 frames back and ahead), "causal" (80 back; for `model.stream()`), or "pretrained":
-            motionbert_tiny, pretrained on 3D of built-in motion alone, corrupted and masked, and meant for finetuning.
+        kind: "centred" (uses 40 frames back and ahead), "causal" (80 back; for `model.stream()`), or "pretrained":
+            motionbert_tiny, pretrained only on corrupted and masked built-in 3D motion, and meant for finetuning.
     Returns:
-        VideoPose3D of 81 frames, or MotionBERT of up to 81, in evaluation mode. `model.card` says what it was trained
-        on and how far to trust it.
+        VideoPose3D with 81 frames, or MotionBERT with up to 81, in evaluation mode. `model.card` documents its training
+        data and how far to trust it.
     Raises:
-        ValueError: for another kind.
-    Source: own; scripts/train_shipped.py made them.
+        ValueError: for an unknown kind.
+    Source: own; made by scripts/train_shipped.py.
     """
     if kind not in SHIPPED:
         raise ValueError(f"kind={kind!r}: the package holds {', '.join(SHIPPED)}")
@@ -106,25 +106,25 @@ def load_shipped(kind: str = "centred") -> nn.Module:
 
 
 def save_weights(model: nn.Module, path: str | Path, card: Mapping[str, object]) -> Path:
-    """Write a model's weights and what is to be known about them, in one step.
+    """Write a model's weights together with a card that documents them.
 
     Args:
-        model: one that create_model makes.
-        path: where; usually ends in .safetensors. The card is also written beside it, as .json.
+        model: one made by create_model.
+        path: of the file; usually ends in .safetensors. The card is also written beside it, as .json.
         card: "fps", "training_data", "recipe", "protocol", "results", "licence", each plain data or a dataclass, and
-            whatever else is worth knowing. The rest is read off the model: name and options, normalisation, skeleton,
+            anything else worth knowing. The rest is read from the model: name and options, normalisation, skeleton,
             receptive field, causal, and a digest of the tensors, which load_weights checks.
     Returns:
         the path.
     Raises:
-        ValueError: if the card lacks something, or sets what is read off the model, or the model is another module.
+        ValueError: if the card lacks an entry, or sets one that is read from the model, or for any other module.
         WeightsError: if a tensor has NaN.
     Source: own.
     """
     if missing := [key for key in CARD if key not in card]:
-        raise ValueError(f'the card lacks {", ".join(missing)}; where nobody knows, write "unknown"')
+        raise ValueError(f'the card lacks {", ".join(missing)}; where it is not known, write "unknown"')
     if doubled := [key for key in (*FILLED, "digest") if key in card]:
-        raise ValueError(f"the card sets {', '.join(doubled)}, which is read off the model: leave it out")
+        raise ValueError(f"the card sets {', '.join(doubled)}, which is read from the model: leave it out")
     model = unwrapped(model)
     description = _describe(model)
     tensors = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
@@ -136,7 +136,7 @@ def save_weights(model: nn.Module, path: str | Path, card: Mapping[str, object])
 
 
 def read_card(path: str | Path) -> dict:
-    """The card inside a file that save_weights wrote.
+    """Read the card of a file written by save_weights.
 
     Raises:
         WeightsError: if the file is damaged or has no card.
@@ -145,21 +145,21 @@ def read_card(path: str | Path) -> dict:
 
 
 def export_weights(model: nn.Module, style: str) -> dict[str, torch.Tensor]:
-    """A state_dict with the names and shapes of another code base, the inverse of load_weights.
+    """Convert weights to a state_dict with the names and shapes of another code base, the inverse of load_weights.
 
     Args:
         model: SimpleBaseline3D, VideoPose3D or MotionBERT.
-        style: of SimpleBaseline3D "weigq" or "mmpose" (1.x), the same as the model's form: they are different
-            networks; of VideoPose3D "videopose3d" or "mmpose" (1.x); of MotionBERT "motionbert" or "mmpose".
+        style: for SimpleBaseline3D "weigq" or "mmpose" (1.x), the same as the model's form, since they are different
+            networks; for VideoPose3D "videopose3d" or "mmpose" (1.x); for MotionBERT "motionbert" or "mmpose".
     Returns:
-        copies on the CPU; for a file, `torch.save({"meta": {}, "state_dict": ...}, path)`, or of "videopose3d" and
-        "motionbert" `torch.save({"model_pos": ...}, path)`. MotionBERT's own code wants "module." before each key.
+        copies on the CPU; to write a file: `torch.save({"meta": {}, "state_dict": ...}, path)`, or for "videopose3d"
+        and "motionbert" `torch.save({"model_pos": ...}, path)`. MotionBERT's code expects "module." before each key.
     Raises:
-        ValueError: for another style, or a model that the other code base does not build.
+        ValueError: for an unknown style, or a model that the other code base does not support.
     Source: own.
     """
     if type(model) not in STYLES:
-        raise ValueError(f"got a {type(model).__name__}; weights are exported of {', '.join(list_models())}")
+        raise ValueError(f"got a {type(model).__name__}; only {', '.join(list_models())} can be exported")
     if style not in STYLES[type(model)]:
         styles = " or ".join(STYLES[type(model)])
         raise ValueError(f"style={style!r}: {type(model).__name__} can be exported as {styles}")
@@ -184,7 +184,7 @@ def _from_published(checkpoint: object, source: str, part: str, overrides: Mappi
     if len(state) < len(shapes):
         raise WeightsError(f"{source} has keys of mmpose 0.x and of 1.x for the same tensors: {list_names(shapes)}")
     state = {key: tensor for key, tensor in state.items() if not key.startswith("data_preprocessor.")}
-    shapes = {key: tuple(tensor.shape) for key, tensor in state.items()}  # by today's names
+    shapes = {key: tuple(tensor.shape) for key, tensor in state.items()}  # by current names
     ours = origin.writer == "mocap3d"
     known = {**(_settings(checkpoint, origin.architecture) if ours else {}), **overrides}
     name, told = read_options(shapes, origin.architecture, origin.writer, known.get("dense"))
@@ -197,7 +197,7 @@ def _from_published(checkpoint: object, source: str, part: str, overrides: Mappi
     compare(expected, state, source, origin)
     _check_finite({origin.spelled(key): tensor for key, tensor in state.items()}, source)
     model.load_state_dict(from_published(state, origin.architecture, origin.writer), strict=True)
-    if ours:  # perhaps a checkpoint of our training
+    if ours:  # it may be a checkpoint of our training
         _set_normalisation(model, checkpoint.get("normalisation"), source)
     model.eval()
     model.card = _describe(model) | {"source": origin.writer, "file": source, "overrides": dict(overrides)}
@@ -210,7 +210,7 @@ def _check_part(told: Mapping[str, object], source: str, part: str) -> None:
 
 
 def _settings(checkpoint: Mapping[str, object], architecture: str) -> dict[str, object]:
-    """What a checkpoint of our training tells beside the shapes."""
+    """The options in a checkpoint of our training that shapes do not show."""
     settings: object = checkpoint
     for key in ("fingerprint", "model", "settings"):
         settings = settings.get(key) if isinstance(settings, Mapping) else None
@@ -235,10 +235,10 @@ def _set_normalisation(model: nn.Module, values: object, source: str) -> None:
 
 
 def _make(name: str, kwargs: Mapping[str, object], state: Mapping[str, torch.Tensor], source: str) -> nn.Module:
-    """A model to put the weights in; refused if its options make it far larger than these weights."""
+    """Create a model for the weights; raises WeightsError if its options make it far larger than these weights."""
     has = sum(tensor.numel() for tensor in state.values())
     try:
-        with torch.random.fork_rng(devices=[]):  # its random start shall not cost anyone their seed
+        with torch.random.fork_rng(devices=[]):  # its random weights must not advance the caller's generator
             with torch.device("meta"):  # shapes without memory
                 plan = create_model(name, **kwargs).state_dict()
             needs = sum(tensor.numel() for tensor in plan.values())
@@ -248,11 +248,11 @@ def _make(name: str, kwargs: Mapping[str, object], state: Mapping[str, torch.Ten
     except WeightsError:
         raise
     except (ValueError, RuntimeError) as error:
-        raise WeightsError(f"{source} asks for a model that cannot be: {error}") from None
+        raise WeightsError(f"{source} asks for an invalid model: {error}") from None
 
 
 def _check_finite(state: Mapping[str, torch.Tensor], source: str) -> None:
-    """Refuse weights that would make every pose NaN."""
+    """Raise WeightsError for weights that would make every pose NaN."""
     wrong = [key for key, value in state.items() if not torch.isfinite(value).all()]
     if wrong:
         raise WeightsError(
@@ -305,19 +305,19 @@ def _read_own(path: Path) -> tuple[dict, dict[str, torch.Tensor]]:
             state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  no mapping
         card = json.loads(text) if text is not None else None
     except (SafetensorError, json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise WeightsError(f"{path} is damaged, or no safetensors file ({error})") from None
+        raise WeightsError(f"{path} is damaged, or not a safetensors file ({error})") from None
     if not isinstance(card, dict) or not isinstance(card.get("kwargs"), dict) or not {*FILLED} <= {*card}:
-        raise WeightsError(f"{path} has no card by save_weights inside, so that nobody knows what it is")
+        raise WeightsError(f"{path} has no card by save_weights inside, so the model it belongs to is unknown")
     if card.get("format") != FORMAT:
         raise WeightsError(f"{path} has format {card.get('format')!r}; this version of mocap3d reads {FORMAT}")
-    if "digest" in card and card["digest"] != _digest(state):  # files saved before have none
+    if "digest" in card and card["digest"] != _digest(state):  # files of older versions have none
         raise WeightsError(f"{path} does not hold the numbers that were saved (digest): get the file again")
     return card, state
 
 
 def _describe(model: nn.Module) -> dict:
-    """What a card says that can be read off the model."""
-    if type(model) not in STYLES:  # a class derived from one of them could compute something else
+    """The entries of a card that are read from the model."""
+    if type(model) not in STYLES:  # a subclass could compute something else
         raise ValueError(
             f"got a {type(model).__name__}; save_weights writes {', '.join(kind.__name__ for kind in STYLES)}; save "
             "any other network with torch.save(model.state_dict(), path)"

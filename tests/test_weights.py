@@ -366,7 +366,7 @@ def test_videopose3d_mismatch_is_told_in_the_publishers_names(formula) -> None:
     del state["layers_conv.1.weight"]
     with pytest.raises(WeightsError, match="missing: layers_conv.1.weight"):
         load_weights(state)
-    with pytest.raises(WeightsError, match="cannot be: filter_widths"):
+    with pytest.raises(WeightsError, match="invalid model: filter_widths"):
         load_weights(video(formula, "videopose3d", (3, 4)))
     with pytest.raises(TypeError, match="stages"):
         load_weights(video(formula, "videopose3d", (3, 3)), stages=2)
@@ -602,7 +602,7 @@ def test_motionbert_mismatch_is_told_in_the_publishers_names(tmp_path: Path, for
     del state["backbone.blocks_st.0.mlp_s.0.weight"]
     with pytest.raises(WeightsError, match=r"missing: backbone.blocks_st.0.mlp_s.0.weight"):
         load_weights(state)
-    with pytest.raises(WeightsError, match="cannot be: channels=8, heads=3.*give other heads"):
+    with pytest.raises(WeightsError, match="invalid model: channels=8, heads=3.*give other heads"):
         load_weights(state, heads=3)
     with pytest.raises(TypeError, match="causal"):
         load_weights(bert(formula, "mmpose", SMALL), causal=True)
@@ -620,7 +620,7 @@ def test_motionbert_mismatch_is_told_in_the_publishers_names(tmp_path: Path, for
     for change, words in [
         ({"frames": 5}, "its weights have"),
         ({"fuse": False}, "its weights have"),
-        ({"heads": 3}, "cannot be"),
+        ({"heads": 3}, "invalid model"),
         ({"heads": "many"}, "wrong card"),
         ({"drop_path": "much"}, "wrong card"),
         ({"window": 3}, "wrong card.*window"),
@@ -638,7 +638,7 @@ def test_what_is_no_weights(tmp_path: Path, formula) -> None:
         ([1, 2], "holds a list"),
         ({"state_dict": {"w1.weight": 3}}, "not tensors: w1.weight"),
         ({(1, "Walking"): torch.zeros(3)}, "not tensors: .1, 'Walking'."),
-        ({"w1.weight": torch.zeros(())}, "cannot be: channels=0"),
+        ({"w1.weight": torch.zeros(())}, "invalid model: channels=0"),
     ]:
         torch.save(content, tmp_path / "file.pth")
         with pytest.raises(WeightsError, match=words):
@@ -658,7 +658,7 @@ def test_wild_claims_cost_no_memory() -> None:
     with pytest.raises(WeightsError, match="is for 200,001,\\d+,\\d+,\\d+ numbers"):
         load_weights(state)
     state = {"expand_conv.weight": torch.zeros(1).expand(10**11, 34, 3), "layers_conv.0.weight": torch.ones(1)}
-    with pytest.raises(WeightsError, match="cannot be"):  # more numbers than torch can count
+    with pytest.raises(WeightsError, match="invalid model"):  # more numbers than torch can count
         load_weights(state)
     state = {"joints_embed.weight": torch.zeros(1).expand(10**6, 3), "blocks_st.0.norm1_s.bias": torch.ones(1)}
     with pytest.raises(WeightsError, match="is for 24,000,049,000,007 numbers"):
@@ -902,7 +902,7 @@ def test_damaged_videopose3d_files(tmp_path: Path) -> None:
         ({"joints_out": 1}, "its weights have"),
         ({"causal": "yes"}, "wrong card"),
         ({"dropout": "much"}, "wrong card"),
-        ({"dropout": 2.0}, "cannot be"),
+        ({"dropout": 2.0}, "invalid model"),
         ({"window": 3}, "wrong card.*window"),
     ]:
         text = json.dumps({**card, "kwargs": {**card["kwargs"], **change}})

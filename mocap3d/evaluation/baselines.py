@@ -1,4 +1,4 @@
-"""What a lifter has to beat: the mean pose, and the nearest neighbour in 2D. Both satisfy the model contract."""
+"""Baselines a lifter has to beat: the mean pose and the nearest neighbour in 2D. Both satisfy the model contract."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from mocap3d.poses import Clip
 from mocap3d.skeleton import H36M17, root_relative
 
 JOINTS = len(H36M17)
-LARGEST_PRODUCT = 2**22  # numbers of the similarity matrix at once: 16 MiB, about what a cache holds
+LARGEST_PRODUCT = 2**22  # elements of the similarity matrix at a time: 16 MiB, about the size of a cache
 
 
 class BaselineError(ValueError):
-    """A baseline used before it has seen training poses, or given none."""
+    """A baseline that is used before `fit`, or fitted without usable poses."""
 
 
 class MeanPose(nn.Module):
-    """Predicts the same for every input: the mean root-relative pose of the training set, in the camera's frame.
+    """Predicts the same pose for every input: the root-relative mean of the training set, in the camera frame.
 
-    Source: own; the error of this "model" is the spread of the data.
+    Source: own; the error of this "model" measures the spread of the data.
     """
 
     name = "mean_pose"
@@ -41,17 +41,17 @@ class MeanPose(nn.Module):
         return bool(torch.isfinite(self.mean).all())
 
     def fit(self, train: Iterable[Clip]) -> MeanPose:
-        """Take the mean of a PoseDataset; returns itself."""
+        """Compute the mean over a PoseDataset; returns self."""
         data = to_device(train, self.mean.device)
         self.fit_normalisation(data.points2d, data.pose3d)
         return self
 
     def fit_normalisation(self, points2d: Tensor, pose3d: Tensor) -> None:
-        """The mean of (N, J, 3) metres; missing joints are left out of it."""
+        """Compute the mean of (N, J, 3) metres, ignoring missing joints."""
         self.mean.copy_(torch.nanmean(root_relative(pose3d).double(), 0))
 
     def encode(self, points2d: Tensor, confidence: Tensor | None = None) -> Tensor:
-        """(B, 1, J, 2) screen units, as they are."""
+        """(B, 1, J, 2) screen units, unchanged."""
         return points2d
 
     def targets(self, pose3d: Tensor) -> Tensor:
@@ -59,26 +59,26 @@ class MeanPose(nn.Module):
         return root_relative(pose3d)
 
     def decode(self, output: Tensor) -> Tensor:
-        """(B, 1, J, 3) root-relative metres, as they are."""
+        """(B, 1, J, 3) root-relative metres, unchanged."""
         return output
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, 1, J, 2) -> (B, 1, J, 3) metres."""
         if not self.is_fitted:
-            raise BaselineError("MeanPose has seen no poses (or never some joint); call .fit(train) first")
+            raise BaselineError("MeanPose is not fitted (or some joint was always missing); call .fit(train) first")
         return self.mean.expand(len(x), 1, JOINTS, 3)
 
 
 class NearestNeighbour(nn.Module):
-    """Answers with the 3D of the training frame whose 2D looks most alike.
+    """Predicts the 3D pose of the training frame whose 2D pose is most similar.
 
-    Alike means: after moving the root to the origin and scaling the 17 points to unit norm, both in screen units, the
-    sum of squared distances is smallest. So where in the image, and how large, does not matter; which way the body is
-    turned does. The answer is the training frame's root-relative pose in metres, unchanged.
+    Similarity is the sum of squared distances (smaller is more similar) after moving the root to the origin and
+    scaling the 17 points, in screen units, to unit norm. Position and size in the image therefore do not matter; the
+    direction the body faces does. The prediction is that frame's root-relative pose in metres, unchanged.
 
     Args:
-        most: at most this many training frames, drawn at random; None for all. 50 frames a second are much alike.
-        seed: of the draw.
+        most: maximum number of training frames, drawn at random; None for all. At 50 fps, neighbours differ little.
+        seed: of the random draw.
     Source: own.
     """
 
@@ -105,13 +105,13 @@ class NearestNeighbour(nn.Module):
         return f"{len(self.looks):,} training poses, most={self.most}, seed={self.seed}"
 
     def fit(self, train: Iterable[Clip]) -> NearestNeighbour:
-        """Remember a PoseDataset; returns itself."""
+        """Store the frames of a PoseDataset; returns self."""
         data = to_device(train, self.looks.device)
         self.fit_normalisation(data.points2d, data.pose3d)
         return self
 
     def fit_normalisation(self, points2d: Tensor, pose3d: Tensor) -> None:
-        """Remember (N, J, 2) screen units with their (N, J, 3) metres; frames with missing truth are passed over."""
+        """Store (N, J, 2) screen units with their (N, J, 3) metres; frames with missing ground truth are skipped."""
         rows = torch.isfinite(pose3d).all(-1).all(-1).nonzero()[:, 0]
         if len(rows) == 0:
             raise BaselineError("NearestNeighbour: no training frame has all its joints")
@@ -131,14 +131,14 @@ class NearestNeighbour(nn.Module):
         return root_relative(pose3d)
 
     def decode(self, output: Tensor) -> Tensor:
-        """(B, 1, J, 3) root-relative metres, as they are."""
+        """(B, 1, J, 3) root-relative metres, unchanged."""
         return output
 
     @torch.no_grad()
     def forward(self, x: Tensor) -> Tensor:
-        """(B, 2 J) -> (B, 1, J, 3) metres: between unit vectors the nearest is the one with the largest product."""
+        """(B, 2 J) -> (B, 1, J, 3) metres; of unit vectors, the nearest has the largest dot product."""
         if not self.is_fitted:
-            raise BaselineError("NearestNeighbour remembers no poses; call .fit(train) first")
+            raise BaselineError("NearestNeighbour is not fitted; call .fit(train) first")
         rows = max(1, LARGEST_PRODUCT // len(self.looks))
         nearest = torch.cat([(part @ self.looks.T).argmax(1) for part in x.split(rows)])  # (B,)
         return self.poses[nearest, None]  # (B, J, 3) -> (B, 1, J, 3)

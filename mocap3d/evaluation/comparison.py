@@ -1,4 +1,4 @@
-"""Two reports compared, and several side by side: only what was measured alike."""
+"""Compare two reports, or show several side by side; only reports measured in the same way can be compared."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ class Comparison:
     Args:
         a, b: model names.
         metric: one of `ALL_METRICS`.
-        difference: a - b, averaged by the rule of the protocol; below 0 means A errs less.
+        difference: a - b, averaged by the rule of the protocol; below 0 means A has the smaller error.
         low, high: 95 % bootstrap interval.
-        recordings: recordings behind it.
+        recordings: number of recordings compared.
         resamples, seed: of the bootstrap.
-        protocol: name.
-        lone_sources: sources with a single recording, whose spread the interval cannot know.
+        protocol: its name.
+        lone_sources: sources with a single recording, whose spread the interval cannot include.
     """
 
     a: str
@@ -59,20 +59,20 @@ def compare(a: Report, b: Report, metric: str = "mpjpe_mm", resamples: int = 10_
 
     Whole recordings are drawn with replacement within each source, as many as the source has; the camera views and
     the chunks of a recording (the same person, the same minute) stay together, and both models are scored on the same
-    draw. The interval shows how much the difference depends on which of THESE recordings were made; it is no claim
-    about other people, other motions or other cameras: a test set of minutes cannot support one. Nor does it hold the
-    spread of training seeds: for that, train several.
+    draw. The interval shows how much the difference depends on which of THESE recordings were made; it makes no claim
+    about other people, motions or cameras, which a test set of a few minutes cannot support. It does not include the
+    variation between training seeds either: for that, train with several.
 
     Args:
-        a, b: reports under one protocol on the same clips.
+        a, b: reports under the same protocol on the same clips.
         metric: one of `ALL_METRICS`.
         resamples: bootstrap draws.
-        seed: of the draws.
+        seed: of the random draws.
     Returns:
         Comparison; its difference is a - b.
     Raises:
-        ReportError: if protocols, clips or contents differ; the message names where.
-    Source: Efron & Tibshirani 1993 (percentile interval, stratified); own choice of unit.
+        ReportError: if protocols, clips or contents differ; the message names the difference.
+    Source: Efron & Tibshirani 1993 (percentile interval, stratified); the choice of unit is ours.
     """
     _check_same(a, b)
     both = [name for name in a.metrics if name in b.metrics]
@@ -132,7 +132,7 @@ def _check_same(a: Report, b: Report) -> None:
         if mine != other:
             raise ReportError(
                 f"reports under different protocols cannot be compared: {field.name} is {mine!r} for {a.model} "
-                f"and {other!r} for {b.model}; evaluate both under one"
+                f"and {other!r} for {b.model}; evaluate both under the same one"
             )
     mine, other = [clip.identity for clip in a.clips], [clip.identity for clip in b.clips]
     if mine != other:
@@ -167,7 +167,7 @@ class ReportTable:
         return rows
 
     def _marks(self) -> dict[str, str]:
-        """A letter in brackets for each distinct pair of rules and clips; none if all agree."""
+        """A letter in brackets for each distinct pair of protocol and clips; none if all agree."""
         kinds = {
             name: (report.protocol, tuple(c.identity for c in report.clips), report.digest)
             for name, report in self.reports.items()

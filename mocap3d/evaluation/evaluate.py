@@ -1,4 +1,4 @@
-"""Measure predictions under a stated protocol."""
+"""Evaluate predictions under a stated protocol."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from mocap3d.models.lifter import Lifter
 from mocap3d.poses import Clip
 from mocap3d.skeleton import H36M17, ROOT, root_relative
 
-EXACT_2D = 0.5  # pixels: lens conventions differ by less than this from each other on average
+EXACT_2D = 0.5  # pixels: on average, lens conventions differ from each other by less than this
 
 
 def evaluate(
@@ -42,24 +42,24 @@ def evaluate(
     batch_size: int = FRAMES_AT_ONCE,
     factors: Mapping[tuple[str, str], np.ndarray] | None = None,
 ) -> Report:
-    """Measure a model on every frame of a data set that the protocol counts.
+    """Evaluate a model on every frame of a data set that the protocol counts.
 
-    A model that lifts whole clips sees those that the protocol cuts, if it can hold them (MotionBERT's 243 frames);
-    under the other protocols, overlapping ones that cover every frame.
+    A model that lifts whole clips is run on the chunks that the protocol defines, if they fit (MotionBERT: 243 frames);
+    under the other protocols, on overlapping chunks that cover every frame.
 
     Args:
         model: fulfils `Lifter`.
         dataset: a PoseDataset or clips, h36m17, at the protocol's frame rate; clips of subjects that the protocol
-            does not count are passed over.
+            does not count are skipped.
         protocol: a name in `PROTOCOLS`, or an EvalProtocol of your own.
-        device: where to run; by default where the model is. The model is moved there.
-        batch_size: frames at once.
+        device: the device to run on; by default the model's. The model is moved there.
+        batch_size: frames per batch.
         factors: see `measure`.
     Returns:
         Report: MPJPE, P-MPJPE, N-MPJPE, MPJVE, acceleration error, PCK@150mm and AUC, by action, joint, source, clip.
     Raises:
         ReportError: for an unknown protocol, another frame rate, or predictions that are not finite.
-    Deviation: VideoPose3D weights a clip's MPJVE by its n frames; here by its n - 1 differences.
+    Deviation: VideoPose3D weights a clip's MPJVE by its n frames; here the weight is its n - 1 differences.
     """
     if isinstance(protocol, str):
         if protocol not in PROTOCOLS:
@@ -79,7 +79,7 @@ def evaluate(
         if chunks := _published_chunks(data, protocol):
             chunks = np.stack(chunks)
             poses = predict_chunks(model, data, torch.from_numpy(chunks).to(data.device), **options)
-            predictions[chunks] = poses.cpu().numpy()  # of a frame predicted twice, the last counts
+            predictions[chunks] = poses.cpu().numpy()  # if a frame is predicted twice, the last prediction counts
     else:
         predictions = predict(model, data, **options).cpu().numpy()
     if model.space == "metric absolute":
@@ -97,25 +97,25 @@ def measure(
     factors: Mapping[tuple[str, str], np.ndarray] | None = None,
     targets: Mapping[tuple[str, str], np.ndarray] | None = None,
 ) -> Report:
-    """Measure predictions that were made already, by whatever means.
+    """Evaluate predictions that were made earlier, by any means.
 
     Args:
         predictions: (N, J, 3) metres, camera frame, root-relative, one per frame of `data`.
         data: the clips.
-        protocol: the rules; whether the predictions were made with its flip test is the caller's word.
+        protocol: the rules; that the predictions were made with its flip test setting is not checked.
         model: name to print.
-        notes: of the data set; those about its 2D are put in the report.
+        notes: of the data set; those about its 2D go into the report.
         in_image_space: the predictions are MotionBERT's, image space in screen units. Under a metric protocol
-            they are converted to metres with the camera and the true place of the root, and the report states it.
-        factors: for protocols that judge in image space, the data's own mm per pixel in place of the camera's:
-            (take, camera name) -> (T,), as `read_factors` of the layouts gives them.
-        targets: likewise the data's own truth: (take, camera name) -> (T, J, 3) metres, image space times factor.
-    Deviation: MotionBERT takes a frame with an error of exactly 0 for one that no chunk covers; here it counts.
+            they are converted to metres with the camera and the true root position, and the report states it.
+        factors: for protocols that evaluate in image space, the data's own mm per pixel instead of the camera's:
+            (take, camera name) -> (T,), as returned by `read_factors` of the layouts.
+        targets: the same for the ground truth: (take, camera name) -> (T, J, 3) metres, image space times factor.
+    Deviation: MotionBERT treats a frame with an error of exactly 0 as covered by no chunk; here it counts.
     """
     if predictions.shape != tuple(data.pose3d.shape):
         raise ReportError(f"predictions have shape {predictions.shape}; the data needs {tuple(data.pose3d.shape)}")
     if (factors or targets) and protocol.space == METRIC:
-        raise ReportError(f"the {protocol.name} protocol judges {METRIC}; it has no use for factors or targets")
+        raise ReportError(f"the {protocol.name} protocol evaluates {METRIC}; it has no use for factors or targets")
     counted, clips = _counted_frames(data, protocol), []
     for start, clip in zip(data.start.tolist(), data.clips, strict=True):
         rows = slice(start, start + len(clip))
@@ -155,7 +155,7 @@ def _check_rate(clip: Clip, protocol: EvalProtocol) -> None:
 
 
 def _counted_frames(data: DeviceDataset, protocol: EvalProtocol) -> np.ndarray:
-    """(N,) bool: which rows of `data` the protocol looks at."""
+    """(N,) bool: which rows of `data` the protocol counts."""
     start, stop = data.start.tolist(), data.stop.tolist()
     counted = np.full(len(data), protocol.frames == EVERY_FRAME)
     if protocol.frames != EVERY_FRAME:
@@ -168,7 +168,7 @@ def _counted_frames(data: DeviceDataset, protocol: EvalProtocol) -> np.ndarray:
 
 
 def _published_chunks(data: DeviceDataset, protocol: EvalProtocol) -> list[np.ndarray]:
-    """The chunks a protocol cuts, (C,) rows each."""
+    """The chunks that a protocol defines, (C,) rows each."""
     short = "resample" if protocol.frames == CLIPS_RESAMPLED else "drop"
     return published_chunks([len(clip) for clip in data.clips], protocol.piece, protocol.piece, short)
 
@@ -182,7 +182,7 @@ def _in_space(
     factor: np.ndarray | None,
     target: np.ndarray | None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Carry both into the protocol's space. truth (T, J, 3) absolute, prediction relative to the true root; metres."""
+    """Convert both to the protocol's space. truth (T, J, 3) absolute, prediction relative to the true root; metres."""
     if protocol.space == METRIC and not in_image_space:
         return prediction, truth
     camera, root = clip.camera, truth[:, ROOT]  # (T, 3)
@@ -200,7 +200,7 @@ def _in_space(
 
 
 def _given(mapping: Mapping | None, clip: Clip, shape: tuple[int, ...]) -> np.ndarray | None:
-    """What the data bring for one clip, checked."""
+    """The data's own values for one clip, with their shape checked."""
     if mapping is None:
         return None
     values = np.asarray(mapping.get((clip.take, clip.camera.name), ()), dtype=np.float64)
@@ -213,7 +213,7 @@ def _given(mapping: Mapping | None, clip: Clip, shape: tuple[int, ...]) -> np.nd
 
 
 def _factor_source(factors: Mapping[tuple[str, str], np.ndarray], clips: Iterable[Clip]) -> str:
-    """Where the factor came from, and how far it is from the camera's."""
+    """Where the factor came from, and how much it differs from the camera's."""
     off = [
         factors[clip.take, clip.camera.name] / mm_factor(clip.pose3d.points[:, ROOT], clip.camera) - 1
         for clip in clips
@@ -231,7 +231,7 @@ def _clip_errors(clip: Clip, prediction: np.ndarray, truth: np.ndarray) -> ClipE
     def in_time(metric, frames: int, *more) -> float:
         try:
             return metric(prediction, truth, *more) if len(clip) >= frames else float("nan")
-        except metrics.MetricError:  # gaps leave no two frames in a row
+        except metrics.MetricError:  # gaps leave no two consecutive frames
             return float("nan")
 
     values = {

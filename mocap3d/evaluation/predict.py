@@ -1,8 +1,8 @@
 """Run a model over clips: a pose for every frame of any video.
 
-single frames       a pose for each frame by itself
-windows             VideoPose3D: a pose for each frame that has R frames around it; ends are repeated
-whole clips         MotionBERT: a pose for every frame of a clip of at most R; of longer video in overlapping chunks
+single frames       a pose from each frame by itself
+windows             VideoPose3D: a pose for each frame from the R frames around it; end frames are repeated
+whole clips         MotionBERT: poses for all frames of a clip of at most R; longer video in overlapping chunks
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ def predict(
     flip_test: bool = False,
     batch_size: int = FRAMES_AT_ONCE,
 ) -> Tensor:
-    """A pose for each frame.
+    """Predict a pose for each frame.
 
     Args:
         model: fulfils `Lifter`; must be on the device of `data`.
-        data: the clips; beyond its ends, the first and last frame of a clip are repeated.
-        frames: (M,) rows of `data`, each given to the model as a window of its own (default: all, by `predict_clips`).
+        data: the clips; beyond the ends of a clip, its first and last frame are repeated.
+        frames: (M,) rows of `data`, each given to the model as a separate window (default: all, by `predict_clips`).
         flip_test: average with the un-mirrored prediction of the mirrored input.
-        batch_size: frames at once; changes memory and speed, and results by rounding at most.
+        batch_size: frames per batch; affects memory and speed, and results only by rounding.
     Returns:
         (M, J, 3) in the model's space: metres, camera frame, root-relative (the root is where the model puts it), or
         image space (see `to_metric`).
@@ -64,7 +64,7 @@ def predict(
 def _predict_windows(
     model: Lifter, data: DeviceDataset, frames: Tensor, flip_test: bool = False, batch_size: int = FRAMES_AT_ONCE
 ) -> Tensor:
-    """(M,) rows of `data`, each the target of a window of its own -> (M, J, 3)."""
+    """(M,) rows of `data`, each the target of its own window -> (M, J, 3)."""
     width, parts = model.receptive_field, []
     with _in_evaluation_mode(model):
         for rows in frames.split(max(batch_size // width, 1)):
@@ -83,11 +83,11 @@ def predict_clips(
     flip_test: bool = False,
     batch_size: int = FRAMES_AT_ONCE,
 ) -> Tensor:
-    """A pose for every frame of some clips, of any length, in memory that does not grow with it.
+    """Predict a pose for every frame of clips of any length; memory does not grow with the length.
 
-    A model of R frames is given T frames at a time for T - R + 1 poses, because neighbouring windows share most of
-    their work. Padded clips are concatenated; the poses made of frames of two clips are dropped. A model that lifts
-    whole clips is given overlapping chunks of them, which are blended (`overlapping_chunks`).
+    A model with receptive field R gets T frames at a time for T - R + 1 poses, because neighbouring windows share most
+    of their work. Padded clips are concatenated; poses computed from frames of two clips are dropped. A model that
+    lifts whole clips gets overlapping chunks of them, which are blended (`overlapping_chunks`).
 
     Args:
         model: fulfils `Lifter`; must be on the device of the tensors.
@@ -123,13 +123,13 @@ def predict_clips(
 def _blended(
     model: Lifter, points2d: Tensor, lengths: Tensor, confidence: Tensor, flip_test: bool, batch_size: int
 ) -> Tensor:
-    """Every frame of every clip, by a model that lifts whole clips: (N, J, 3).
+    """Predictions of a model that lifts whole clips, for every frame of every clip: (N, J, 3).
 
-    Where chunks overlap, each counts by how far the frame is from the chunk's end, up to the least overlap: there
-    is no seam, and a frame far from both ends is not affected by the neighbour.
+    Where chunks overlap, each is weighted by the frame's distance from the chunk's end, up to the least overlap: there
+    is no seam, and a frame far from both ends is not affected by the neighbouring chunk.
     """
     frames, device = model.receptive_field, points2d.device
-    by_length: dict[int, list[int]] = {}  # chunks of one length can go through the network together
+    by_length: dict[int, list[int]] = {}  # chunks of equal length can go through the network together
     for start, length in zip((lengths.cumsum(0) - lengths).tolist(), lengths.tolist(), strict=True):
         for chunk in overlapping_chunks(length, frames):
             by_length.setdefault(len(chunk), []).append(start + chunk.start)
@@ -149,7 +149,7 @@ def _blended(
 
 
 def _clips_at_once(length: int, batch_size: int, device: torch.device) -> int:
-    """How many clips go through the network together: on a CPU, what its caches hold."""
+    """How many clips go through the network together: on a CPU, as many as fit its caches."""
     frames = min(batch_size, FRAMES_ON_CPU) if device.type == "cpu" else batch_size
     return max(frames // length, 1)
 
@@ -158,12 +158,12 @@ def _clips_at_once(length: int, batch_size: int, device: torch.device) -> int:
 def predict_chunks(
     model: Lifter, data: DeviceDataset, chunks: Tensor, *, flip_test: bool = False, batch_size: int = FRAMES_AT_ONCE
 ) -> Tensor:
-    """Predictions of a model that lifts whole clips for some chunks, each by itself.
+    """Predict chunks, each by itself, with a model that lifts whole clips.
 
     Args:
         model: clipwise; must be on the device of `data`.
         data: the clips.
-        chunks: (P, C) rows of `data`, as `cut_chunks` or `published_chunks` makes them.
+        chunks: (P, C) rows of `data`, as returned by `cut_chunks` or `published_chunks`.
         flip_test, batch_size: see `predict`.
     Returns:
         (P, C, J, 3), same as in `predict`.
@@ -178,11 +178,11 @@ def predict_chunks(
 
 
 def to_metric(model: Lifter, poses: Tensor, data: DeviceDataset, frames: Tensor) -> Tensor:
-    """Predictions in metres: those in image space need the camera and the true place of the root.
+    """Convert predictions to metres: those in image space need the camera and the true root position.
 
     Args:
-        model: that made them.
-        poses: (..., J, 3) of `predict` or `predict_chunks`.
+        model: the model that made them.
+        poses: (..., J, 3), from `predict` or `predict_chunks`.
         data: the clips, in metres.
         frames: (...) rows of `data`.
     Returns:
@@ -226,7 +226,7 @@ def _lift(model: Lifter, points2d: Tensor, confidence: Tensor, flip_test: bool) 
 
 
 def validation_error(model: Lifter, data: DeviceDataset, most: int = VALIDATION_FRAMES) -> float:
-    """MPJPE in mm over at most `most` evenly spaced frames, by the "videopose3d" root rule, without flip test."""
+    """MPJPE in mm over at most `most` evenly spaced frames, with the "videopose3d" root rule and without flip test."""
     chunks = cut_chunks(data, model.receptive_field, model.receptive_field) if model.clipwise else None
     rows = len(data) if chunks is None else len(chunks)
     most = most if chunks is None else max(most // model.receptive_field, 1)

@@ -1,7 +1,7 @@
 """Evaluation protocols: everything a number depends on that is not the model.
 
-Each preset is one published evaluator with its quirks, and each quirk is a switch of `EvalProtocol` whose reason is in
-`WHY`. To see what one does in mm: `dataclasses.replace(PROTOCOLS["motionbert"], frames=EVERY_FRAME)`.
+Each preset is one published evaluator with its quirks, and each quirk is a switch of `EvalProtocol`, explained in
+`WHY`. To see what one changes in mm: `dataclasses.replace(PROTOCOLS["motionbert"], frames=EVERY_FRAME)`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from mocap3d.data.h36m.facts import EXCLUSIONS
 
-# what may be done with the root (pelvis) before errors are taken
+# what may be done with the root (pelvis) before errors are computed
 TARGET_ZEROED = "target root zeroed, prediction not re-centred"
 TARGET_ADDED = "target root added to the prediction, prediction not re-centred"
 ROOT_COPIED = "prediction's root set to the target's: error 0, counted among the joints"
@@ -29,7 +29,7 @@ CLIPS_RESAMPLED = "frames in whole pieces only, tails never; a video shorter tha
 CLIPS_WHOLE = "frames in whole pieces only, tails and videos shorter than a piece never"
 FRAMES = (EVERY_FRAME, CLIPS_RESAMPLED, CLIPS_WHOLE)
 
-# the space in which errors are taken
+# the space in which errors are computed
 METRIC = "metres in the camera frame"
 IMAGE_SPACE = "image space times factor (2.5D)"
 SPACES = (METRIC, IMAGE_SPACE)
@@ -63,31 +63,31 @@ WHY = {
 
 
 class ReportError(ValueError):
-    """Reports or protocols that cannot be read, made, or compared."""
+    """Reports or protocols that cannot be read, created or compared."""
 
 
 @dataclass(frozen=True)
 class EvalProtocol:
-    """The rules a number was made by; printed with it and stored beside it.
+    """The rules behind a reported number; printed and stored with it.
 
     Args:
         name: of the protocol.
-        root: what happens to the root before errors are taken; one of `ROOTS`.
+        root: what happens to the root before errors are computed; one of `ROOTS`.
         averaging: "frames", "actions" or "sources"; see `AVERAGING`.
-        flip_test: whether each prediction is the mean of the plain and of the un-mirrored mirrored input.
+        flip_test: whether each prediction is averaged with the un-mirrored prediction of the mirrored input.
         fps: frames per second of the clips.
         joints: the joints counted.
         unit: of the position errors.
-        alignment: what is aligned before MPJPE; P-MPJPE and N-MPJPE always align each frame in their way.
+        alignment: what is aligned before MPJPE; P-MPJPE and N-MPJPE always align each frame in their own way.
         frames: which frames count; one of `FRAMES`.
         pose2d: where the 2D came from; `evaluate` measures it and writes it here.
-        subjects: those that count; () for all in the data, and then `evaluate` writes here which those were.
-        exclusions: takes left out, e.g. "S9/Waiting 1" (for the reasons see `data.h36m.facts`).
+        subjects: those that count; () for all in the data, in which case `evaluate` writes them here.
+        exclusions: recordings left out, e.g. "S9/Waiting 1" (for the reasons see `data.h36m.facts`).
         stride: every stride-th frame of a clip counts.
         piece: length of the chunks of the rules `CLIPS_RESAMPLED` and `CLIPS_WHOLE`, frames.
-        space: in which errors are taken; one of `SPACES`.
-        factor: mm per pixel of `IMAGE_SPACE`; `evaluate` writes here where it came from, and of a metric protocol
-            whether predictions needed the true place of the root (`ROOT_DEPTH`).
+        space: in which errors are computed; one of `SPACES`.
+        factor: mm per pixel of `IMAGE_SPACE`; `evaluate` writes here where it came from and, for a metric protocol,
+            whether predictions needed the true root position (`ROOT_DEPTH`).
     """
 
     name: str
@@ -143,7 +143,7 @@ class EvalProtocol:
 
     @property
     def reasons(self) -> dict[str, str]:
-        """Switch -> why it stands as it does, for the switches that have a reason."""
+        """Switch -> reason for its setting, for the switches that have one."""
         switches = {field: getattr(self, field) for field in ("root", "averaging", "frames", "space", "factor")}
         switches["flip_test"] = f"flip test {'on' if self.flip_test else 'off'}"
         reasons = {field: WHY[value] for field, value in switches.items() if value in WHY}
@@ -154,7 +154,7 @@ class EvalProtocol:
 
 
 def exclusions(name: str) -> tuple[str, ...]:
-    """The takes that one published system leaves out, as `Clip.take` names them."""
+    """The recordings that one published system leaves out, named as in `Clip.take`."""
     return tuple(sorted(f"{subject}/{stem}" for subject, stem in EXCLUSIONS[name].takes))
 
 

@@ -1,7 +1,7 @@
 """The result of an evaluation: its protocol and its numbers.
 
-Everything a Report prints is computed from its per-clip errors by its protocol, so a number cannot part from the
-rule that made it. Nothing here runs a model; see `evaluation.evaluate`.
+Everything a Report prints is computed from its per-clip errors under its protocol, so a number is never separated from
+the rules behind it. Nothing here runs a model; see `evaluation.evaluate`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ METRICS = {
     "pck": ("PCK@150mm", "%", 100, 0),
     "auc": ("AUC", "%", 100, 0),
 }
-TRAJECTORY_METRICS = {  # of models that predict where the root is
+TRAJECTORY_METRICS = {  # for models that predict where the root is
     "trajectory_mm": ("trajectory", "mm", 1, 0),
     "trajectory_aligned_mm": ("aligned trajectory", "mm", 1, 0),
 }
@@ -41,8 +41,8 @@ class ClipErrors:
 
     Args:
         take, source, subject, action, camera, performer: the clip's labels.
-        frames: its frames that count.
-        weight: the same, less what is missing: joints with known truth, divided by the number of joints.
+        frames: number of frames that count.
+        weight: the same without missing joints: the number of joints with ground truth, divided by joints per frame.
         values: metric name -> value: all `METRICS`, and `TRAJECTORY_METRICS` if they were measured; NaN where the clip
             is too short.
         joints_mm: MPJPE of each joint, mm.
@@ -61,7 +61,7 @@ class ClipErrors:
 
     @property
     def recording(self) -> str:
-        """As `Clip.recording`: chunks of one recording are not independent."""
+        """Same as `Clip.recording`: chunks of one recording are not independent."""
         return self.take.partition(":")[0]
 
     @property
@@ -75,10 +75,10 @@ class Report:
 
     Args:
         model, dataset: their names.
-        protocol: the rules of every number here.
-        clips: errors of each clip; all else is computed from them.
+        protocol: the rules behind every number here.
+        clips: errors of each clip; everything else is computed from them.
         joints: joint names, in the order of `joints_mm`.
-        digest: of the data evaluated on, so that the same labels with other contents are noticed.
+        digest: of the evaluation data, so that the same labels with different contents are noticed.
     """
 
     model: str
@@ -89,7 +89,7 @@ class Report:
     digest: str = ""
 
     def mean(self, metric: str = "mpjpe_mm", clips: Sequence[ClipErrors] | None = None) -> float:
-        """A metric over some clips (default: all), averaged by the rule of the protocol."""
+        """A metric over the given clips (default: all), averaged by the rule of the protocol."""
         if metric not in ALL_METRICS:
             raise ReportError(f"no metric {metric!r}; there are: {', '.join(ALL_METRICS)}")
         lost = ALL_METRICS[metric][3]
@@ -118,7 +118,7 @@ class Report:
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """The names of what was measured."""
+        """The names of the metrics that were measured."""
         return tuple(metric for metric in ALL_METRICS if any(metric in clip.values for clip in self.clips))
 
     @property
@@ -138,7 +138,7 @@ class Report:
 
     @property
     def by_source(self) -> dict[str, dict[str, float]]:
-        """Source -> metric -> value. Within a source the protocol's averaging still holds."""
+        """Source -> metric -> value. Within a source, the protocol's averaging still applies."""
         return self._by("source")
 
     @property
@@ -188,7 +188,7 @@ class Report:
         )
 
     def to_json(self, path: str | Path) -> Path:
-        """Write the whole report, protocol inside, to a JSON file (NaN as null)."""
+        """Write the whole report, including its protocol, to a JSON file (NaN as null)."""
         record = {
             "format": "mocap3d report 1",
             "model": self.model,
@@ -210,7 +210,7 @@ class Report:
         """Read a report written by `to_json`.
 
         Raises:
-            ReportError: if the file is no such report.
+            ReportError: if the file is not such a report.
         """
         try:
             record = json.loads(Path(path).read_text(encoding="utf-8"))
@@ -239,17 +239,17 @@ class Report:
 
 
 def group_of(clip: ClipErrors, averaging: str) -> str:
-    """The group a clip is averaged in."""
+    """The group in which a clip is averaged."""
     return {"frames": "", "actions": clip.action, "sources": clip.source}[averaging]
 
 
 def titles(measured: Sequence[str]) -> list[str]:
-    """The heads of the columns of some metrics."""
+    """Column titles of the given metrics."""
     return [f"{ALL_METRICS[metric][0]} {ALL_METRICS[metric][1]}" for metric in measured]
 
 
 def cells(values: Mapping[str, float], measured: Sequence[str]) -> list[str]:
-    """One printed value for each of some metrics."""
+    """One formatted value for each of the given metrics."""
     return [
         "-" if math.isnan(values.get(metric, math.nan)) else f"{values[metric] * ALL_METRICS[metric][2]:.1f}"
         for metric in measured
@@ -257,7 +257,7 @@ def cells(values: Mapping[str, float], measured: Sequence[str]) -> list[str]:
 
 
 def text_table(rows: list[list[str]]) -> list[str]:
-    """Rows of cells, the first row the header -> aligned lines."""
+    """Rows of cells, starting with the header -> aligned lines."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
         "  ".join(

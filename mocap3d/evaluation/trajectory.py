@@ -1,4 +1,4 @@
-"""Where the person went, beside how the body moved: predicted paths of the root, and their errors."""
+"""Where the person went, in addition to how the body moved: predicted root trajectories and their errors."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from mocap3d.skeleton import ROOT
 def predict_root(
     model: PoseAndTrajectory, data: DeviceDataset, flip_test: bool = False, batch_size: int = 4096
 ) -> Tensor:
-    """Where the root is in each frame.
+    """Predict the position of the root in each frame.
 
     Args:
-        model: both networks.
+        model: pose and trajectory network.
         data, flip_test, batch_size: same as in `predict`.
     Returns:
         (N, 3) metres, camera frame.
@@ -45,16 +45,16 @@ def evaluate_with_trajectory(
     device: torch.device | str | None = None,
     **options: object,
 ) -> Report:
-    """Measure the poses as `evaluate` does, and beside them the path of the root.
+    """Evaluate the poses as `evaluate` does, and the trajectory of the root as well.
 
     Args:
-        model: both networks.
+        model: pose and trajectory network.
         dataset, protocol, device, options: same as in `evaluate`.
     Returns:
-        Report, whose metrics "trajectory_mm" and "trajectory_aligned_mm" are filled too: over all frames, the mean
-        distance of the predicted root from the true one, as it is, and after each clip's path as a whole was moved,
-        turned and scaled to fit best (a similarity, Umeyama 1991): what is left is how wrong its shape is. A wrong
-        focal length or body size moves the first, and hardly the second.
+        Report that also has the metrics "trajectory_mm" and "trajectory_aligned_mm": the mean distance over all frames
+        between predicted and true root, without alignment, and after aligning each clip's whole trajectory by the best
+        similarity transform (Umeyama 1991), which leaves the error of its shape. A wrong focal length or body size
+        changes the first, and hardly the second.
     """
     report = evaluate(model, dataset, protocol, device, **options)
     judged = {(clip.take, clip.camera) for clip in report.clips}
@@ -72,10 +72,10 @@ def evaluate_with_trajectory(
 
 
 def _path_errors(path: np.ndarray, truth: np.ndarray) -> dict[str, float]:
-    """Both (T, 3); NaN in the truth is left out."""
+    """Both (T, 3); NaN in the truth is ignored."""
     if not np.isfinite(truth).all(-1).any():
         return {"trajectory_mm": np.nan, "trajectory_aligned_mm": np.nan}
     return {
         "trajectory_mm": 1000 * metrics.mpjpe(path, truth),
-        "trajectory_aligned_mm": 1000 * metrics.p_mpjpe(path, truth),  # one cloud of T points
+        "trajectory_aligned_mm": 1000 * metrics.p_mpjpe(path, truth),  # all T points aligned at once
     }

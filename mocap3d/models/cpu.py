@@ -1,31 +1,31 @@
-"""Faster linear layers and dropout on CPUs: the one place that looks at the processor (a sealed room).
+"""Faster linear layers and dropout on CPUs: the only code that depends on the processor (a sealed room).
 
 Promise: `linear`, `linear_gelu` and `dropout` compute what torch's own compute, up to float32 rounding (dropout:
-with the same probability, from torch's generator), and equal runs on one machine stay equal bit for bit.
+with the same probability, from torch's generator), and equal runs on the same machine stay equal bit for bit.
 
-Linear. On a CPU, `torch.nn.functional.linear` hands float32 products to Intel's MKL, which AMD's processors with
-AVX-512 do not run at full speed. oneDNN, which torch has inside as well, does. GFLOP/s of 256 -> 768 channels, 4131
+Linear. On a CPU, `torch.nn.functional.linear` computes float32 products with Intel's MKL, which does not reach full
+speed on AMD processors with AVX-512. oneDNN, also part of torch, does. GFLOP/s for 256 -> 768 channels and 4131
 rows:
 
     Zen 4, one thread:                  MKL 98,  1x1 convolution 98,  oneDNN's linear 105
     Zen 5 (probably), two threads:      MKL 165, 1x1 convolution 374, oneDNN's linear 368
 
 oneDNN's own linear layer, with GELU in the same call, is what torch.compile uses. It has no gradient and no
-documented name, so it serves where no gradient is asked for, after one look whether it is there and right. With
-gradients Zen 5 gets the convolution: a linear layer *is* a convolution with a 1x1 kernel over an "image" whose
-pixels are the rows, and rows of channels already lie in memory as a channels-last image, so nothing is copied.
-Weights stay those of `nn.Linear` either way.
+documented name, so it is used where no gradient is needed, after one check that it exists and computes correctly. With
+gradients, Zen 5 uses the convolution: a linear layer *is* a convolution with a 1x1 kernel over an "image" whose
+pixels are the rows, and rows of channels already have the memory layout of a channels-last image, so nothing is
+copied. The weights are those of `nn.Linear` either way.
 
-On an AMD Zen 3 all are equally fast on one thread, and MKL leads by a fifth backward on two. On an Intel Xeon of
-the fifth generation (AVX-512, one thread) all three reach 138 to 157 for the layers of MotionBERT, but with GELU
-after it MKL reaches 100 and 128 (512 and 256 -> 1024), oneDNN with GELU inside 139 and 125, and a whole forward
-pass of MotionBERT-Lite takes 12 % less: there oneDNN serves for that pair alone. ARM was not measured. There, and
+On AMD's Zen 3 all are equally fast on one thread; on two, MKL is a fifth faster in the backward pass. On a fifth
+generation Intel Xeon (AVX-512, one thread) all three reach 138 to 157 for the layers of MotionBERT. Followed by
+GELU, MKL reaches 100 and 128 (512 and 256 -> 1024), oneDNN with fused GELU 139 and 125, and a whole forward
+pass of MotionBERT-Lite takes 12 % less: there, oneDNN is used for that pair only. ARM was not measured. There, and
 on GPUs, `F.linear` is used. `python benchmarks/simple_baseline.py` prints the rates. The choice depends on machine,
-data type and shapes, never on a timing: equal runs stay equal bit for bit.
+data type and shapes, never on a timing, so equal runs stay equal bit for bit.
 
 Dropout. Each kept-or-dropped decision of `torch.nn.functional.dropout` costs about 20 ns of one CPU thread (it
-draws 53 bits for each), which adds up to a quarter of a training step of SimpleBaseline3D. One random byte decides
-as well: when 256 p is a whole number, exactly 256 p of the 256 equally likely bytes mean "drop", so the probability
+draws 53 bits for each), which adds up to a quarter of a training step of SimpleBaseline3D. One random byte is
+enough: when 256 p is a whole number, exactly 256 p of the 256 equally likely bytes mean "drop", so the probability
 is exactly p. The bytes come from torch's own generator: `torch.manual_seed` makes them repeatable.
 """
 
@@ -40,11 +40,11 @@ import torch
 import torch.nn.functional as F
 
 MIN_ROWS = 256  # for fewer, rearranging the weight for oneDNN costs as much as it gains (estimated, not measured)
-ZEN_4, ZEN_5 = 25, 26  # the processor "family" AMD gave them; Zen 3 is 25 too, without AVX-512
+ZEN_4, ZEN_5 = 25, 26  # AMD's processor "family" numbers; Zen 3 is 25 too, but has no AVX-512
 
 
 def linear(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
-    """Apply a linear layer, x @ weight.T + bias, in the fastest way known for this device.
+    """Apply a linear layer, x @ weight.T + bias, with the fastest implementation known for this device.
 
     Args:
         x: (..., C_in), no unit.
@@ -63,7 +63,7 @@ def linear(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = No
 
 
 def linear_gelu(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
-    """`linear`, then the exact (erf) GELU; in one go where that is known to be faster."""
+    """`linear`, then the exact (erf) GELU; fused where that is known to be faster."""
     if _has_a_choice(x) and onednn_works() and _needs_no_gradient(x, weight, bias):
         return linear_by_onednn(x, weight, bias, gelu=True)
     return F.gelu(linear(x, weight, bias))
@@ -82,7 +82,7 @@ def _needs_no_gradient(*tensors: torch.Tensor | None) -> bool:
 def linear_by_onednn(
     x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None, gelu: bool = False
 ) -> torch.Tensor:
-    """Apply a linear layer, and GELU if wanted, by one call of oneDNN; without gradient. Arguments as in `linear`."""
+    """Apply a linear layer, and optionally GELU, in one oneDNN call; no gradient. Arguments as in `linear`."""
     after = ("gelu", [], "none") if gelu else ("none", [], "")
     return torch.ops.mkldnn._linear_pointwise(x, weight, bias, *after)
 
@@ -96,20 +96,20 @@ def linear_as_convolution(x: torch.Tensor, weight: torch.Tensor, bias: torch.Ten
 
 @cache
 def onednn_is_faster() -> bool:
-    """True on AMD's processors with AVX-512, if this torch has oneDNN's linear layer as it is called here."""
+    """True on AMD processors with AVX-512, if this version of torch has oneDNN's linear layer as called here."""
     return _is_amd_with_avx512(ZEN_4) and onednn_works()
 
 
 @cache
 def onednn_works() -> bool:
-    """True on processors with AVX-512, if this torch has oneDNN's linear layer as it is called here."""
+    """True on processors with AVX-512, if this version of torch has oneDNN's linear layer as called here."""
     if not _has_avx512():
         return False
     x, weight, bias = torch.linspace(-1, 1, 6).view(2, 3), torch.linspace(-1, 2, 12).view(4, 3), torch.ones(4)
     try:
         with torch.no_grad():
             found = [linear_by_onednn(x, weight, bias, gelu) for gelu in (False, True)]
-    except (AttributeError, RuntimeError, TypeError):  # gone, or called otherwise, in another version of torch
+    except (AttributeError, RuntimeError, TypeError):  # missing, or with another signature, in other versions of torch
         return False
     plain = F.linear(x, weight, bias)
     return all(torch.allclose(a, b, atol=1e-5) for a, b in zip(found, (plain, F.gelu(plain)), strict=True))
@@ -117,12 +117,12 @@ def onednn_works() -> bool:
 
 @cache
 def convolution_is_faster() -> bool:
-    """True on processors where MKL is known to fall far behind oneDNN: AMD, Zen 5 or later."""
+    """True on processors where MKL is known to be much slower than oneDNN: AMD Zen 5 or later."""
     return _is_amd_with_avx512(ZEN_5)
 
 
 def _has_avx512() -> bool:
-    """And torch both MKL and oneDNN."""
+    """True if the processor has AVX-512, and torch has both MKL and oneDNN."""
     backends = torch.backends
     if not (backends.mkl.is_available() and backends.mkldnn.is_available()):
         return False
@@ -134,7 +134,7 @@ def _is_amd_with_avx512(family: int) -> bool:
 
 
 def amd_family(description: str) -> int:
-    """The processor family in the text of /proc/cpuinfo or Windows' platform.processor(); 0 when it is not AMD's."""
+    """The processor family in the text of /proc/cpuinfo or Windows' platform.processor(); 0 if it is not from AMD."""
     family = re.search(r"family\s*:?\s*(\d+)", description, re.IGNORECASE)
     return int(family[1]) if family and "AuthenticAMD" in description else 0
 
@@ -157,7 +157,7 @@ def dropout(x: torch.Tensor, p: float, training: bool) -> torch.Tensor:
         the same shape.
     Raises:
         ValueError: for a probability outside [0, 1).
-    Source: Srivastava et al. 2014, with the usual scaling during training instead of testing. The mask is own work.
+    Source: Srivastava et al. 2014, with the usual scaling during training instead of testing. The mask is our own.
     """
     if not 0.0 <= p < 1.0:
         raise ValueError(f"p={p}: a probability of dropping must be at least 0 and below 1")
@@ -166,7 +166,7 @@ def dropout(x: torch.Tensor, p: float, training: bool) -> torch.Tensor:
     threshold = 256 * p
     if x.device.type != "cpu" or not threshold.is_integer() or torch.compiler.is_compiling():
         return F.dropout(x, p)
-    # random_ fills all 64 bits of an integer only when told to start at the lowest one
+    # random_ fills all 64 bits of an integer only if its range starts at the lowest one
     words = torch.empty((x.numel() + 7) // 8, dtype=torch.int64).random_(-(2**63), None)
     keep = words.view(torch.uint8)[: x.numel()].to(x.dtype).ge_(threshold)  # 1.0 or 0.0
     return x * keep.mul_(1.0 / (1.0 - p)).view(x.shape)

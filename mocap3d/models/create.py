@@ -1,4 +1,4 @@
-"""Models by name. A model is a plain nn.Module that fulfils the contract in `lifter`."""
+"""Create models by name. A model is a plain nn.Module that fulfils the contract in `lifter`."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
 
 
 def list_models() -> list[str]:
-    """The names create_model takes."""
+    """The names that create_model accepts."""
     return list(MODELS)
 
 
 def create_model(name: str, **overrides: object) -> nn.Module:
-    """Make a model with new random weights, drawn from torch's generator (`torch.manual_seed` repeats them).
+    """Create a model with random weights, drawn from torch's generator (`torch.manual_seed` makes them repeatable).
 
     Args:
         name: one of list_models().

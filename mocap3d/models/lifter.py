@@ -1,6 +1,6 @@
-"""The contract between the library and a model: all that is ever asked of one, always present, never guessed.
+"""The contract between the library and a model: every attribute and method that the library uses.
 
-`Lifter` lists it; every model here fulfils it as a plain nn.Module. `as_lifter` wraps a network of your own:
+`Lifter` lists them; every model here is a plain nn.Module that has them all. `as_lifter` wraps your own network:
 
     model = as_lifter(nn.Sequential(nn.Flatten(2), nn.Linear(34, 51), nn.Unflatten(2, (17, 3))))
     run = fit(model, dataset.train, "quick")
@@ -22,20 +22,20 @@ JOINTS = len(H36M17)
 
 
 class Lifter(Protocol):
-    """What the rest of the library may ask of a model.
+    """What the rest of the library may use of a model.
 
     Args:
         name: printed in reports and records.
-        input_skeleton: of the 2D joints, "h36m17".
-        receptive_field: R. Frames that one pose is computed from; of a clipwise model, frames of its longest clip.
-        clipwise: whether the model gives a pose for every frame of a clip of 1 to R frames. Otherwise T frames give
+        input_skeleton: skeleton of the 2D joints, "h36m17".
+        receptive_field: R, the frames that one pose is computed from; for a clipwise model, its longest clip.
+        clipwise: whether the model predicts a pose for every frame of a clip of 1 to R frames. Otherwise T frames give
             T - R + 1 poses.
-        causal: whether a pose is that of the last frame of its window; otherwise it is the middle one.
+        causal: whether the pose belongs to the last frame of its window instead of the middle one.
         checkpointing: whether activations are recomputed in the backward pass instead of stored. `fit` sets it.
         space: of the poses. "metric": metres in the camera frame, relative to the root; "metric absolute": the same
-            with the root where the model puts it; "image": x and y on the screen, z the depth behind the root in the
+            at the predicted root position; "image": x and y on the screen, z the depth behind the root in the
             same unit, relative to the root (see `data.image_space`).
-        normalisation: statistics of the training data by name, for a checkpoint; None where there are none (yet).
+        normalisation: statistics of the training data by name, for a checkpoint; None if there are none (yet).
     """
 
     name: str
@@ -53,7 +53,7 @@ class Lifter(Protocol):
     def encode(self, points2d: Tensor, confidence: Tensor | None = None) -> Tensor:
         """2D joints, (B, T, 17, 2) screen units without NaN, and confidence (B, T, 17) -> network input.
 
-        A model that has no use for confidence ignores it; None stands for 1 everywhere.
+        A model that does not use confidence ignores it; None means 1 everywhere.
         """
 
     def targets(self, pose3d: Tensor) -> Tensor:
@@ -63,11 +63,11 @@ class Lifter(Protocol):
         """Network output -> poses, (B, T', 17, 3) in the model's space; not re-centred on the root."""
 
     def fit_normalisation(self, points2d: Tensor, pose3d: Tensor) -> None:
-        """Measure the statistics of (N, 17, 2) screen units and (N, 17, 3) poses; `fit` calls it once."""
+        """Compute the statistics of (N, 17, 2) screen units and (N, 17, 3) poses; `fit` calls it once."""
 
 
 class WrappedLifter(nn.Module):
-    """A network of joints to joints that fulfils the contract; made by `as_lifter`, which explains the arguments."""
+    """A joints-to-joints network that fulfils the contract; created by `as_lifter`, which documents the arguments."""
 
     input_skeleton = "h36m17"
     causal = False
@@ -81,7 +81,7 @@ class WrappedLifter(nn.Module):
         self.receptive_field, self.clipwise = frames, frames > 1
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, T, 17, 2 or 3) -> (B, T, 17, 3), checked."""
+        """(B, T, 17, 2 or 3) -> (B, T, 17, 3); the output shape is checked."""
         output = self.module(x)
         wanted = (*x.shape[:-1], 3)
         if not isinstance(output, Tensor) or output.shape != wanted:
@@ -105,29 +105,29 @@ class WrappedLifter(nn.Module):
         return pose3d if self.space == "metric absolute" else root_relative(pose3d)
 
     def decode(self, output: Tensor) -> Tensor:
-        """(B, T, 17, 3) in the model's space, as it is."""
+        """(B, T, 17, 3) in the model's space, unchanged."""
         return output
 
     def fit_normalisation(self, points2d: Tensor, pose3d: Tensor) -> None:
-        """Nothing to measure: scaling is the wrapped network's own affair."""
+        """Does nothing: scaling is left to the wrapped network."""
 
 
 def as_lifter(
     module: nn.Module, *, frames: int = 1, confidence: bool = False, space: Space = "metric", name: str | None = None
 ) -> WrappedLifter:
-    """Make a model of any network that maps joints to joints: it can be trained, evaluated and lifted with as it is.
+    """Wrap any network that maps joints to joints as a model that can be trained, evaluated and used for lifting.
 
     Args:
         module: maps (B, T, 17, 2), screen units on h36m17, to (B, T, 17, 3): a pose for every frame.
-        frames: 1 for a network that lifts each frame alone (T = 1), else the longest clip it takes (1 <= T <= frames).
-        confidence: give the detector's confidence as a third channel, (B, T, 17, 3).
-        space: what the output means, see `Lifter`.
-        name: printed; by default the class name of the module.
+        frames: 1 for a network that lifts each frame alone (T = 1), else its longest clip (1 <= T <= frames).
+        confidence: whether to pass the detector's confidence as a third channel, (B, T, 17, 3).
+        space: of the output, see `Lifter`.
+        name: printed name; by default the class name of the module.
     Returns:
-        the module inside a model that fulfils `Lifter`, with the same parameters.
+        the module wrapped in a model that fulfils `Lifter`, with the same parameters.
     Raises:
         TypeError: if module is not an nn.Module.
-        ValueError: for another value of frames or space; in use, for an output of another shape.
+        ValueError: for an invalid frames or space; later, if the module returns another shape.
     Source: own.
     """
     if not isinstance(module, nn.Module):
@@ -142,7 +142,7 @@ def as_lifter(
 
 @contextmanager
 def activation_checkpointing(model: Lifter) -> Iterator[None]:
-    """Training with activation checkpointing; afterwards the model is as it was."""
+    """Enable activation checkpointing; the model's setting is restored afterwards."""
     before, model.checkpointing = model.checkpointing, True
     try:
         yield

@@ -8,13 +8,13 @@ ICCV 2023. The network is its DSTFormer, a "dual-stream spatio-temporal transfor
       -> `depth` times two streams from the same tokens, mixed for each token by a learned gate:
            st: a layer in which the joints of a frame attend to each other, then one in which the frames of a joint do
            ts: frames first, then joints
-      -> layer norm, linear, tanh            = representation, for tasks beside lifting
+      -> layer norm, linear, tanh            = representation, for tasks other than lifting
       -> linear to 3 channels                = 3D joints of every frame, image space
 
 Image space, or 2.5D, is what the network was trained to predict: x and y on the screen, z the depth behind the root in
-the same unit. Metres need the camera and the root's depth as well, which a picture does not show.
+the same unit. Converting it to metres needs the camera and the root's depth, which an image does not show.
 
-Tokens stay (B, T, J, D) in memory throughout: queries, keys and values are views of what their linear layers write.
+Tokens stay (B, T, J, D) in memory throughout: queries, keys and values are views of their linear layers' outputs.
 """
 
 from __future__ import annotations
@@ -31,23 +31,23 @@ from mocap3d.models.cpu import linear, linear_gelu
 from mocap3d.models.lifter import Space
 from mocap3d.skeleton import H36M17, root_relative
 
-# Base and Lite are the paper's; tiny is ours, for CPUs: 417,801 parameters, 8.1 M multiplications a frame.
+# Base and Lite are from the paper; tiny is ours, for CPUs: 417,801 parameters, 8.1 M multiplications per frame.
 SIZES = {
     "motionbert": dict(channels=512, mlp_ratio=2, representation=512, depth=5, heads=8, frames=243),
     "motionbert_lite": dict(channels=256, mlp_ratio=4, representation=512, depth=5, heads=8, frames=243),
     "motionbert_tiny": dict(channels=64, mlp_ratio=2, representation=128, depth=3, heads=4, frames=81),
 }
 EPS = 1e-6  # of the layer norms; torch's default is 1e-5
-FEW = 32  # tokens and channels up to which a CPU is faster with attention written out
+FEW = 32  # tokens and channels up to which explicit attention is faster on a CPU
 
 
 def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-    """Scaled dot-product attention in the faster way for this device and size.
+    """Scaled dot-product attention, by the faster method for this device and size.
 
     Args:
-        q, k, v: (N, H, L, c): in each of N sequences and H heads, L tokens of c channels.
+        q, k, v: (N, H, L, c): for each of N sequences and H heads, L tokens of c channels.
     Returns:
-        (N, H, L, c): for each query the mean of the values, weighted by `attention_weights`.
+        (N, H, L, c): for each query, the mean of the values, weighted by `attention_weights`.
     Source: Vaswani et al. 2017, section 3.2.1.
     """
     if q.device.type == "cpu" and max(q.shape[2:]) <= FEW:
@@ -56,7 +56,7 @@ def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
 
 
 def attention_weights(q: torch.Tensor, k: torch.Tensor) -> torch.Tensor:
-    """How much each query looks at each key: (N, H, L, c) twice -> (N, H, L, L), rows sum to 1."""
+    """How much each query attends to each key: (N, H, L, c) twice -> (N, H, L, L), rows sum to 1."""
     return ((q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)).softmax(-1)
 
 
@@ -92,7 +92,7 @@ class Attention(nn.Module):
 class Layer(nn.Module):
     """A transformer layer: attention, then a perceptron of two linear layers for each token, each added to its input.
 
-    In training, `drop_path` is the probability that a frame leaves an addition out.
+    In training, `drop_path` is the probability that a frame skips an addition.
     """
 
     def __init__(self, channels: int, heads: int, mlp_ratio: int, drop_path: float, over: str) -> None:
@@ -110,7 +110,7 @@ class Layer(nn.Module):
         return x + self.drop(linear(hidden, self.fc2.weight, self.fc2.bias))
 
     def drop(self, x: torch.Tensor) -> torch.Tensor:
-        """Zero whole frames at random, and scale the others so that the mean stays."""
+        """Zero whole frames at random, and scale the others to keep the expected value."""
         if not self.training or self.drop_path == 0:
             return x
         keep = torch.rand(*x.shape[:2], 1, 1, device=x.device) >= self.drop_path
@@ -118,10 +118,10 @@ class Layer(nn.Module):
 
 
 class Gate(nn.Linear):
-    """How much of each stream goes on, for each token: (B, T, J, D) twice -> (B, T, J, 2)."""
+    """How much each stream contributes, for each token: (B, T, J, D) twice -> (B, T, J, 2)."""
 
     def forward(self, st: torch.Tensor, ts: torch.Tensor) -> torch.Tensor:
-        of_st, of_ts = self.weight.chunk(2, 1)  # the same as joining both streams, without a copy of them
+        of_st, of_ts = self.weight.chunk(2, 1)  # the same as concatenating both streams, without a copy
         return (F.linear(st, of_st) + F.linear(ts, of_ts, self.bias)).softmax(-1).to(st.dtype)
 
 
@@ -129,25 +129,25 @@ class MotionBERT(nn.Module):
     """The network, for clips of 1 to `frames` frames.
 
     Args:
-        channels: D, of every token; a multiple of `heads`.
-        mlp_ratio: hidden channels of a layer's perceptron, in D.
-        representation: channels of `represent`.
-        depth: how many times both streams follow each other.
-        heads: of every attention. Weights do not tell it.
-        joints: tokens per frame. `encode` knows 17, h36m17.
+        channels: D, the channels of every token; a multiple of `heads`.
+        mlp_ratio: hidden channels of a layer's perceptron, as a multiple of D.
+        representation: output channels of `represent`.
+        depth: number of repetitions of the two streams.
+        heads: of every attention. Cannot be inferred from the weights.
+        joints: tokens per frame. `encode` supports 17, h36m17.
         frames: of the longest clip; there is an embedding for each.
-        fuse: whether gates are learned; else the streams are averaged.
-        drop_path: probability of leaving out an addition in the last depth; it grows evenly from 0 in the first.
-        image_space: whether it is trained to predict image space, as published, or metres relative to the root, as the
-            other models here are. Weights do not tell it.
+        fuse: whether gates are learned; otherwise the streams are averaged.
+        drop_path: probability of skipping an addition in the last depth; it grows linearly from 0 in the first.
+        image_space: whether poses are predicted in image space, as published, or in metres relative to the root, like
+            the other models here. Cannot be inferred from the weights.
     Raises:
         ValueError: for an argument outside its range.
-    Source: Zhu et al. 2023, section 3.2; MotionBERT's code for what the paper leaves open.
+    Source: Zhu et al. 2023, section 3.2; MotionBERT's code for details the paper omits.
     """
 
     input_skeleton = "h36m17"
     clipwise, causal = True, False
-    normalisation = None  # it works in screen units, or metres
+    normalisation = None  # the network works in screen units, or metres
 
     def __init__(
         self,
@@ -175,14 +175,14 @@ class MotionBERT(nn.Module):
             if size < 1:
                 raise ValueError(f"{name}={size}: need at least 1")
         if channels % heads:
-            raise ValueError(f"channels={channels}, heads={heads}: each head needs equally many; give other heads")
+            raise ValueError(f"channels={channels}, heads={heads}: channels not divisible by heads; give other heads")
         if not 0.0 <= drop_path < 1.0:
             raise ValueError(f"drop_path={drop_path}: a probability must be at least 0 and below 1")
         self.name = next((name for name, known in SIZES.items() if known == sizes), f"motionbert_{depth}x{channels}")
         self.channels, self.mlp_ratio, self.depth, self.heads = channels, mlp_ratio, depth, heads
         self.joints, self.fuse, self.drop_path = joints, bool(fuse), drop_path
         self.image_space = bool(image_space)
-        self.checkpointing = False  # in training, keep the inputs of layers alone, and compute the rest twice
+        self.checkpointing = False  # in training, store only the inputs of layers, and recompute the rest
         self.receptive_field = frames  # at most
         self.embed = nn.Linear(3, channels)
         self.joint_embedding = nn.Parameter(torch.empty(1, joints, channels))
@@ -204,7 +204,7 @@ class MotionBERT(nn.Module):
     def initialise(self) -> None:
         """Draw new weights as MotionBERT does: small ones, and gates that start at one half.
 
-        MMPose means to, but draws the gates too and leaves the biases of linear layers as torch draws them.
+        MMPose intends the same, but also draws the gates and keeps torch's default biases of linear layers.
         """
         for module in self.modules():
             if isinstance(module, nn.Linear):
@@ -217,13 +217,13 @@ class MotionBERT(nn.Module):
             nn.init.constant_(gate.bias, 0.5)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """The published network: (B, T, J, 3) screen x, y and confidence -> (B, T, J, 3) image space; any T to R."""
+        """The published network: (B, T, J, 3) screen x, y and confidence -> (B, T, J, 3) image space; 1 <= T <= R."""
         x = self.represent(x)
         with torch.autocast(x.device.type, enabled=False):  # bfloat16 would round the pose
             return linear(x, self.head.weight, self.head.bias)
 
     def represent(self, x: torch.Tensor) -> torch.Tensor:
-        """What the network knows of each joint in each frame: (B, T, J, 3) -> (B, T, J, representation), in [-1, 1]."""
+        """The representation of each joint in each frame: (B, T, J, 3) -> (B, T, J, representation), in [-1, 1]."""
         x = self.tokens(x)
         for depth in range(self.depth):
             if self.checkpointing and self.training:
@@ -236,7 +236,7 @@ class MotionBERT(nn.Module):
             return torch.tanh(linear(self.norm(x), self.representation.weight, self.representation.bias))
 
     def tokens(self, x: torch.Tensor) -> torch.Tensor:
-        """What the first layers get: (B, T, J, 3) -> (B, T, J, D)."""
+        """The input of the first layers: (B, T, J, 3) -> (B, T, J, D)."""
         if x.ndim != 4 or x.shape[2:] != (self.joints, 3) or not 1 <= x.shape[1] <= self.receptive_field:
             raise ValueError(
                 f"got shape {tuple(x.shape)}; {self.name} needs (B, T, {self.joints}, 3), x, y and confidence, with T "
@@ -247,10 +247,10 @@ class MotionBERT(nn.Module):
 
     @torch.no_grad()
     def attention(self, x: torch.Tensor, depth: int, stream: str = "st", over: str = "joints") -> torch.Tensor:
-        """Who attends to whom in one of the layers; nothing keeps these weights unless asked here.
+        """The attention weights of one layer; they are computed only by this method, and not stored.
 
         Args:
-            x: (B, T, J, 3), as `forward` takes.
+            x: (B, T, J, 3), same as in `forward`.
             depth: 0 is the first.
             stream: "st" or "ts".
             over: "joints" or "frames".
@@ -267,13 +267,13 @@ class MotionBERT(nn.Module):
 
     @torch.no_grad()
     def shares(self, x: torch.Tensor) -> torch.Tensor:
-        """What the gates give each stream: (B, T, J, 3) -> (depth, B, T, J, 2), st then ts, sums to 1."""
+        """The gates' weight for each stream: (B, T, J, 3) -> (depth, B, T, J, 2), st then ts, sums to 1."""
         if not self.fuse:
             raise ValueError(f"this {self.name} averages its streams: it was made without gates (fuse=False)")
         return torch.stack(self._listen(x, self.gates, lambda gate, inputs, share: share))
 
     def _listen(self, x: torch.Tensor, modules: Iterable[nn.Module], ask: Callable) -> list[torch.Tensor]:
-        """Run the network; of each module, ask(module, inputs, output)."""
+        """Run the network and collect ask(module, inputs, output) for each module."""
         heard: list[torch.Tensor] = []
         hooks = [module.register_forward_hook(lambda *call: heard.append(ask(*call))) for module in modules]
         try:
@@ -287,9 +287,9 @@ class MotionBERT(nn.Module):
         """Turn 2D joints into the network's input.
 
         Args:
-            points2d: (B, T, 17, 2), screen coordinates, h36m17. A missing joint (NaN) is given as three zeros: that is
-                how pretraining hides one.
-            confidence: (B, T, 17) in [0, 1], how sure the detector is. By default every joint that is there gets 1.
+            points2d: (B, T, 17, 2), screen coordinates, h36m17. A missing joint (NaN) is encoded as three zeros, the
+                same as a masked joint in pretraining.
+            confidence: (B, T, 17) in [0, 1], of the detector. By default 1 for every joint that is present.
         Returns:
             (B, T, 17, 3).
         """
@@ -310,7 +310,7 @@ class MotionBERT(nn.Module):
 
     @property
     def space(self) -> Space:
-        """Of its poses: "image", or "metric" if it was made so."""
+        """Of its poses: "image", or "metric" if made with image_space=False."""
         return "image" if self.image_space else "metric"
 
     def targets(self, pose3d: torch.Tensor) -> torch.Tensor:
@@ -318,15 +318,15 @@ class MotionBERT(nn.Module):
         return root_relative(pose3d)
 
     def decode(self, output: torch.Tensor) -> torch.Tensor:
-        """Turn network output into poses: (B, T, 17, 3) in the model's space, as it is; not re-centred."""
+        """Turn network output into poses: (B, T, 17, 3) in the model's space, unchanged; not re-centred."""
         return output
 
     def fit_normalisation(self, points2d: torch.Tensor, pose3d: torch.Tensor) -> None:
-        """Nothing to measure: this network works in screen units, or metres."""
+        """Does nothing: this network works in screen units, or metres."""
 
 
 def _checkpointed(layers: nn.Sequential, x: torch.Tensor) -> torch.Tensor:
-    """The layers, their activations recomputed in the backward pass instead of stored."""
+    """Apply the layers; activations are recomputed in the backward pass instead of stored."""
     for layer in layers:
         x = checkpoint(layer, x, use_reentrant=False)
     return x

@@ -1,7 +1,7 @@
-"""Published names and units <-> ours, so that published weights load and ours compare with them.
+"""Convert between published names and units and ours, so that published weights can be loaded and compared.
 
-The same module has another name in each code base; tensors differ only in that others write a linear layer as a
-convolution, with one more axis of length 1, and put the frames of a kernel last.
+Each code base names the same modules differently. Tensors differ only in that other code bases write a linear layer as
+a convolution, with an extra axis of length 1, and put the frames of a kernel last.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import torch
 def read_options(
     shapes: Mapping[str, tuple[int, ...]], architecture: str, writer: str, dense: bool | None = None
 ) -> tuple[str, dict[str, object]]:
-    """The name for create_model, and the options that shapes tell; arguments as of each architecture's function."""
+    """The name for create_model, and the options inferred from shapes; arguments as in each architecture's function."""
     if architecture == "VideoPose3D":
         return "videopose3d", videopose3d_options(shapes, writer, dense)
     if architecture == "MotionBERT":
@@ -26,7 +26,7 @@ def read_options(
 
 
 def to_published(state: Mapping[str, torch.Tensor], architecture: str, style: str) -> Mapping[str, torch.Tensor]:
-    """Rename a state_dict of ours to the keys and shapes of another code base; "mocap3d" keeps it."""
+    """Convert our state_dict to the keys and shapes of another code base; "mocap3d" leaves it unchanged."""
     if style == "mocap3d":
         return state
     if architecture == "VideoPose3D":
@@ -37,7 +37,7 @@ def to_published(state: Mapping[str, torch.Tensor], architecture: str, style: st
 
 
 def from_published(state: Mapping[str, torch.Tensor], architecture: str, style: str) -> Mapping[str, torch.Tensor]:
-    """The inverse of `to_published`, for keys as `Origin.plain` gives them."""
+    """The inverse of `to_published`, for keys as returned by `Origin.plain`."""
     if style == "mocap3d":
         return state
     if architecture == "VideoPose3D":
@@ -48,7 +48,7 @@ def from_published(state: Mapping[str, torch.Tensor], architecture: str, style: 
 
 
 def simple_baseline_size(shapes: Mapping[str, tuple[int, ...]], writer: str) -> dict[str, int]:
-    """The options of SimpleBaseline3D that shapes tell: "channels" and "stages"; keys as `Origin.plain` gives them."""
+    """Infer "channels" and "stages" of SimpleBaseline3D from shapes; keys as returned by `Origin.plain`."""
     stem = {"weigq": "w1.weight", "mmpose": "backbone.expand_conv.conv.weight", "mocap3d": "stem.linear.weight"}[writer]
     prefix = {"weigq": "linear_stages.", "mmpose": "backbone.tcn_blocks.", "mocap3d": "stages."}[writer]
     return {"channels": shapes[stem][0] if shapes[stem] else 0, "stages": _count_stages(shapes, prefix)}
@@ -81,7 +81,7 @@ def simple_baseline_names(form: str, stages: int) -> dict[str, str]:
 
 
 def simple_baseline_to_published(state: Mapping[str, torch.Tensor], form: str) -> dict[str, torch.Tensor]:
-    """Rename a SimpleBaseline3D state_dict of ours to the published keys and shapes of its form."""
+    """Convert our SimpleBaseline3D state_dict to the published keys and shapes of its form."""
     names = simple_baseline_names(form, _count_stages(state, "stages."))
     published = {}
     for key, tensor in state.items():
@@ -93,14 +93,14 @@ def simple_baseline_to_published(state: Mapping[str, torch.Tensor], form: str) -
 
 
 def simple_baseline_from_published(state: Mapping[str, torch.Tensor]) -> tuple[str, dict[str, torch.Tensor]]:
-    """Rename a published SimpleBaseline3D state_dict to our keys.
+    """Convert a published SimpleBaseline3D state_dict to our keys.
 
     Args:
-        state: tensors by published key, of either form; also as written by mmpose 0.x, or from DataParallel.
+        state: tensors by published key, in either form; mmpose 0.x and DataParallel keys are accepted too.
     Returns:
-        the form it has, and the state_dict for SimpleBaseline3D(form, ...).
+        its form, and the state_dict for SimpleBaseline3D(form, ...).
     Raises:
-        ValueError: naming a key that belongs to neither form.
+        ValueError: if a key belongs to neither form.
     """
     state = {key.removeprefix("module.").replace("keypoint_head.", "head."): tensor for key, tensor in state.items()}
     state = {key: tensor for key, tensor in state.items() if not key.startswith("data_preprocessor.")}
@@ -112,8 +112,8 @@ def simple_baseline_from_published(state: Mapping[str, torch.Tensor]) -> tuple[s
         module, _, entry = key.rpartition(".")
         if module not in ours:
             raise ValueError(
-                f"{key!r} is no part of a SimpleBaseline3D (read as the {form} form with {stages} stages): "
-                "is this the file of another model?"
+                f"{key!r} is not part of a SimpleBaseline3D (read as the {form} form with {stages} stages): "
+                "does this file hold another model?"
             )
         renamed[f"{ours[module]}.{entry}"] = tensor.squeeze(-1) if tensor.ndim == 3 else tensor
     return form, renamed
@@ -128,13 +128,13 @@ def simple_baseline_normalisation(
     height: float,
     metres_per_unit: float,
 ) -> dict[str, torch.Tensor]:
-    """Published statistics, in pixels and mm or m -> the ones SimpleBaseline3D.normalisation takes, screen and m.
+    """Convert published statistics, in pixels and mm or m, for SimpleBaseline3D.normalisation, in screen units and m.
 
     Args:
         mean_2d_px, std_2d_px: (J_in, 2) px, the network's input joints.
         mean_3d, std_3d: (16, 3) mm or m, camera frame, relative to the root.
-        width, height: of the images, px. Those of H36M are 1000 wide and 1000 or 1002 high; one height has to stand
-            for both, which moves y by at most 0.002 on the screen.
+        width, height: of the images, px. H36M images are 1000 wide and 1000 or 1002 high; one height is used for
+            both, which shifts y by at most 0.002 on the screen.
         metres_per_unit: 0.001 for statistics in mm (weigq), 1 for m (mmpose).
     Returns:
         "mean_2d", "std_2d", "mean_3d", "std_3d", float64.
@@ -174,12 +174,12 @@ def videopose3d_names(style: str, blocks: int) -> dict[str, str]:
 def videopose3d_options(
     shapes: Mapping[str, tuple[int, ...]], writer: str, dense: bool | None = None
 ) -> dict[str, object]:
-    """The options of VideoPose3D that shapes tell; whether it is causal they do not.
+    """Infer the options of VideoPose3D from shapes, which do not show whether it is causal.
 
     Args:
-        shapes: by keys as `Origin.plain` gives them.
+        shapes: by keys as returned by `Origin.plain`.
         writer: "videopose3d", "mmpose" or "mocap3d".
-        dense: whether the filters are full ones. None tells by their widths: 3, 7, 19 are taken for the dense form of
+        dense: whether the filters are dense. None infers it from their widths: 3, 7, 19 are read as the dense form of
             3, 3, 3, although a dilated network could have them too.
     Returns:
         "filter_widths", "channels", "dense", "joints_out".
@@ -196,7 +196,7 @@ def videopose3d_options(
         shape = shapes.get(f"{names[layer]}.weight", ())
         kernels.append(shape[axis] if len(shape) == 3 else 1)
     widths = _dense_widths(kernels)
-    if dense is None:  # the published ones have one width throughout
+    if dense is None:  # published dilated networks have the same width throughout
         dense = len(kernels) > 1 and kernels[0] > 1 and widths == len(kernels) * kernels[:1]
     return {
         "filter_widths": widths if dense and widths else kernels,
@@ -207,7 +207,7 @@ def videopose3d_options(
 
 
 def videopose3d_to_published(state: Mapping[str, torch.Tensor], style: str) -> dict[str, torch.Tensor]:
-    """Rename a VideoPose3D state_dict of ours to the published keys and shapes, "videopose3d" or "mmpose"."""
+    """Convert our VideoPose3D state_dict to the published keys and shapes, "videopose3d" or "mmpose"."""
     names = videopose3d_names(style, _count_stages(state, "blocks."))
     published = {}
     for key, tensor in state.items():
@@ -221,10 +221,10 @@ def videopose3d_to_published(state: Mapping[str, torch.Tensor], style: str) -> d
 
 
 def videopose3d_from_published(state: Mapping[str, torch.Tensor], style: str) -> dict[str, torch.Tensor]:
-    """The inverse of `videopose3d_to_published`, for keys as `Origin.plain` gives them.
+    """The inverse of `videopose3d_to_published`, for keys as returned by `Origin.plain`.
 
     Raises:
-        ValueError: naming a key that VideoPose3D does not have.
+        ValueError: if a key does not belong to VideoPose3D.
     """
     blocks = _count_stages(state, "layers_conv." if style == "videopose3d" else "backbone.tcn_blocks.")
     names = videopose3d_names(style, (blocks + 1) // 2 if style == "videopose3d" else blocks)
@@ -233,7 +233,7 @@ def videopose3d_from_published(state: Mapping[str, torch.Tensor], style: str) ->
     for key, tensor in state.items():
         module, _, entry = key.rpartition(".")
         if module not in ours:
-            raise ValueError(f"{key!r} is no part of a VideoPose3D: is this the file of another model?")
+            raise ValueError(f"{key!r} is not part of a VideoPose3D: does this file hold another model?")
         if tensor.ndim == 3:
             tensor = tensor.squeeze(-1) if ours[module] == "head" else tensor.transpose(1, 2).contiguous()
         renamed[f"{ours[module]}.{entry}"] = tensor
@@ -270,10 +270,10 @@ def motionbert_names(style: str, depth: int) -> dict[str, str]:
 
 
 def motionbert_options(shapes: Mapping[str, tuple[int, ...]], writer: str) -> dict[str, object]:
-    """The options of MotionBERT that shapes tell; how many heads they do not.
+    """Infer the options of MotionBERT from shapes, which do not show the number of heads.
 
     Args:
-        shapes: by keys as `Origin.plain` gives them.
+        shapes: by keys as returned by `Origin.plain`.
         writer: "motionbert", "mmpose" or "mocap3d".
     Returns:
         "channels", "mlp_ratio", "representation", "depth", "joints", "frames", "fuse".
@@ -284,7 +284,7 @@ def motionbert_options(shapes: Mapping[str, tuple[int, ...]], writer: str) -> di
 
     def size(name: str, axis: int, entry: str = "") -> int:
         shape = shapes.get(names.get(name, name) + entry, ())
-        return max(shape[axis], 1) if axis < len(shape) else 1  # what is missing is told later, by name
+        return max(shape[axis], 1) if axis < len(shape) else 1  # missing keys are reported later, by name
 
     channels = size("embed", 0, ".weight")
     return {
@@ -299,16 +299,16 @@ def motionbert_options(shapes: Mapping[str, tuple[int, ...]], writer: str) -> di
 
 
 def motionbert_to_published(state: Mapping[str, torch.Tensor], style: str) -> dict[str, torch.Tensor]:
-    """Rename a MotionBERT state_dict of ours to the published keys, "motionbert" or "mmpose"."""
+    """Convert our MotionBERT state_dict to the published keys, "motionbert" or "mmpose"."""
     names = motionbert_names(style, _count_stages(state, "st."))
     return {_renamed(key, names): tensor for key, tensor in state.items()}
 
 
 def motionbert_from_published(state: Mapping[str, torch.Tensor], style: str) -> dict[str, torch.Tensor]:
-    """The inverse of `motionbert_to_published`, for keys as `Origin.plain` gives them.
+    """The inverse of `motionbert_to_published`, for keys as returned by `Origin.plain`.
 
     Raises:
-        ValueError: naming a key that MotionBERT does not have.
+        ValueError: if a key does not belong to MotionBERT.
     """
     depth = _count_stages(state, "blocks_st." if style == "motionbert" else "backbone.blocks_st.")
     ours = {published: name for name, published in motionbert_names(style, depth).items()}
@@ -318,12 +318,12 @@ def motionbert_from_published(state: Mapping[str, torch.Tensor], style: str) -> 
 def _renamed(key: str, names: Mapping[str, str]) -> str:
     module, _, entry = key.rpartition(".")
     if key not in names and module not in names:
-        raise ValueError(f"{key!r} is no part of a MotionBERT: is this the file of another model?")
+        raise ValueError(f"{key!r} is not part of a MotionBERT: does this file hold another model?")
     return names.get(key) or f"{names[module]}.{entry}"
 
 
 def _dense_widths(kernels: Sequence[int]) -> list[int] | None:
-    """The filter widths whose dense form has these kernels, if there are any."""
+    """The filter widths whose dense form has these kernel widths, if any."""
     widths = [kernels[0]]
     for kernel in kernels[1:]:
         dilation = math.prod(widths)

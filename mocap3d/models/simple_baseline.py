@@ -7,8 +7,8 @@ Source: Martinez, Hossain, Romero, Little, "A simple yet effective baseline for 
       -> Stage: x + Layer(Layer(x))          twice
       -> linear to 3 x 16 channels           = 3D joints without the pelvis, z-scored
 
-Two published forms differ in little. "weigq", the common PyTorch port, reads 16 joints (all but the nose) and its
-linear layers have a bias. "mmpose" reads all 17, and only the last layer has a bias.
+There are two published forms, which differ little. "weigq", the common PyTorch port, takes 16 joints (all but the
+nose), and its linear layers have a bias. "mmpose" takes all 17, and only the last layer has a bias.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ NORMALISATION = ("mean_2d", "std_2d", "mean_3d", "std_3d")
 
 
 class Layer(nn.Module):
-    """Linear, batch norm, ReLU, dropout: the brick of the paper's figure 2."""
+    """Linear, batch norm, ReLU, dropout: the building block of the paper's figure 2."""
 
     def __init__(self, channels_in: int, channels_out: int, dropout: float, bias: bool) -> None:
         super().__init__()
@@ -46,7 +46,7 @@ class Layer(nn.Module):
 
 
 class Stage(nn.Module):
-    """Two layers and a skip connection around both; nothing after the sum."""
+    """Two layers with a skip connection around both; no activation after the sum."""
 
     def __init__(self, channels: int, dropout: float, bias: bool) -> None:
         super().__init__()
@@ -58,16 +58,16 @@ class Stage(nn.Module):
 
 
 class SimpleBaseline3D(nn.Module):
-    """The network, and the z-scores it was trained between.
+    """The network, and the statistics of its z-scored input and output.
 
     Args:
-        form: "weigq" or "mmpose", see above.
+        form: "weigq" or "mmpose", see the module docstring.
         channels: width of every layer.
         stages: number of residual stages.
         dropout: probability of dropping a channel in training.
     Raises:
         ValueError: for an argument outside its range.
-    Source: Martinez et al. 2017, section 3 and figure 2; both ports' code for what the paper leaves open.
+    Source: Martinez et al. 2017, section 3 and figure 2; the code of both ports for details the paper omits.
     """
 
     input_skeleton = "h36m17"
@@ -99,7 +99,7 @@ class SimpleBaseline3D(nn.Module):
             self.register_buffer(name, torch.full((len(joints), size), torch.nan), persistent=False)
 
     def initialise(self) -> None:
-        """Draw new weights as the form's own code does; biases and the mmpose head keep torch's default."""
+        """Draw new weights as the form's own code does; biases and the mmpose head keep torch's defaults."""
         for module in self.modules():
             if isinstance(module, nn.Linear) and self.form == "weigq":
                 nn.init.kaiming_normal_(module.weight)
@@ -108,7 +108,7 @@ class SimpleBaseline3D(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """The published network: (..., 2 J_in) joint by joint -> (..., 48) joint by joint, z-scores."""
-        features = self.stem(x.reshape(-1, x.shape[-1]))  # (N, 2 J_in) -> (N, C), batch and frames are all N
+        features = self.stem(x.reshape(-1, x.shape[-1]))  # (N, 2 J_in) -> (N, C); N joins batch and frames
         for stage in self.stages:
             features = stage(features)
         with torch.autocast(x.device.type, enabled=False):  # bfloat16 would round the pose
@@ -117,7 +117,7 @@ class SimpleBaseline3D(nn.Module):
         return output.view(*x.shape[:-1], -1)  # (..., 48)
 
     def encode(self, points2d: torch.Tensor, confidence: torch.Tensor | None = None) -> torch.Tensor:
-        """Turn 2D joints into the network's input; each frame is lifted alone, so T may be any.
+        """Turn 2D joints into the network's input; each frame is lifted alone, so any T is allowed.
 
         Args:
             points2d: (B, T, 17, 2), screen coordinates, h36m17. A missing joint (NaN) takes its mean position.
@@ -146,13 +146,13 @@ class SimpleBaseline3D(nn.Module):
         return pose
 
     def fit_normalisation(self, points2d: torch.Tensor | np.ndarray, pose3d: torch.Tensor | np.ndarray) -> None:
-        """Measure the means and standard deviations of training data; missing joints (NaN) are left out.
+        """Compute the means and standard deviations of training data, ignoring missing joints (NaN).
 
         Args:
             points2d: (N, 17, 2), screen coordinates, h36m17.
             pose3d: (N, 17, 3), m, camera frame, h36m17; the root is subtracted here.
         Raises:
-            ValueError: for other shapes, or when a joint is never seen.
+            ValueError: for other shapes, or if a joint is missing in every frame.
         Source: Martinez et al. 2017, section 3.1 ("data preprocessing"); population standard deviation.
         """
         points = torch.as_tensor(points2d).double()
@@ -166,7 +166,7 @@ class SimpleBaseline3D(nn.Module):
 
     @property
     def normalisation(self) -> dict[str, torch.Tensor] | None:
-        """For a checkpoint: "mean_2d", "std_2d" (J_in, 2) screen, "mean_3d", "std_3d" (16, 3) m; None before."""
+        """For a checkpoint: "mean_2d", "std_2d" (J_in, 2) screen, "mean_3d", "std_3d" (16, 3) m; None if unset."""
         if not self._normalised:
             return None
         return {name: getattr(self, name).detach().cpu().clone() for name in NORMALISATION}
@@ -192,7 +192,7 @@ class SimpleBaseline3D(nn.Module):
     def _need_normalisation(self) -> None:
         if not self._normalised:
             raise ValueError(
-                f"{self.name} does not know the mean and spread of its data yet: call "
+                f"{self.name} has no normalisation yet: call "
                 "model.fit_normalisation(points2d, pose3d), or set model.normalisation"
             )
 
@@ -206,7 +206,7 @@ def _check(points: torch.Tensor, size: int) -> None:
 
 
 def _mean_and_std(values: torch.Tensor, joints: tuple[int, ...]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean and standard deviation over the first axis of (N, J, C); a coordinate that never moves gets 1."""
+    """Mean and standard deviation over the first axis of (N, J, C); a constant coordinate gets 1."""
     mean = values.nanmean(0)  # (J, C)
     if torch.isnan(mean).any():
         never = [H36M17.joints[joint] for joint, row in zip(joints, mean, strict=True) if torch.isnan(row).any()]

@@ -1,6 +1,6 @@
-"""State_dicts as people save them: find one in a checkpoint, and tell by its keys who wrote it and what it is.
+"""Find a state_dict in a checkpoint, and recognise the code base and the architecture by its keys.
 
-`mocap3d.models.published` renames it afterwards.
+`mocap3d.models.published` renames the keys afterwards.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 import torch
 
-# Where checkpoints keep their weights, and what wrappers put before every key: DataParallel, torch.compile, Lightning.
+# Keys under which checkpoints hold their weights; key prefixes of wrappers (DataParallel, torch.compile, Lightning).
 CONTAINERS = ("state_dict", "model_state_dict", "model", "net", "model_pos")
 WRAPPERS = ("module.", "_orig_mod.", "model.")
 LISTED = 12  # keys in a message
-# What only one kind of file has: a key, whose code base writes it, and which architecture it belongs to.
+# Keys that only one kind of file has, each with its code base and its architecture.
 SIGNS = (
     ("w1.weight", "weigq", "SimpleBaseline3D"),
     ("stem.linear.weight", "mocap3d", "SimpleBaseline3D"),
@@ -28,18 +28,18 @@ SIGNS = (
 
 
 class WeightsError(ValueError):
-    """Weights that fit no model built here; the message lists what does not fit."""
+    """Weights that fit no supported model; the message lists what does not fit."""
 
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a state_dict comes from, by its keys.
+    """Where a state_dict comes from, inferred from its keys.
 
     Args:
-        writer: the code base whose names it has: "weigq", "mmpose", "videopose3d", "motionbert" or "mocap3d".
+        writer: the code base whose names it uses: "weigq", "mmpose", "videopose3d", "motionbert" or "mocap3d".
         architecture: "SimpleBaseline3D", "VideoPose3D" or "MotionBERT".
-        prefix: what stands before every key: those of WRAPPERS, then "traj_" of mmpose's trajectories.
-        head: how mmpose called the head then: "keypoint_head." before 1.0, "head." since.
+        prefix: common prefix of all keys: those of WRAPPERS, then "traj_" for mmpose's trajectory models.
+        head: mmpose's name of the head: "keypoint_head." before 1.0, "head." since.
     """
 
     writer: str
@@ -48,7 +48,7 @@ class Origin:
     head: str = "head."
 
     def plain(self, key: str) -> str:
-        """A key of that file, as today's code would spell it."""
+        """A key of that file, as the current code of its writer spells it."""
         key = key.removeprefix(self.prefix)
         return "head." + key.removeprefix(self.head) if key.startswith(self.head) else key
 
@@ -59,14 +59,14 @@ class Origin:
 
 
 def find_state(checkpoint: object, source: str, part: str) -> dict[str, torch.Tensor]:
-    """The weights in what people save: a state_dict, or a dict that has one under a usual name, or one level deeper.
+    """Find the weights: a state_dict, or one inside a dict under a usual name, up to two levels deep.
 
     Args:
         checkpoint: the content of a file.
         source: where it comes from, for messages.
-        part: "pose" or "trajectory", where a checkpoint has both.
+        part: "pose" or "trajectory", if a checkpoint has both.
     Raises:
-        WeightsError: if there are none.
+        WeightsError: if there are no weights.
     """
 
     def inside(value: object, names: Sequence[str] = CONTAINERS) -> list[Mapping]:
@@ -87,7 +87,7 @@ def find_state(checkpoint: object, source: str, part: str) -> dict[str, torch.Te
         raise WeightsError(f"{source} holds no state_dict; these of its entries are not tensors: {list_names(wrong)}")
     prefix = find_prefix(state)
     bare = {key: key.removeprefix(prefix) for key in state}
-    if all(name.startswith(("pose.", "trajectory.")) for name in bare.values()):  # of our training
+    if all(name.startswith(("pose.", "trajectory.")) for name in bare.values()):  # from our training
         start = f"{part}."
         return {bare[key].removeprefix(start): state[key] for key in state if bare[key].startswith(start)}
     # mmpose keeps both in one state_dict
@@ -97,7 +97,7 @@ def find_state(checkpoint: object, source: str, part: str) -> dict[str, torch.Te
 
 
 def find_prefix(keys: Collection[str]) -> str:
-    """What wrappers have put before every key, e.g. "module._orig_mod."."""
+    """The prefix that wrappers have added to every key, e.g. "module._orig_mod."."""
     prefix = ""
     while keys and (more := [w for w in WRAPPERS if all(key.startswith(prefix + w) for key in keys)]):
         prefix += more[0]
@@ -105,13 +105,13 @@ def find_prefix(keys: Collection[str]) -> str:
 
 
 def list_names(names: Iterable[object]) -> str:
-    """The first names, for a message."""
+    """The first few names, for a message."""
     names = [str(name)[:120] for name in names]
     return ", ".join(names[:LISTED]) + (f" and {len(names) - LISTED} more" if len(names) > LISTED else "")
 
 
 def recognise(shapes: Mapping[str, tuple[int, ...]]) -> Origin | None:
-    """Tell from keys and shapes what wrote a state_dict, and of which architecture; None for any other."""
+    """Recognise code base and architecture of a state_dict by keys and shapes; None if unknown."""
     prefix = find_prefix(shapes)
     if all(key.startswith(prefix + "traj_") for key in shapes):
         prefix += "traj_"
@@ -120,7 +120,7 @@ def recognise(shapes: Mapping[str, tuple[int, ...]]) -> Origin | None:
         if prefix + key in shapes:
             origin = Origin(writer, architecture, prefix, head if writer == "mmpose" else "head.")
             plain = {origin.plain(name): shape for name, shape in shapes.items()}
-            # mmpose builds both of the same parts: SimpleBaseline3D has one frame in all its filters, and 16 joints.
+            # mmpose builds both from the same modules: SimpleBaseline3D has only one-frame filters, and 16 joints.
             windows = any(len(shape) == 3 and shape[-1] > 1 for shape in plain.values())
             if (writer, architecture) == ("mmpose", "SimpleBaseline3D") and (
                 windows or plain.get("head.conv.weight", (48,))[:1] in ((51,), (3,))
@@ -133,7 +133,7 @@ def recognise(shapes: Mapping[str, tuple[int, ...]]) -> Origin | None:
 def compare(
     expected: Mapping[str, torch.Tensor], state: Mapping[str, torch.Tensor], source: str, origin: Origin
 ) -> None:
-    """Refuse weights that do not fit, in the names their file has."""
+    """Raise WeightsError if weights do not fit, with the key names of their file."""
     wrong = [
         f"{origin.spelled(key)} has {tuple(state[key].shape)}, needs {tuple(tensor.shape)}"
         for key, tensor in expected.items()

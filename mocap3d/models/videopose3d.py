@@ -9,13 +9,13 @@ semi-supervised training", CVPR 2019.
          ... each dilation the product of the widths before it, so that R frames feed one output
       -> linear to 3 x 17 channels           = 3D joints of one frame, metres
 
-No layer pads: T frames go in, T - R + 1 poses come out. If exactly R go in, most of what the dilated form computes
-feeds nothing; then each convolution may as well step by its own width. That strided form uses the same weights and
-gives the same pose for a fifth to a fifteenth of the work, so it is what training runs on.
+No layer pads: T frames go in, T - R + 1 poses come out. For exactly R frames, most results of the dilated form are
+never used, so each convolution can use its own width as stride. This strided form has the same weights and
+gives the same pose for a fifth to a fifteenth of the work, so it is used in training.
 
 Frames are contiguous in memory, channels last, so every convolution is a matrix product. In evaluation on a
-CPU a block works on a few hundred frames at a time, which changes no number: what lies between its layers stays in
-cache.
+CPU a block processes a few hundred frames at a time, which changes no number but keeps the values between its layers
+in cache.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from mocap3d.models.lifter import Space
 from mocap3d.models.streaming import Stream
 from mocap3d.skeleton import H36M17, ROOT, root_relative
 
-CHUNK = 384  # frames a block evaluates at a time: fewer cost more per product, more leave the cache
+CHUNK = 384  # frames per step in a block: with fewer, products are less efficient; more do not fit the cache
 
 
 class Layer(nn.Module):
-    """Convolution over time, batch norm, ReLU, dropout: the brick of the paper's figure 2."""
+    """Convolution over time, batch norm, ReLU, dropout: the building block of the paper's figure 2."""
 
     def __init__(
         self, channels_in: int, channels_out: int, width: int, dilation: int, stride: int, dropout: float
@@ -69,7 +69,7 @@ class Block(nn.Module):
         self.first = Layer(channels, channels, *((reach + 1, 1) if dense else (width, dilation)), width, dropout)
         self.second = Layer(channels, channels, 1, 1, 1, dropout)
         self.width = width
-        self.skip = reach if causal else reach // 2  # the frame of the window that is carried on
+        self.skip = reach if causal else reach // 2  # the frame of the window that skips the layers
         self.skip_strided = width - 1 if causal else width // 2
         self.reach = reach
 
@@ -81,23 +81,23 @@ class Block(nn.Module):
         return carried + self.second(self.first(x, strided), strided)
 
     def in_chunks(self, x: torch.Tensor) -> torch.Tensor:
-        """The dilated form a few frames at a time."""
+        """The dilated form, a few frames at a time."""
         step = max(CHUNK // max(len(x), 1), 1)
         starts = range(0, x.shape[1] - self.reach, step)
         return torch.cat([self(x[:, start : start + step + self.reach], strided=False) for start in starts], 1)
 
 
 class VideoPose3D(nn.Module):
-    """The network: whole sequences or single windows, centred or causal, with one set of weights.
+    """The network, for whole sequences and single windows with the same weights; centred or causal.
 
     Args:
         filter_widths: frames each convolution sees, odd; their product R is the receptive field. Widths of 1 give a
             single-frame network with as many layers.
         channels: of every hidden layer.
         dropout: probability of dropping a channel in training.
-        causal: the pose is that of the window's last frame instead of its middle one, so that no future is needed.
-        dense: full filters in place of dilated ones, as in the paper's ablation. Slow.
-        joints_out: 17; or 1 for a trajectory model, whose output is the root's absolute place.
+        causal: the pose belongs to the window's last frame instead of its middle one, so no future frames are needed.
+        dense: dense filters instead of dilated ones, as in the paper's ablation. Slow.
+        joints_out: 17; or 1 for a trajectory model, whose output is the root's absolute position.
     Raises:
         ValueError: for an argument outside its range.
     Source: Pavllo et al. 2019, section 3 and appendix A; widths (1, 1, 1, 1, 1) are MMPose's single-frame form.
@@ -105,7 +105,7 @@ class VideoPose3D(nn.Module):
 
     input_skeleton = "h36m17"
     clipwise = checkpointing = False
-    normalisation = None  # it works in screen units and metres
+    normalisation = None  # the network works in screen units and metres
 
     def __init__(
         self,
@@ -152,7 +152,7 @@ class VideoPose3D(nn.Module):
         return self.run(x, strided=x.shape[1] == self.receptive_field and not self.dense)
 
     def run(self, x: torch.Tensor, strided: bool) -> torch.Tensor:
-        """`forward` in the form asked for; the strided one takes T = n R frames as n windows side by side."""
+        """`forward` in the given form; the strided one takes T = n R frames as n adjacent windows."""
         chunked = not (strided or self.training) and x.device.type == "cpu"
         x = self.stem(x, strided)  # (B, T, 34) -> (B, T', C)
         for block in self.blocks:
@@ -161,10 +161,10 @@ class VideoPose3D(nn.Module):
             return linear(x.to(self.head.weight.dtype), self.head.weight, self.head.bias)  # (B, T', 3 J_out)
 
     def stream(self) -> Stream:
-        """Lift frame by frame as they come, with the weights of now; only a causal model can.
+        """Lift frames one by one as they arrive, with the current weights; requires a causal model.
 
         Raises:
-            ValueError: if this model looks into the future.
+            ValueError: if this model needs future frames.
         """
         if not self.causal:
             raise ValueError(
@@ -175,7 +175,7 @@ class VideoPose3D(nn.Module):
 
     @property
     def space(self) -> Space:
-        """Of a trajectory model absolute: its only joint is the root."""
+        """Absolute for a trajectory model, whose only joint is the root."""
         return "metric absolute" if self.joints_out == 1 else "metric"
 
     def encode(self, points2d: torch.Tensor, confidence: torch.Tensor | None = None) -> torch.Tensor:
@@ -186,7 +186,7 @@ class VideoPose3D(nn.Module):
     def targets(self, pose3d: torch.Tensor) -> torch.Tensor:
         """Turn poses into targets: (B, T, 17, 3) m, camera frame, absolute -> (B, T, 3 J_out), NaN stays NaN.
 
-        Poses relative to the root; of a trajectory model, the root.
+        Poses are relative to the root; a trajectory model's target is the root itself.
         """
         _check(pose3d, 3)
         return (pose3d[..., [ROOT], :] if self.joints_out == 1 else root_relative(pose3d)).flatten(-2)
@@ -196,21 +196,21 @@ class VideoPose3D(nn.Module):
         return output.unflatten(-1, (self.joints_out, 3))
 
     def fit_normalisation(self, points2d: torch.Tensor, pose3d: torch.Tensor) -> None:
-        """Nothing to measure: this network works in screen units and metres."""
+        """Does nothing: this network works in screen units and metres."""
 
 
 class PoseAndTrajectory(nn.Module):
-    """A pose network and a trajectory network as one model, whose output is that of the first, then the second.
+    """A pose network and a trajectory network as one model, with their outputs concatenated.
 
-    The trajectory is what lets a pose be projected back into the image, so that video without labels can teach. The two
-    networks share no weights.
+    With the trajectory, a pose can be projected back into the image, so that unlabelled video can be used in training.
+    The two networks share no weights.
 
     Args:
-        pose: a VideoPose3D of 17 joints.
-        trajectory: one of `joints_out=1` that looks at the same frames; None makes a new one built like `pose`.
-        absolute: whether `decode` puts the pose at the predicted root, or leaves it relative to it.
+        pose: a VideoPose3D with 17 joints.
+        trajectory: one with `joints_out=1` and the same window; None creates a new one built like `pose`.
+        absolute: whether `decode` places the pose at the predicted root, or leaves it root-relative.
     Raises:
-        ValueError: if the two do not go together.
+        ValueError: if the two do not match.
     Source: Pavllo et al. 2019, section 4 and figure 3.
     """
 
@@ -231,7 +231,7 @@ class PoseAndTrajectory(nn.Module):
         frames = [(model.receptive_field, model.causal) for model in (pose, trajectory)]
         if frames[0] != frames[1]:
             raise ValueError(
-                f"{pose.name} and {trajectory.name} look at other frames; give both the same filter_widths and causal"
+                f"{pose.name} and {trajectory.name} use different windows; give both the same filter_widths and causal"
             )
         self.pose, self.trajectory = pose, trajectory
         self.name = f"{pose.name}_and_trajectory"
@@ -240,11 +240,11 @@ class PoseAndTrajectory(nn.Module):
 
     @property
     def space(self) -> Space:
-        """Of the poses that `decode` gives."""
+        """Of the poses that `decode` returns."""
         return "metric absolute" if self._absolute else "metric"
 
     def absolute(self) -> PoseAndTrajectory:
-        """The same networks, as a model that puts the pose at the predicted root."""
+        """The same networks, as a model that places the pose at the predicted root."""
         model = PoseAndTrajectory(self.pose, self.trajectory, absolute=True)
         return model.train(self.training)
 
@@ -252,7 +252,7 @@ class PoseAndTrajectory(nn.Module):
         return torch.cat([self.pose(x), self.trajectory(x)], -1)
 
     def run(self, x: torch.Tensor, strided: bool) -> torch.Tensor:
-        """As `VideoPose3D.run`, of both."""
+        """Same as `VideoPose3D.run`, for both networks."""
         return torch.cat([self.pose.run(x, strided), self.trajectory.run(x, strided)], -1)
 
     def encode(self, points2d: torch.Tensor, confidence: torch.Tensor | None = None) -> torch.Tensor:
@@ -269,11 +269,11 @@ class PoseAndTrajectory(nn.Module):
         return pose + self.decode_root(output) if self._absolute else pose
 
     def decode_root(self, output: torch.Tensor) -> torch.Tensor:
-        """Where the root is: (B, T, 51 + 3) -> (B, T, 1, 3) m, camera frame."""
+        """The root position: (B, T, 51 + 3) -> (B, T, 1, 3) m, camera frame."""
         return self.trajectory.decode(output[..., -3:])
 
     def fit_normalisation(self, points2d: torch.Tensor, pose3d: torch.Tensor) -> None:
-        """Nothing to measure, see `VideoPose3D`."""
+        """Does nothing, see `VideoPose3D`."""
 
 
 def _check(points: torch.Tensor, size: int) -> None:

@@ -50,7 +50,7 @@ def test_networks_that_do_not_go_together():
     with pytest.raises(ValueError, match="17 and 17 joints"):
         PoseAndTrajectory(VideoPose3D((3,), 8), VideoPose3D((3,), 8))
     for options in ({"filter_widths": (3, 3)}, {"filter_widths": (3,), "causal": True}):
-        with pytest.raises(ValueError, match="look at other frames"):
+        with pytest.raises(ValueError, match="use different windows"):
             PoseAndTrajectory(VideoPose3D((3,), 8), VideoPose3D(channels=8, joints_out=1, **options))
 
 
