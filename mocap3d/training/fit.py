@@ -211,7 +211,7 @@ def fit(
 
     model.to(device)
     torch.manual_seed(seed + 2**32 * (workers.rank if workers else 0))
-    identity = checkpoints.fingerprint(job)
+    identity = checkpoints.fingerprint(job) if out or workers else {}
     if workers:
         workers.check_same(identity)
     there = out and resume and checkpoints.exists(out)
