@@ -84,7 +84,7 @@ TAKEN_APART = {
 OPEN_ROOMS = "bench data data/h36m evaluation figures formats lifting models training".split()
 SEALED_ROOMS = {"data/synthetic": 3}  # names it may export, at most
 
-# Where models are handled; weights.py is not included yet.
+# Where models are handled.
 MODEL_CODE = [
     *(path for room in "models training evaluation lifting figures bench".split() for path in
       sorted((PACKAGE / room).rglob("*.py"))),
