@@ -62,7 +62,7 @@ def first_frames(clip: Clip, frames: int) -> Clip:
 
 
 def count_parameters(module: nn.Module) -> int:
-    """Number of trainable parameters of a network.
+    """Number of parameters of a network.
 
     Source: own.
     """

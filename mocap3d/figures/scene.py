@@ -24,7 +24,7 @@ def grid_step(box: np.ndarray) -> float:
 
 
 def floor_height(points: np.ndarray, standing: bool) -> float:
-    """Height of the floor under a body (T, J, 3): 0 in a world frame if the lowest joints are near it, else below them."""
+    """Height of the floor under a body (T, J, 3): 0 in a world if the lowest joints are near it, or below them."""
     lowest = float(np.percentile(np.nanmin(some_frames(points)[..., 2], axis=1), 2))
     ankle = 0.05  # the lowest joint is an ankle, not a sole
     return 0.0 if standing and -0.1 < lowest < 0.3 else lowest - ankle

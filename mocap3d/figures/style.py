@@ -132,7 +132,7 @@ def play_controls(
         "sliders": [{
             "active": active, "steps": steps, "x": 0.24, "len": 0.74, "xanchor": "left", "y": 0, "yanchor": "top",
             "pad": {"t": below + 8, "b": 4}, "ticklen": 0, "minorticklen": 0,
-            "font": {"color": "rgba(0,0,0,0)", "size": 1},  # labels are shown in the current value, not under the slider
+            "font": {"color": "rgba(0,0,0,0)", "size": 1},  # shown in the current value, not under the slider
             "bgcolor": "#AEB6BF", "activebgcolor": FAINT, "bordercolor": "#AEB6BF", "borderwidth": 0,
             "currentvalue": {"font": {"size": 12, "color": FAINT}, "xanchor": "left", "offset": 8},
             "transition": {"duration": 0},
