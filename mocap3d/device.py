@@ -1,4 +1,4 @@
-"""Devices, wrappers around models, and profiles: the same notebook on a test runner, a laptop and a GPU."""
+"""Devices, model wrappers, and profiles, so that the same notebook runs on a test runner, a laptop and a GPU."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-TORCHRUN = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR")  # set by it in each process
+TORCHRUN = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR")  # set by torchrun in each process
 PROFILES = {
     "ci": "toy sizes, so that a test takes seconds: its numbers are TOY NUMBERS and mean nothing",
     "laptop": "small sizes, minutes on two cores: its numbers are SMALL-RUN NUMBERS, not published ones",
@@ -18,7 +18,7 @@ PROFILES = {
 
 
 class Profile(str):
-    """The name of a profile ("ci", "laptop" or "gpu"), which also picks the size that goes with it."""
+    """The name of a profile ("ci", "laptop" or "gpu"), which also selects the value for it."""
 
     def pick(self, *, ci, laptop, gpu):
         """The value for this profile: `epochs = profile.pick(ci=1, laptop=10, gpu=200)`."""
@@ -26,21 +26,21 @@ class Profile(str):
 
 
 def choose_device(device: torch.device | str | None = None) -> torch.device:
-    """The device asked for; by default a CUDA device where there is one, else the CPU."""
+    """The given device; by default a CUDA device if available, else the CPU."""
     if device is not None:
         return torch.device(device)
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def profile(name: str | None = None, quiet: bool = False) -> Profile:
-    """Pick a profile, and print which on one line.
+    """Select a profile, and print it on one line.
 
     Args:
-        name: "ci", "laptop" or "gpu"; by default the variable MOCAP3D_PROFILE, else "gpu" where there is a CUDA
+        name: "ci", "laptop" or "gpu"; by default the variable MOCAP3D_PROFILE, else "gpu" if there is a CUDA
             device, else "laptop".
-        quiet: do not print the banner.
+        quiet: do not print the line.
     Raises:
-        ValueError: for another name.
+        ValueError: for an unknown name.
     """
     asked = name or os.environ.get("MOCAP3D_PROFILE")
     chosen = asked or ("gpu" if torch.cuda.is_available() else "laptop")
@@ -54,7 +54,7 @@ def profile(name: str | None = None, quiet: bool = False) -> Profile:
 
 
 def model_device(model: nn.Module) -> torch.device:
-    """Where a model's tensors are; the CPU for a model without any."""
+    """The device of a model's tensors; the CPU for a model without tensors."""
     for tensor in (*model.parameters(), *model.buffers()):
         return tensor.device
     return torch.device("cpu")
@@ -73,7 +73,7 @@ def unwrapped(model: nn.Module) -> nn.Module:
 
 
 def compiled(model: nn.Module, device: torch.device, say: Callable[[str], object] = print) -> nn.Module:
-    """The model through torch.compile; where there is no working compiler the model itself, and why is printed."""
+    """The model wrapped by torch.compile; without a working compiler, the model itself, and the reason is printed."""
     try:
         torch.compile(torch.sin)(torch.ones(2, device=device))  # fails here, not in the first step
         return torch.compile(model)

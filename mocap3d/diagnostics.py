@@ -1,7 +1,7 @@
-"""Is this machine ready? One line per question, and the fix beside every [FAIL].
+"""Is this machine ready? One line per check, with a fix for every [FAIL].
 
-Imports nothing but the standard library at the top, so that it can also report what is wrong where torch or
-the rest of mocap3d does not import: `python -P mocap3d/diagnostics.py`.
+At the top it imports only the standard library, so that it can also report problems if torch or
+the rest of mocap3d cannot be imported: `python -P mocap3d/diagnostics.py`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ DATA_FOLDERS = {"cmu/asfamc": "*.amc", "cmu/bvh_cc": "*.bvh", "bandai": "*.bvh"}
 
 @dataclass(frozen=True)
 class Check:
-    """One answered question: status "OK", "FAIL" (must be mended) or "--" (optional and absent)."""
+    """The result of one check: status "OK", "FAIL" (must be fixed) or "--" (optional and absent)."""
 
     status: str
     name: str
@@ -41,7 +41,7 @@ class Check:
 
 @dataclass(frozen=True, repr=False)
 class Diagnosis:
-    """All checks; true where nothing failed."""
+    """All checks; true if none failed."""
 
     checks: tuple[Check, ...]
 
@@ -50,7 +50,7 @@ class Diagnosis:
 
     @property
     def failed(self) -> tuple[Check, ...]:
-        """The checks that must be mended."""
+        """The checks that must be fixed."""
         return tuple(check for check in self.checks if check.status == "FAIL")
 
     def __str__(self) -> str:
@@ -68,7 +68,7 @@ def doctor() -> Diagnosis:
     """Check Python, torch, plotly, widgets, JupyterLab, data and disk; print a line for each with its fix.
 
     Returns:
-        the checks as a Diagnosis, which is true where nothing failed.
+        the checks as a Diagnosis, which is true if none failed.
     Source: own.
     """
     steps: tuple[tuple[str, Callable[[], Check]], ...] = (
@@ -87,7 +87,7 @@ def doctor() -> Diagnosis:
 
 
 def _guarded(name: str, step: Callable[[], Check]) -> Check:
-    """A broken installation may raise anything on import: that is a finding, not a crash."""
+    """Run a check; a broken installation may raise anything on import, which is reported as a failure."""
     try:
         return step()
     except Exception as error:
@@ -96,7 +96,7 @@ def _guarded(name: str, step: Callable[[], Check]) -> Check:
 
 
 def check_python() -> Check:
-    """The interpreter's version against the range that mocap3d is tested on."""
+    """The interpreter's version, compared with the range that mocap3d is tested on."""
     found = f"{platform.python_version()} on {platform.system()} {platform.machine()}"
     if OLDEST <= sys.version_info[:2] <= NEWEST:
         return Check("OK", "Python", found)
@@ -110,7 +110,7 @@ def check_numpy() -> Check:
 
 
 def check_torch() -> Check:
-    """torch imports and multiplies on the device it would use; says which, and with how many threads."""
+    """torch can be imported and multiplies correctly on its default device; reports the device and CPU threads."""
     torch = importlib.import_module("torch")
     device = "cuda" if torch.cuda.is_available() else "cpu"
     where = torch.cuda.get_device_name() if device == "cuda" else "CPU, no CUDA device"
@@ -121,12 +121,12 @@ def check_torch() -> Check:
 
 
 def check_plotly() -> Check:
-    """plotly makes a 3D figure, and a renderer is there that can turn and play it."""
+    """plotly can make a 3D figure, and a renderer is available that can rotate and play it."""
     version = importlib.import_module("plotly").__version__
     graphs = importlib.import_module("plotly.graph_objects")
     graphs.Figure(graphs.Scatter3d(x=[0], y=[0], z=[0])).to_json()
     renderer = os.environ.get("PLOTLY_RENDERER", "")
-    if "IPython" in sys.modules:  # in a notebook; asking plotly elsewhere takes seconds and shows nothing
+    if "IPython" in sys.modules:  # in a notebook; elsewhere, asking plotly takes seconds and shows nothing
         renderer = importlib.import_module("plotly.io").renderers.default
     if renderer in ("png", "svg", "jpeg", "pdf"):
         fix = "unset PLOTLY_RENDERER: a still picture can neither turn nor play"
@@ -139,7 +139,7 @@ def check_plotly() -> Check:
 
 
 def check_widgets() -> Check:
-    """ipywidgets, its JupyterLab half, and anywidget: what interactive explorers need."""
+    """ipywidgets, its JupyterLab extension, and anywidget, which interactive explorers need."""
     needed = ("ipywidgets", "jupyterlab_widgets", "anywidget")
     missing = [name for name in needed if importlib.util.find_spec(name) is None]
     if not missing:
@@ -150,7 +150,7 @@ def check_widgets() -> Check:
 
 
 def check_jupyterlab() -> Check:
-    """JupyterLab 4, where the course is worked through in it."""
+    """JupyterLab 4, for users who take the course in it."""
     if importlib.util.find_spec("jupyterlab") is None:
         return Check("--", "JupyterLab", "not installed (the library works without it)", INSTALL)
     version = importlib.metadata.version("jupyterlab")
@@ -160,7 +160,7 @@ def check_jupyterlab() -> Check:
 
 
 def check_data() -> Check:
-    """The folder that MOCAP3D_DATA names, with the number of motion files in each part."""
+    """The folder in MOCAP3D_DATA, with the number of motion files in each part."""
     named = os.environ.get("MOCAP3D_DATA")
     if not named:
         return Check("--", "real motion", "MOCAP3D_DATA is not set; synthetic motion is built in", FETCH)
@@ -176,7 +176,7 @@ def check_data() -> Check:
 
 
 def check_disk() -> Check:
-    """Space left where the notebooks run, for caches and checkpoints."""
+    """Free disk space where the notebooks run, for caches and checkpoints."""
     free_gb = shutil.disk_usage(Path.cwd()).free / 1e9
     found = f"{free_gb:.0f} GB where the notebooks run"
     if free_gb < MIN_FREE_GB:

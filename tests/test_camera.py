@@ -178,7 +178,7 @@ def test_behind_the_camera_is_missing():
         (dict(rotation=(2, 0, 0, 0)), "unit quaternion"),
         (dict(translation=(1800, 4900, 1500)), "not millimetres"),
         (dict(distortion=(1, 2, 3)), "5 finite"),
-        (dict(distortion=(0.1, 0, 0, 0, 0)), "give the model it belongs to"),
+        (dict(distortion=(0.1, 0, 0, 0, 0)), "the model it belongs to"),
         (dict(distortion_model="brown"), "distortion_model"),
         (dict(centre=(np.nan, 1)), "finite"),
     ],

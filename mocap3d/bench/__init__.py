@@ -1,1 +1,1 @@
-"""The published table, row by row."""
+"""The table of published results, row by row."""

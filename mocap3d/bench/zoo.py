@@ -1,9 +1,9 @@
-"""The published table as data: model, 2D, recipe, protocol, numbers, weights; and the call that reproduces a row.
+"""Published results as data: model, 2D, recipe, protocol, numbers, weights; and a function that reproduces a row.
 
 The numbers are MMPose 1.3.2's. Its documents disagree with each other; here they are those of each model's own page
 (`simplebaseline3d_h36m.md`, `videopose3d_h36m.md`, `motionbert_h36m.md`), the only ones that give the average for
-MotionBERT; numbers of other documents are in the row's remark. The addresses were read in the same pages; nothing is
-downloaded here. Weights trained on Human3.6M come under its licence too.
+MotionBERT; numbers from other documents are in the row's remark. The addresses are from the same pages; nothing is
+downloaded here. Weights trained on Human3.6M are also subject to its licence.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ COLUMNS = {"mpjpe_mm": "MPJPE", "p_mpjpe_mm": "P-MPJPE", "n_mpjpe_mm": "N-MPJPE"
 
 
 class ZooError(ValueError):
-    """A row that is unknown, or cannot be reproduced yet, with the reason."""
+    """A row that is unknown or cannot be reproduced yet; the message states the reason."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the published table.
+    """One row of the published table.
 
     Args:
         name: for `evaluate`; title: as published.
@@ -49,10 +49,10 @@ class Row:
         recipe: a name in `RECIPES`, or the published training in words.
         protocol: a name in `PROTOCOLS`.
         published: column of `COLUMNS` -> mm.
-        checkpoint: address of the published weights; None where none could be verified.
+        checkpoint: address of the published weights; None if none could be verified.
         licence: of the weights.
         data: options of `load_h36m`.
-        remark: what else is printed elsewhere, or hides behind the number.
+        remark: numbers printed elsewhere, or details of how the number was obtained.
     """
 
     name: str
@@ -132,7 +132,7 @@ ROWS: Mapping[str, Row] = {row.name: row for row in (
 
 @dataclass(frozen=True, repr=False)
 class Reproduction:
-    """A row, and what was measured here of its weights."""
+    """A row, and the results measured here with its weights."""
 
     row: Row
     report: Report
@@ -177,18 +177,18 @@ def evaluate(
 
     Args:
         row: a row or its name.
-        data_root: folder of Human3.6M in any layout that holds the row's 2D.
+        data_root: folder of Human3.6M in any layout that has the row's 2D.
         checkpoint: the file at the row's address, downloaded by you, or its state_dict.
-        device: where to run; by default the CPU.
+        device: the device to run on; by default the CPU.
         data: options of `load_h36m` that replace the row's.
     Returns:
         Reproduction; print it to see published and measured side by side.
     Raises:
-        ZooError: for an unknown row, or a model that is not built yet.
+        ZooError: for an unknown row, or a model that is not available yet.
         H36MError, WeightsError, UnsafeFileError: for files that do not fit or are not safe.
-    Deviation: MMPose's files hold no statistics of the data; a model that needs them takes them from the training
-        subjects in `data_root`, in screen units; MMPose's are in pixels, which for images of two heights moves the
-        input by up to half a pixel. VideoPose3D's layout lacks S11 Directions, which MMPose's numbers hold.
+    Deviation: MMPose's files hold no statistics of the data; if a model needs them, they are computed from the training
+        subjects in `data_root`, in screen units; MMPose's are in pixels, which for images of two heights shifts the
+        input by up to half a pixel. VideoPose3D's layout lacks S11 Directions, which MMPose's numbers include.
     """
     row = get(row)
     if row.model not in list_models():
@@ -249,5 +249,5 @@ class ZooTable:
 
 
 def table(*reproductions: Reproduction) -> ZooTable:
-    """The published table, with what was measured here beside it for the reproductions given."""
+    """The published table, with the measured numbers of the given reproductions."""
     return ZooTable(tuple(ROWS.values()), {r.row.name: r for r in reproductions})

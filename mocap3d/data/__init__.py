@@ -1,1 +1,1 @@
-"""Data sets, clips and windows on a device."""
+"""Data sets, clips, and windows on a device."""

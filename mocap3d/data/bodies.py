@@ -1,7 +1,7 @@
-"""Other bodies and other movements, made from those there are: bone lengths, exchanged limbs, turned limbs.
+"""Augmentation with new bodies and movements: other bone lengths, exchanged limbs, rotated limbs.
 
-In open motion capture a few performers do a few things, and networks overfit to them. Here each clip is given another
-body, and some clips the legs or an arm of another clip: drawn once per clip, for many clips at once, so that a smooth
+Open motion capture has few performers and few actions, and networks overfit to them. Here each clip gets another
+body, and some clips get the legs or an arm of another clip: drawn once per clip, for many clips at once, so that smooth
 motion stays smooth. Balance, contact and collisions are ignored: feet slide, hands may pass through the body.
 """
 
@@ -15,7 +15,7 @@ from torch import Tensor
 from mocap3d.data.cameras import clip_starts
 from mocap3d.skeleton import H36M17
 
-# what is exchanged at once, in whose frame, from the trunk outwards
+# limbs exchanged together, with their reference frame, from the trunk outwards
 GROUPS = (
     ("pelvis", (("left_hip", "left_knee", "left_foot"), ("right_hip", "right_knee", "right_foot"))),
     ("thorax", (("left_shoulder", "left_elbow", "left_wrist"),)),
@@ -29,9 +29,9 @@ class BodyMixture:
     """How much bodies and movements vary.
 
     Args:
-        lengths: standard deviation of the logarithm of a bone's length factor, left and right alike.
-        exchange: probability that a clip's legs (both), its left arm and its right arm, each, are another clip's.
-        leg_turn, arm_turn: degrees, standard deviation of the constant angle, about any axis, each limb is turned by.
+        lengths: standard deviation of the logarithm of a bone's length factor, which left and right share.
+        exchange: probability, for both legs together and for each arm, of being replaced by those of another clip.
+        leg_turn, arm_turn: degrees, standard deviation of the constant angle by which each limb is rotated, any axis.
     Raises:
         ValueError: for a number out of range.
     Source: own; assumptions.
@@ -56,20 +56,20 @@ BODIES = BodyMixture()
 def vary_bodies(
     points: Tensor, clip: Tensor, mixture: BodyMixture = BODIES, generator: torch.Generator | None = None
 ) -> Tensor:
-    """Give every clip another body, and some clips another's limbs.
+    """Give every clip another body, and some clips the limbs of another clip.
 
-    First limbs are exchanged and turned: directions of their bones change, relative to pelvis (legs) or thorax (arms),
-    their lengths do not. Then all bones are scaled. Last, each pose is raised or lowered until its lowest foot is as
-    high as it was.
+    First, limbs are exchanged and rotated: the directions of their bones change, relative to pelvis (legs) or thorax
+    (arms), but not their lengths. Then all bones are scaled. Last, each pose is moved vertically so that its lowest
+    foot is as high as before.
 
     Args:
         points: (N, 17, 3) h36m17, metres, world frame (z up), all clips concatenated; NaN where missing.
         clip: (N,) int64, ascending from 0 without gaps: which clip a frame belongs to.
-        mixture: how much.
+        mixture: amount of variation.
         generator: on any device; the same state gives the same bodies. None draws from torch's own.
     Returns:
-        (N, 17, 3) new tensor. What is missing stays missing, and so is what depends on it: a foot on its knee, a limb
-        on the one it is copied from.
+        (N, 17, 3) new tensor. A missing joint stays missing, as do the joints that depend on it: a foot on its knee, a
+        limb on the one it is copied from.
     Raises:
         ValueError: for wrong shapes or labels.
     Source: own.
@@ -109,12 +109,12 @@ def vary_bodies(
 
 
 def trunk_axes(points: Tensor) -> dict[str, Tensor]:
-    """The frames that legs ("pelvis") and arms ("thorax") move in.
+    """The reference frames of legs ("pelvis") and arms ("thorax").
 
     Args:
         points: (N, 17, 3) h36m17.
     Returns:
-        (N, 3, 3) for each of the two: rows are the person's right, front and up (along the spine as far as is
+        (N, 3, 3) for each of the two: rows are the person's right, front and up (the component of the spine
         perpendicular to right), right-handed.
     """
     joint = lambda name: points[:, H36M17.index(name)]  # noqa: E731
@@ -157,6 +157,6 @@ def _sources(start: Tensor, clip: Tensor, uniform: Tensor, exchange: float) -> T
 
 
 def _rise(old: dict[str, Tensor], new: dict[str, Tensor]) -> Tensor:
-    """(N,) metres to raise new poses by, so that the lowest foot is as high as before; 0 where none is there."""
+    """(N,) metres by which to raise new poses, so that the lowest foot is as high as before; 0 without feet."""
     lowest = [torch.fmin(pose["left_foot"][:, 2], pose["right_foot"][:, 2]) for pose in (old, new)]
     return (lowest[0] - lowest[1]).nan_to_num()

@@ -1,4 +1,4 @@
-"""Built data sets on disk: keyed, checksummed, written in one step; whatever is damaged is built again."""
+"""Cache of built data sets on disk: keyed, checksummed, written atomically; damaged files are built again."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ def cache_folder() -> Path:
 
 
 def cached(name: str, key: object, build: Callable[[], Built], folder: str | Path | None = None) -> Built:
-    """What `build` returns, from disk if it was built before from the same key.
+    """The result of `build`, from disk if it was built before with the same key.
 
     Args:
         name: of the file.
-        key: anything JSON can hold; a different key is a different file.
-        build: makes (points (N, J, 3) float32, labels of each piece, notes).
-        folder: where; `cache_folder()` by default. If it cannot be written, the result is just not kept.
+        key: any JSON-serialisable value; each key has its own file.
+        build: returns (points (N, J, 3) float32, labels of each chunk, notes).
+        folder: of the cache; `cache_folder()` by default. If it is not writable, the result is not cached.
     Returns:
-        what `build` returned, now or then.
+        the result of `build`, new or cached.
     """
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
     path = Path(folder or cache_folder()) / f"{name}-{digest}.npz"
@@ -59,7 +59,7 @@ def _checksum(points: np.ndarray, text: str) -> str:
 
 
 def _old_checksum(points: np.ndarray, text: str) -> str:
-    """What stands in files written before one checksum was used for all."""
+    """The checksum in files written before all files used the same one."""
     key = hashlib.sha256(text.encode()).digest()
     return hashlib.blake2b(np.ascontiguousarray(points).data, digest_size=16, key=key).hexdigest()
 
@@ -72,11 +72,11 @@ def _write(path: Path, points: np.ndarray, text: str) -> None:
 def _read(path: Path) -> Built | None:
     """The cached result, or None if it is absent or damaged in any way."""
     try:
-        with open(path, "rb") as handle, np.load(handle, allow_pickle=False) as file:  # numpy leaks what it opens
+        with open(path, "rb") as handle, np.load(handle, allow_pickle=False) as file:  # numpy leaks files that it opens
             points, text, written = file["points"], str(file["text"]), str(file["checksum"])
         if written != _checksum(points, text) and written != _old_checksum(points, text):
             return None
         labels = json.loads(text)
         return points, labels["pieces"], labels["notes"]
-    except Exception:  # a damaged zip raises half a dozen kinds of error; all of them mean: build again
+    except Exception:  # a damaged zip raises many kinds of error; all of them mean: build again
         return None

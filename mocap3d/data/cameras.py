@@ -1,17 +1,17 @@
-"""Random cameras: a person filmed by somebody's phone, from anywhere, many clips at once.
+"""Random cameras: a person filmed by a phone from any direction, for many clips at once.
 
-`PHONES` states the distribution in numbers; training and the fixed test set (phone.py) draw from it alike:
+`PHONES` defines the distribution; training and the fixed test set (phone.py) both draw from it:
 
     motion, clip, _ = world_motion(dataset.train)  # every recording once, (N, 17, 3) in the world
     cameras = draw_cameras(motion, clip, generator=generator)  # one per clip, aimed at its motion
-    filmed = film_tensor(motion, clip, cameras)  # 3D in camera frames, 2D in screen units, what is seen
+    filmed = film_tensor(motion, clip, cameras)  # 3D in camera frames, 2D in screen units, visibility
 
-`random_camera` draws one for a single pose. Each figure has its source, or the word assumption.
+`random_camera` draws one for a single pose. Each figure has its source, or is marked as an assumption.
 
 Lenses are those of the 99 iPhones and iPads calibrated by OpenCap (Uhlrich et al. 2023; stanfordnmbl/opencap-core,
 folder CameraIntrinsics, "Deployed"; OpenCV's model). Their k1, k2 and k3 largely cancel: neighbours correlate by -0.90
-and -0.97. So they are drawn together. The whole moves the corners of the image outwards, quartiles 1.4, 2.1 and 3.9 %;
-without k3 it would move them inwards by 4 to 9 %.
+and -0.97, so they are drawn together. Together they move the corners of the image outwards, quartiles 1.4, 2.1 and
+3.9 %; without k3 they would move them inwards by 4 to 9 %.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from torch import Tensor
 from mocap3d.camera import Camera, quaternion_from_matrix
 from mocap3d.poses import Clip, Pose3D
 
-PART = 2**14  # frames worked on at a time: stays in cache
-STRIDE = 10  # frames between those that a camera is aimed by
-ROUNDS = 4  # of aiming; perspective makes each correction a little wrong
-REACH = 1.1  # in distances of the corner: lenses are monotonic up to there, and their factor is constant beyond
+PART = 2**14  # frames processed at a time: fits the cache
+STRIDE = 10  # frames between those used to aim a camera
+ROUNDS = 4  # of aiming; with perspective, each correction is slightly off
+REACH = 1.1  # relative to the corner's radius: lenses are monotonic up to there, and their factor is constant beyond
 LEAST_SLOPE = 0.2  # of the distorted over the ideal radius, up to there
 NEAREST = 0.1  # metres: depth below which a joint is not in the image
 MOST_TRUNCATED = 0.4  # share of a motion's extent in the image that may lie beyond an edge
@@ -39,16 +39,16 @@ CLEARANCE = 1.0  # metres between the camera and the floor area of the motion
 
 @dataclass(frozen=True)
 class Lens:
-    """One kind of lens. Ranges are drawn from uniformly.
+    """One kind of lens. Values are drawn uniformly from ranges.
 
     Args:
         name: for tables.
         share: of the cameras.
-        fov: degrees, on the longer side of the image: 2 atan(side / 2 focal), the distortion not counted.
-        distance: metres from the camera to the middle of the motion. The nearer end gives way where the motion would
+        fov: degrees, along the longer side of the image: 2 atan(side / 2 focal), without distortion.
+        distance: metres from the camera to the middle of the motion. The lower bound is raised where the motion would
             not fit into the image.
-        distortion: (k1, k2, k3) of OpenCV's model on average, radii being measured in units of the corner's.
-        spread: three such vectors, each added times a normal number cut off at 2 standard deviations.
+        distortion: mean (k1, k2, k3) of OpenCV's model, with radii in units of the corner's.
+        spread: three such vectors, each added with a normal factor truncated at 2 standard deviations.
     """
 
     name: str
@@ -61,15 +61,15 @@ class Lens:
 
 @dataclass(frozen=True)
 class CameraMixture:
-    """A distribution of cameras. Ranges are drawn from uniformly; the azimuth is any.
+    """A distribution of cameras. Values are drawn uniformly from ranges; any azimuth is possible.
 
     Args:
         lenses: their shares add up to 1.
         images: (width, height, share), pixels; the shares add up to 1.
         height: metres above the floor (world z = 0).
-        roll: degrees, usual and largest, to either side; those beyond the usual roll lie between the two.
+        roll: degrees, usual and largest, to either side; the other cameras have a roll between the two.
         level: share of the cameras within the usual roll.
-        centre: standard deviation of the principal point about the middle of the image, in longer sides.
+        centre: standard deviation of the principal point from the middle of the image, in longer sides.
         margin: share of the image kept free along each edge, except in truncated clips.
         truncated: share of the clips in which part of the motion lies beyond an edge of the image.
         edges: right, left, bottom, top: share of the truncated clips, and range of metres beyond it.
@@ -77,7 +77,7 @@ class CameraMixture:
 
     lenses: tuple[Lens, ...]
     images: tuple[tuple[int, int, float], ...]
-    height: tuple[float, float] = (0.5, 2.6)  # assumption: on the ground on a bag, up to an arm held high
+    height: tuple[float, float] = (0.5, 2.6)  # assumption: from a bag on the ground up to a raised arm
     roll: tuple[float, float] = (5.0, 30.0)  # assumption
     level: float = 0.9  # assumption
     centre: float = 0.005  # OpenCap: 0.004 across and 0.006 along
@@ -97,7 +97,7 @@ PHONES = CameraMixture(
         # Shares and distances of all three: assumptions
         Lens("main", 0.75, (58.0, 74.0), (2.0, 8.0), (0.086, -0.155, 0.094),
              ((0.030, -0.092, 0.080), (0.0, 0.036, -0.052), (0.0, 0.0, 0.011))),
-        # assumption: phones correct most of the barrel; what is left moves the corners by -12 to +4 %
+        # assumption: phones correct most of the barrel distortion; the rest moves the corners by -12 to +4 %
         Lens("ultra-wide", 0.10, (95.0, 120.0), (2.0, 8.0), (-0.04, 0.0, 0.0),
              ((0.04, 0.0, 0.0), (0.0, 0.0, 0.0), (0.0, 0.0, 0.0))),
         # assumption: corners moved by up to 1.6 %
@@ -118,7 +118,7 @@ class CameraBatch:
         focal: (K,) pixels.
         centre: (K, 2) principal point, pixels.
         distortion: (K, 3) k1, k2, k3 of OpenCV's model.
-        reach: (K,) ideal radius at depth 1 up to which the lens model holds; the image lies within.
+        reach: (K,) ideal radius at depth 1 up to which the lens model is valid; the image lies within.
         axes: (K, 3, 3) rows: the camera's right, down and forward, in world axes; determinant +1.
         position: (K, 3) world metres.
         lens: (K,) int64, index into the mixture's lenses.
@@ -139,7 +139,7 @@ class CameraBatch:
         return len(self.focal)
 
     def __getitem__(self, index: int) -> Camera:
-        """One of them as a Camera. Outside its image `project` differs: there it is the bare polynomial."""
+        """One camera as a Camera. Outside its image, `project` differs: there it uses the plain polynomial."""
         width, height = (int(side) for side in self.size[index].tolist())
         focal = float(self.focal[index])
         return Camera(
@@ -157,11 +157,11 @@ class CameraBatch:
 
 @dataclass(frozen=True, eq=False)
 class Filmed:
-    """What cameras see of N frames.
+    """N frames as filmed by cameras.
 
     Args:
         pose3d: (N, J, 3) metres, each frame in the camera frame of its clip.
-        points2d: (N, J, 2) screen units, lens included. Joints outside the image have finite places outside it.
+        points2d: (N, J, 2) screen units, with distortion. Joints outside the image have finite positions outside it.
         seen: (N, J) bool: in front of the camera and inside the image. False where the pose is missing (NaN).
     """
 
@@ -176,7 +176,7 @@ def film_tensor(points: Tensor, clip: Tensor, cameras: CameraBatch) -> Filmed:
 
     Args:
         points: (N, J, 3) metres, world frame; NaN where missing.
-        clip: (N,) int64, which camera films a frame.
+        clip: (N,) int64, index of the camera that films a frame.
         cameras: one per clip.
     Returns:
         Filmed. Where a joint is seen, its 2D is `Camera.project` of the same camera in screen units.
@@ -196,7 +196,7 @@ def film_tensor(points: Tensor, clip: Tensor, cameras: CameraBatch) -> Filmed:
         x, y, depth = pose[rows].unbind(-1)  # (n, J)
         near = depth.clamp_min(NEAREST)
         x, y = x / near, y / near
-        r2 = torch.minimum(x * x + y * y, reach2)  # farther out, polynomials fold back into the image
+        r2 = torch.minimum(x * x + y * y, reach2)  # beyond that, polynomials fold back into the image
         factor = focal * (1 + r2 * (k1 + r2 * (k2 + r2 * k3)))
         x, y = x * factor + right, y * factor + down
         torch.stack([x, y], -1, out=points2d[rows])
@@ -205,7 +205,7 @@ def film_tensor(points: Tensor, clip: Tensor, cameras: CameraBatch) -> Filmed:
 
 
 def _edge(cameras: CameraBatch) -> Tensor:
-    """(K, 2) the corner of the image in screen units: 1, height / width."""
+    """(K, 2) corner of the image in screen units: 1, height / width."""
     return cameras.size / cameras.size[:, :1]
 
 
@@ -213,15 +213,15 @@ def _edge(cameras: CameraBatch) -> Tensor:
 def draw_cameras(
     points: Tensor, clip: Tensor, mixture: CameraMixture = PHONES, generator: torch.Generator | None = None
 ) -> CameraBatch:
-    """One random camera per clip, aimed so that the motion is in the image, or truncated as the mixture says.
+    """One random camera per clip, aimed so that the motion is in the image, or truncated as the mixture defines.
 
-    Where the motion would not fit, the camera stands farther away, as far as the lens's range allows; then the field of
-    view is widened, again within the lens's range. What still does not fit leaves the image.
+    Where the motion would not fit, the camera is moved away, as far as the lens's range allows; then the field of
+    view is widened, again within the lens's range. Motion that still does not fit leaves the image.
 
     Args:
         points: (N, J, 3) metres, world frame, floor at z = 0, all clips concatenated; NaN where missing.
         clip: (N,) int64, ascending from 0 without gaps: which clip a frame belongs to.
-        mixture: what to draw from.
+        mixture: the distribution to draw from.
         generator: on any device; the same state gives the same cameras. None draws from torch's own.
     Returns:
         CameraBatch on the device and in the precision of points.
@@ -241,7 +241,7 @@ def draw_cameras(
 
 
 def clip_starts(points: Tensor, clip: Tensor) -> Tensor:
-    """(K,) int64: the first frame of each clip, of frames and labels as `draw_cameras` takes them; checks both."""
+    """(K,) int64: the first frame of each clip; checks the arguments, which are the same as in `draw_cameras`."""
     if points.ndim != 3 or points.shape[-1] != 3 or len(points) == 0 or not points.is_floating_point():
         raise ValueError(
             f"points have shape {tuple(points.shape)} and dtype {points.dtype}; give floating-point "
@@ -272,10 +272,10 @@ class _Drawn:
     azimuth: Tensor  # from the motion to the camera, counterclockwise from world x
     roll: Tensor
     beyond: Tensor  # (K, 2) metres of the motion beyond the right and bottom edge (negative: left, top)
-    place: Tensor  # (K, 2) in [-1, 1]: where in the room left
+    place: Tensor  # (K, 2) in [-1, 1]: position within the free space
 
     def cameras(self, middle: Tensor, away: Tensor, focal: Tensor, yaw: Tensor, pitch: Tensor) -> CameraBatch:
-        """The cameras `away` from the middle of the motions (level), looking towards yaw and pitch (downwards)."""
+        """Cameras at level distance `away` from the middle of the motions, facing yaw and pitch (downwards)."""
         level = middle[:, :2] + away[:, None] * torch.stack([self.azimuth.cos(), self.azimuth.sin()], 1)
         position, axes = torch.column_stack([level, self.height]), _axes(yaw, pitch, self.roll)
         corner = torch.hypot(*(self.size / 2 + (self.centre - self.size / 2).abs()).T) / focal  # the farthest
@@ -327,7 +327,7 @@ def _draw(count: int, mixture: CameraMixture, generator: torch.Generator | None,
 
 
 def _aim(drawn: _Drawn, points: Tensor, clip: Tensor, low: Tensor, high: Tensor, mixture: CameraMixture) -> CameraBatch:
-    """Aim iteratively: project, then step back and turn until the motion is where it was drawn to be."""
+    """Aim iteratively: project, then move back and rotate until the motion is at its drawn position."""
     middle, radius = (low + high) / 2, (high - low)[:, :2].norm(dim=1) / 2
     rise = drawn.height - middle[:, 2]
     nearest = radius + CLEARANCE
@@ -345,7 +345,7 @@ def _aim(drawn: _Drawn, points: Tensor, clip: Tensor, low: Tensor, high: Tensor,
         beyond = beyond.minimum(most).maximum(-most)
         room = 1 - 2 * mixture.margin
         back = (half / (room + beyond.abs() / 2)).amax(1).clamp_min(1)
-        farther = (away * back).minimum(farthest).maximum(away)  # what distance cannot give, the lens does
+        farther = (away * back).minimum(farthest).maximum(away)  # beyond this distance, widen the lens instead
         focal = (focal * farther / (away * back)).maximum(drawn.shortest_focal).minimum(focal)
         away = farther
         wanted = torch.where(beyond != 0, beyond.sign() * (1 - half) + beyond, drawn.place * (room - half).clamp_min(0))
@@ -359,7 +359,7 @@ def _focal(side: Tensor, fov: Tensor) -> Tensor:
 
 
 def _level(distance: Tensor, rise: Tensor) -> Tensor:
-    """Distance along the floor."""
+    """Horizontal distance."""
     return (distance**2 - rise**2).clamp_min(0).sqrt()
 
 
@@ -372,7 +372,7 @@ def _boxes(points: Tensor, clip: Tensor, count: int) -> tuple[Tensor, Tensor]:
 
 
 def _monotonic(bend: Tensor, corner: Tensor) -> tuple[Tensor, Tensor]:
-    """Distortion (K, 3), radii in corners -> k1, k2, k3, weakened where radii would not grow; and the reach (K,)."""
+    """Distortion (K, 3), radii in corners -> k1, k2, k3, weakened where not monotonic; and the reach (K,)."""
     r2 = torch.linspace(0, REACH, 23, dtype=bend.dtype, device=bend.device)[1:, None] ** 2  # (22, 1)
     powers = torch.cat([r2, r2**2, r2**3], 1)  # (22, 3)
     slope = bend @ (powers * bend.new_tensor([3.0, 5.0, 7.0])).T  # (K, 22) of the distorted radius, less 1
@@ -384,7 +384,7 @@ def _monotonic(bend: Tensor, corner: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _axes(yaw: Tensor, pitch: Tensor, roll: Tensor) -> Tensor:
-    """(K, 3, 3) right, down and forward of cameras that look towards yaw and pitch (downwards), then turned by roll."""
+    """(K, 3, 3) right, down and forward of cameras that face yaw and pitch (downwards), then rotated by roll."""
     (sy, sp, sr), (cy, cp, cr) = ((f(yaw), f(pitch), f(roll)) for f in (torch.sin, torch.cos))
     forward = torch.stack([cy * cp, sy * cp, -sp], 1)
     right = torch.stack([sy, -cy, torch.zeros_like(sy)], 1)
@@ -393,13 +393,13 @@ def _axes(yaw: Tensor, pitch: Tensor, roll: Tensor) -> Tensor:
 
 
 def _level_image(xy: Tensor, roll: Tensor) -> Tensor:
-    """(K, 2) directions at depth 1 in a rolled camera -> the same in one held level."""
+    """(K, 2) directions at depth 1 in a rolled camera -> the same in a level camera."""
     x, y = xy.T
     return torch.stack([x * roll.cos() - y * roll.sin(), x * roll.sin() + y * roll.cos()], 1)
 
 
 def _turn(yaw: Tensor, pitch: Tensor, now: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
-    """Yaw and pitch at which a level camera sees in direction `wanted` (K, 2) what it sees in direction `now`."""
+    """Yaw and pitch with which a level camera sees in direction `wanted` (K, 2) what it now sees in direction `now`."""
     (x, y), (to_x, to_y) = now.T, wanted.T
     azimuth = yaw - torch.atan2(x, pitch.cos() - y * pitch.sin())
     fall = (y * pitch.cos() + pitch.sin()) / (1 + x**2 + y**2).sqrt()  # sine of the angle below the horizon
@@ -409,13 +409,13 @@ def _turn(yaw: Tensor, pitch: Tensor, now: Tensor, wanted: Tensor) -> tuple[Tens
 
 
 def random_camera(pose3d: Pose3D, generator: torch.Generator | None = None, mixture: CameraMixture = PHONES) -> Camera:
-    """A random camera for one pose, as `draw_cameras` draws them.
+    """A random camera for one pose, drawn as in `draw_cameras`.
 
     Args:
         pose3d: world frame, absolute, floor at z = 0.
         generator, mixture: same as in `draw_cameras`.
     Raises:
-        ValueError: for a pose in a camera's frame or without a place in the world.
+        ValueError: for a pose in a camera's frame or without an absolute root.
     """
     if pose3d.frame != "world" or pose3d.root == "relative":
         raise ValueError(
@@ -427,13 +427,13 @@ def random_camera(pose3d: Pose3D, generator: torch.Generator | None = None, mixt
 
 
 def world_motion(clips: Iterable[Clip], device: torch.device | str = "cpu") -> tuple[Tensor, Tensor, tuple[Clip, ...]]:
-    """The motion in a data set's clips, to be filmed anew: every recording once, however many cameras filmed it.
+    """The motion in a data set's clips, for filming with new cameras: every recording once, whatever its camera count.
 
     Args:
-        clips: absolute 3D, one skeleton.
-        device: where the tensors go.
+        clips: absolute 3D, all on the same skeleton.
+        device: of the tensors.
     Returns:
-        (N, J, 3) float32 metres, world frame; (N,) int64 clip labels; and the clip that each recording is taken from.
+        (N, J, 3) float32 metres, world frame; (N,) int64 clip labels; and the clip each recording was taken from.
     Raises:
         ValueError: for no clips, or root-relative 3D.
     """
@@ -441,7 +441,7 @@ def world_motion(clips: Iterable[Clip], device: torch.device | str = "cpu") -> t
     for clip in clips:
         once.setdefault(clip.take, clip)
         if clip.pose3d.root == "relative":
-            raise ValueError(f"clip {clip.take!r} has root-relative 3D; to film it anew, its place is needed")
+            raise ValueError(f"clip {clip.take!r} has root-relative 3D; filming it again needs its position")
     if not once:
         raise ValueError("there are no clips to film; check the split or selection that made them")
     kept = tuple(once.values())

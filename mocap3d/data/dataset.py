@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from mocap3d.camera import Camera
 from mocap3d.poses import Clip, Pose3D
 
-SIMULATED = "2D: simulated"  # how the note on such 2D starts
+SIMULATED = "2D: simulated"  # first words of the note on such 2D
 
 
 class DatasetError(ValueError):
@@ -18,12 +18,12 @@ class DatasetError(ValueError):
 
 @dataclass(frozen=True, eq=False)
 class PoseDataset:
-    """Clips, and what is worth knowing of them.
+    """Clips, with notes about them.
 
     Args:
         name: e.g. "synthetic".
         clips: every camera view of every recording.
-        notes: sentences for the reader: what was left out, sources, licences.
+        notes: sentences for the user: what was left out, sources, licences.
     """
 
     name: str
@@ -41,17 +41,17 @@ class PoseDataset:
 
     @property
     def train(self) -> PoseDataset:
-        """Clips to learn from."""
+        """Clips to train on."""
         return self.select(split="train")
 
     @property
     def test(self) -> PoseDataset:
-        """Clips to be judged on; `.sources` names the separate test sets among them."""
+        """Clips to evaluate on; `.sources` names the separate test sets among them."""
         return self.select(split="test")
 
     @property
     def check(self) -> PoseDataset:
-        """Clips for neither: the same captures as others, in another format."""
+        """Clips for neither training nor test: the same captures as others, in another format."""
         return self.select(split="check")
 
     @property
@@ -78,7 +78,7 @@ class PoseDataset:
     def select(self, **labels: str | Sequence[str]) -> PoseDataset:
         """The clips with these labels: subject, action, source, split, take, performer or camera (its name).
 
-        A label takes one value or several. A value that no clip has raises DatasetError and lists those there are.
+        A label takes one value or several. A value that no clip has raises DatasetError, which lists the valid ones.
         """
         clips = self.clips
         for label, wanted in labels.items():
@@ -95,13 +95,13 @@ class PoseDataset:
         return replace(self, clips=clips)
 
     def with_detections(self, detector: str = "cpn", seed: int = 0) -> PoseDataset:
-        """The same clips as a simulated 2D detector would see them (see `data.detector`).
+        """The same clips with simulated 2D detections (see `data.detector`).
 
         Args:
             detector: "cpn" or "sh".
-            seed: of the noise; a clip's noise depends on the seed, its recording and its camera, not on its neighbours.
+            seed: of the noise; a clip's noise depends only on the seed, its recording and its camera.
         Raises:
-            DatasetError: if the 2D is simulated already: noise on noise would be no detector's.
+            DatasetError: if the 2D is already simulated: noise on top of noise matches no detector.
         """
         if any(note.startswith(SIMULATED) for note in self.notes):
             raise DatasetError(
@@ -115,7 +115,7 @@ class PoseDataset:
         return replace(self, clips=clips, notes=(*self.notes, f"{SIMULATED} {detector} detections, seed {seed}"))
 
     def table(self) -> list[dict[str, object]]:
-        """One row a split and source: clips, takes, frames, minutes of motion, actions."""
+        """One row per split and source: clips, recordings, frames, minutes of motion, actions."""
         rows = []
         for split, source in dict.fromkeys((clip.split, clip.source) for clip in self.clips):
             clips = [clip for clip in self.clips if (clip.split, clip.source) == (split, source)]
@@ -153,14 +153,14 @@ def _clip_seed(clip: Clip, seed: int) -> int:
 
 
 def film(pose3d: Pose3D, cameras: Sequence[Camera], **labels: str) -> list[Clip]:
-    """Film one take with several cameras: one clip each, 2D by exact projection.
+    """Film one recording with several cameras: one clip each, 2D by exact projection.
 
     Args:
         pose3d: world frame, metres, absolute.
         cameras: e.g. `h36m_cameras("S9")`.
         labels: the Clip's subject, action, take, split, source, ...
     Returns:
-        one Clip a camera.
+        one Clip per camera.
     """
     clips = []
     for camera in cameras:

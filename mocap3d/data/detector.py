@@ -1,23 +1,23 @@
 """Simulated 2D detectors: ground-truth pixels in, plausible detections out.
 
-What it stands for: the error *statistics* of two detectors tuned on Human3.6M, a cascaded pyramid network
-("cpn") and a stacked hourglass ("sh"). The size of the error, how joints share it and how smooth it is in
-time follow published figures; the rest is assumed. Every figure below carries its source or the word
-"assumption". Noise is drawn in units of the person's size, so it is the same in pixels and screen units.
+What is simulated: the error *statistics* of two detectors tuned on Human3.6M, a cascaded pyramid network
+("cpn") and a stacked hourglass ("sh"). The size of the error, its distribution over joints and its smoothness
+in time follow published figures; the rest is assumed. Every figure below has its source, or is marked as an
+assumption. Noise is drawn in units of the person's size, so it is the same in pixels and screen units.
 
-What it does not stand for: a detector. It sees no image, so errors know nothing of occlusion, clothing,
-blur, image borders or other people; a joint behind the body is lost no more often than one in front, hard
-poses (sitting down, lying) are no harder than standing, and no bias is common to all frames, as real
-detectors have at hips and ankles. That a model copes with these detections does not show that it copes with
+What is not simulated: a detector. There is no image, so errors do not depend on occlusion, clothing, blur,
+image borders or other people; a joint behind the body is missed no more often than one in front, difficult
+poses (sitting down, lying) have the same errors as standing, and there is no constant bias as real detectors
+have at hips and ankles. Good results on these detections do not show that a model works on
 real ones.
 
-How a joint goes wrong, drawn anew for every clip:
-    noise   slow drift + fast jitter, Gaussian, with a log-normal scale that wanders too: heavy tails
-    miss    for a short burst the joint sits far away, or on its mirror joint
-    swap    for a short burst both arms or both legs change sides, most where left and right overlap
-Confidence is the chance that the joint lies within 5 % of the person's size of the truth, given what a
-detector could know (its present scale, and imperfect evidence of misses and swaps): true on average by
-construction.
+Errors of a joint, drawn anew for every clip:
+    noise      slow drift + fast jitter, Gaussian, with a log-normal scale that varies over time: heavy tails
+    miss       for a short burst the joint is far away, or on its mirror joint
+    inversion  (swap_*) for a short burst both arms or both legs change sides, mostly where left and right overlap
+Confidence is the probability that the joint is within 5 % of the person's size of the truth, given what a
+detector could know (its present scale, and imperfect evidence of misses and inversions): calibrated on average
+by construction.
 
 Sources:
     Zeng et al., SmoothNet, ECCV 2022; README of its repository, table "2D Keypoint Results", rows
@@ -40,25 +40,25 @@ import torch
 from mocap3d.poses import Pose2D
 from mocap3d.skeleton import H36M17
 
-# A standing person is, head to ankles, 0.4 times as tall as the 16 bones are long, in any upright view (own).
+# A standing person's height, head to ankles, is 0.4 of the total length of the 16 bones in any upright view (own).
 HEIGHT_PER_BONES = 0.4
-# That height in pixels of a person of 1.7 m within 1.5 m of the middle of the H36M room, mean over its 28
+# This height in pixels for a person of 1.7 m within 1.5 m of the middle of the H36M room, mean over its 28
 # cameras (own, from the public calibration). Assumption: the published pixel errors hold at this size. People bend
 # and crouch: over open-mocap's test clips in that room the size averages 310 px, and the error of "cpn" 5.8 px.
 REFERENCE_SIZE = 360.0
-# A joint counts as found within this share of the person's size: 18 px in H36M (own definition, like PCK).
+# A joint counts as found within this fraction of the person's size: 18 px in H36M (own definition, like PCK).
 FOUND_WITHIN = 0.05
-PART = 2**16  # frames worked on at a time: bounds memory, and stays in cache
+PART = 2**16  # frames processed at a time: bounds memory, and fits the cache
 GROUPS = {"arms": ("shoulder", "elbow", "wrist"), "legs": ("hip", "knee", "foot")}
 
 # Chang et al.: length of (std x, std y) of the Gaussian part in crop pixels, and share of uniform outliers.
-# Left and right averaged; so are nose and head, which the published copies of the table name differently.
+# Averaged over left and right, and over nose and head, which published copies of the table name differently.
 SPREAD_AND_OUTLIERS = {
     "pelvis": (2.51, 0.0), "hip": (4.16, 0.0), "knee": (2.66, 0.055), "foot": (2.66, 0.07),
     "spine": (2.21, 0.01), "thorax": (1.65, 0.01), "nose": (1.29, 0.015), "head": (1.29, 0.015),
     "shoulder": (2.87, 0.01), "elbow": (2.52, 0.05), "wrist": (2.97, 0.095),
 }  # fmt: skip
-# mean length of an error of that mixture; 38.3 px is the mean distance from the middle of a square of 100 px
+# mean error of that mixture; 38.3 px is the mean distance from the middle of a square of 100 px
 DIFFICULTY = {kind: (1 - o) * s * math.sqrt(math.pi) / 2 + o * 38.3 for kind, (s, o) in SPREAD_AND_OUTLIERS.items()}
 OUTLIERS = {kind: outliers for kind, (_, outliers) in SPREAD_AND_OUTLIERS.items()}
 
@@ -67,9 +67,9 @@ KINDS = tuple(joint.removeprefix("left_").removeprefix("right_") for joint in H3
 
 @dataclass(frozen=True)
 class DetectorModel:
-    """The figures of one simulated detector: seconds, and shares of the person's size unless px.
+    """The figures of one simulated detector: seconds, and fractions of the person's size unless px.
 
-    The published targets fix the noise: its spread, so that the mean error with misses and swaps is
+    The published targets determine the noise: its spread, so that the mean error with misses and inversions is
     `pixel_error`; its share of jitter, so that the mean length of the error's second difference is
     `acceleration_error`. `calibration` solves for both.
     """
@@ -81,42 +81,42 @@ class DetectorModel:
     outliers: Mapping[str, float] = field(default_factory=OUTLIERS.copy)  # share of frames (Chang et al.)
 
     # all below: assumptions
-    miss_share: float = 0.35  # of those outliers that are misses; the others are our heavy tails
-    miss_floor: float = 0.002  # any joint is lost in this share of frames
+    miss_share: float = 0.35  # of the outliers that are misses; the others are covered by the heavy tails
+    miss_floor: float = 0.002  # any joint is missed in at least this share of frames
     miss_on_mirror: float = 0.3  # share of the misses of a paired joint that land on its mirror joint
-    miss_offset: tuple[float, float] = (0.1, 0.08)  # the others lie a + b |n| away, n a normal vector
+    miss_offset: tuple[float, float] = (0.1, 0.08)  # the others are a + b |n| away, n a normal vector
     miss_seconds: float = 0.2  # mean length of a burst
     swap_close: Mapping[str, float] = field(default_factory=lambda: {"arms": 0.02, "legs": 0.03})
-    # ^ share of frames swapped where left and right coincide in the image
+    # ^ share of frames inverted where left and right coincide in the image
     swap_far: float = 0.001  # and where they are far apart
     swap_distance: float = 0.08  # left-right distance at which the excess has fallen to 1/e
     swap_seconds: float = 0.3  # mean length of a burst
-    swap_together: float = 0.5  # correlation of the hidden causes of arm and leg swaps
-    mirror_distance: float = 0.15  # usual distance of paired joints: budgets swaps within the targets
+    swap_together: float = 0.5  # correlation of the latent causes of arm and leg inversions
+    mirror_distance: float = 0.15  # usual distance of paired joints: for the inversions' part of the targets
     drift_seconds: float = 0.5  # correlation time of the slow part (squared exponential)
     jitter_seconds: float = 0.02  # correlation time of the fast part (AR(1): 0.37 between frames at 50 fps)
     tail: float = 0.5  # std of the log of the scale: kurtosis of the noise 3 exp(4 tail^2) = 8.2
-    tail_together: float = 0.3  # its correlation between joints: some frames are hard for all
+    tail_together: float = 0.3  # its correlation between joints: some frames are difficult for all
     tail_seconds: float = 0.5  # its correlation time
-    sees_miss: float = 4.0  # d' of the evidence of a miss: mostly seen, confidence then near 0
-    sees_swap: float = 1.0  # d' of the evidence of a swap: detectors swap with confidence
+    sees_miss: float = 4.0  # d' of the evidence of a miss: mostly noticed, confidence is then near 0
+    sees_swap: float = 1.0  # d' of the evidence of an inversion: detectors invert with high confidence
 
     def __post_init__(self) -> None:
         rates = [*self.miss_rates().tolist(), *self.swap_close.values(), self.swap_far]
         if not all(0 < rate < 0.2 for rate in rates):
             raise ValueError(
-                f"detector {self.name!r}: miss and swap rates run from {min(rates):.3g} to {max(rates):.3g}; "
+                f"detector {self.name!r}: miss and inversion rates are from {min(rates):.3g} to {max(rates):.3g}; "
                 "keep them above 0 and below 0.2"
             )
         spread, jitter = self.calibration()
         if not (spread.min() > 0 and 0 <= jitter <= 1):
             raise ValueError(
                 f"detector {self.name!r}: no noise meets {self.pixel_error:g} px and {self.acceleration_error:g} "
-                "px/frame^2 beside these misses and swaps; lower their rates or change the targets"
+                "px/frame^2 with these misses and inversions; lower their rates or change the targets"
             )
 
     def joint_errors(self) -> torch.Tensor:
-        """(17,) target mean error of each joint, px at REFERENCE_SIZE, misses and swaps included."""
+        """(17,) target mean error of each joint, px at REFERENCE_SIZE, including misses and inversions."""
         difficulty = _per_joint(self.difficulty)
         return self.pixel_error * difficulty / difficulty.mean()
 
@@ -125,12 +125,12 @@ class DetectorModel:
         return self.miss_floor + self.miss_share * _per_joint(self.outliers)
 
     def swap_rate(self, group: str, distance: torch.Tensor) -> torch.Tensor:
-        """Share of frames with "arms" or "legs" swapped, left and right `distance` apart (person sizes)."""
+        """Share of frames with "arms" or "legs" inverted, for left and right `distance` apart (person sizes)."""
         excess = self.swap_close[group] - self.swap_far
         return self.swap_far + excess * (-((distance / self.swap_distance) ** 2)).exp()
 
     def lag1(self, fps: float = 50.0) -> float:
-        """Correlation of the noise, misses and swaps apart, between neighbouring frames."""
+        """Correlation of the noise (without misses and inversions) between neighbouring frames."""
         jitter = self.calibration()[1]
         return jitter * self._fast(fps, 1) + (1 - jitter) * self._slow(fps, 1)
 
@@ -143,7 +143,7 @@ class DetectorModel:
         swap = sum(self.swap_rate(group, usual) * _members(group) for group in GROUPS)
         error = self.joint_errors() / REFERENCE_SIZE - lost * offset - (mirrored + swap) * usual
         spread = error / (math.exp(self.tail**2 / 2) * math.sqrt(math.pi / 2))  # mean of log-normal x Rayleigh
-        # a burst of L frames, d away, adds 4 d to the second differences: 2 d as it comes, 2 d as it goes
+        # a burst of L frames, d away, adds 4 d to the second differences: 2 d at its start, 2 d at its end
         bursts = 4 * (lost * offset + mirrored * usual) / (50 * self.miss_seconds)
         bursts = bursts + 4 * swap * usual / (50 * self.swap_seconds)
         rest = float((self.acceleration_error / REFERENCE_SIZE - bursts.mean()) / error.mean())
@@ -177,7 +177,7 @@ DETECTORS = {
     # 6.67 px, 2.91 px/frame^2: Zeng et al., row CPN
     "cpn": DetectorModel("cpn", pixel_error=6.67, acceleration_error=2.91),
     # 9.42 px, 1.54 px/frame^2: Zeng et al., row Hourglass. Larger yet smoother than cpn, hence, as assumptions,
-    # half again as many misses and swaps (as the error is half again as large), in longer bursts
+    # half again as many misses and inversions (as the error is half again as large), in longer bursts
     "sh": DetectorModel(
         "sh",
         pixel_error=9.42,
@@ -198,17 +198,17 @@ def detect(pose2d: Pose2D, detector: str | DetectorModel = "cpn", seed: int = 0)
     Args:
         pose2d: on h36m17, pixels; missing joints (NaN) stay missing.
         detector: "cpn", "sh" or a DetectorModel.
-        seed: one seed draws the same noise in every clip of a length: give each clip its own.
+        seed: the same seed gives the same noise for every clip of equal length: give each clip its own.
     Returns:
-        Pose2D on the same skeleton, rate and image; confidence is the chance that a joint is within 5 % of the
+        Pose2D on the same skeleton, rate and image; confidence is the probability that a joint is within 5 % of the
         person's size of the truth. Joints may leave the image.
     Raises:
         ValueError: for another skeleton or an unknown detector.
-    Source: own; figures as in the module's docstring.
+    Source: own; figures as in the module docstring.
     """
     if pose2d.skeleton.joints != H36M17.joints:
         raise ValueError(
-            f"pose2d is on skeleton {pose2d.skeleton.name!r}; simulated detectors know h36m17 only: "
+            f"pose2d is on skeleton {pose2d.skeleton.name!r}; simulated detectors support h36m17 only: "
             "use pose2d.convert('h36m17')"
         )
     generator = torch.Generator().manual_seed(seed)
@@ -224,16 +224,16 @@ def detect_tensor(
     detector: str | DetectorModel = "cpn",
     generator: torch.Generator | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Simulated detections for the frames of many clips at once, on their device: fresh noise for each epoch.
+    """Simulate detections for the frames of many clips at once, on their device: new noise for each epoch.
 
     Args:
-        points: (N, 17, 2) h36m17, pixels or screen units, all clips one after another; NaN where missing.
-        clips: (N,) labels, the same within a clip; noise does not carry over from clip to clip. None: one clip.
+        points: (N, 17, 2) h36m17, pixels or screen units, all clips concatenated; NaN where missing.
+        clips: (N,) labels, the same within a clip; noise does not carry over between clips. None: one clip.
         fps: frames per second.
         detector: "cpn", "sh" or a DetectorModel.
         generator: on the device of points; None draws from torch's own.
     Returns:
-        noisy (N, 17, 2) in the unit given; confidence (N, 17) in [0, 1], 0 where missing.
+        noisy (N, 17, 2) in the input's unit; confidence (N, 17) in [0, 1], 0 where missing.
     Raises:
         ValueError: for a wrong shape, rate or detector.
     Source: own.
@@ -281,13 +281,13 @@ def _detect_part(points, clips, fps: float, model: DetectorModel, generator) -> 
 
 
 def person_size(points: torch.Tensor) -> torch.Tensor:
-    """Height in the image the person would have standing: 0.4 of the length of the bones.
+    """Height in the image that the person would have when standing: 0.4 of the total length of the bones.
 
     Args:
         points: (N, 17, 2) h36m17, any unit; bones with a missing end count as average ones.
     Returns:
-        (N,) in the unit given; 0 where no bone is seen.
-    Source: own. It depends less on the pose than a box round the joints does.
+        (N,) in the input's unit; 0 where no bone is present.
+    Source: own. It depends less on the pose than a box around the joints.
     """
     parents, children = (list(ends) for ends in zip(*H36M17.bones, strict=True))
     bones = (points[:, children] - points[:, parents]).norm(dim=-1)  # (N, 16)
@@ -295,17 +295,17 @@ def person_size(points: torch.Tensor) -> torch.Tensor:
 
 
 def _misses(model: DetectorModel, fps: float, draw: Callable, apart: torch.Tensor):
-    """Bursts of misses, (J, N): lost, mirrored; given the evidence, chances of not lost, mirrored if not lost."""
+    """Bursts of misses, (J, N): lost, mirrored; given the evidence, probabilities of not lost, mirrored if not lost."""
     rate = model.miss_rates().to(apart.device)[:, None]  # (J, 1)
     on_mirror = rate * model.miss_on_mirror * _paired().to(apart.device)[:, None]
-    possible = apart.isfinite()  # the mirror joint is there
-    # one hidden cause a joint: in its upper tail the joint is lost, in its lower tail on the mirror joint
+    possible = apart.isfinite()  # the mirror joint is present
+    # one latent cause per joint: in its upper tail the joint is lost, in its lower tail it is on the mirror joint
     cause = draw(len(KINDS), _squared_exponential(fps * _burst_scale(rate[:, 0], model.miss_seconds)))
     lost = cause > -torch.special.ndtri(rate - on_mirror)
     mirrored = possible & (cause < torch.special.ndtri(on_mirror))
     evidence = draw(len(KINDS), _squared_exponential(fps * model.miss_seconds / 2))
     ratio = _likelihood_ratio(evidence, lost | mirrored, model.sees_miss)
-    is_mirrored = on_mirror * possible  # Bayes, the three cases weighed by the evidence
+    is_mirrored = on_mirror * possible  # Bayes, the three cases weighted by the evidence
     in_place = 1 - (rate - on_mirror) - is_mirrored
     is_lost, is_mirrored = (rate - on_mirror) * ratio, is_mirrored * ratio
     not_lost = in_place + is_mirrored
@@ -313,7 +313,7 @@ def _misses(model: DetectorModel, fps: float, draw: Callable, apart: torch.Tenso
 
 
 def _swaps(model: DetectorModel, fps: float, draw: Callable, apart: torch.Tensor):
-    """Bursts of left/right swaps, (J, N): swapped, and the chance of no swap given the evidence."""
+    """Bursts of left/right inversions, (J, N): inverted, and the probability of no inversion given the evidence."""
     swapped, not_swapped = torch.zeros_like(apart, dtype=torch.bool), torch.ones_like(apart)
     usual = torch.tensor(max(model.swap_close.values()), device=apart.device)
     smooth = _squared_exponential(fps * _burst_scale(usual, model.swap_seconds))
@@ -333,13 +333,13 @@ def _swaps(model: DetectorModel, fps: float, draw: Callable, apart: torch.Tensor
 
 
 def _likelihood_ratio(noise: torch.Tensor, happens: torch.Tensor, separation: float) -> torch.Tensor:
-    """How much likelier the evidence, `separation` higher if it happens, is with the event than without."""
+    """Likelihood ratio of the evidence with and without the event, which raises it by `separation`."""
     evidence = noise + separation * happens
     return (separation * evidence - separation**2 / 2).clamp_max(60).exp()
 
 
 def _confidence(scale, apart, not_lost, in_place) -> torch.Tensor:
-    """Chance that a joint is found: in place or on its mirror joint, and near the truth there; never when lost."""
+    """Probability that a joint is found: in place or on its mirror joint, and near the truth there; 0 when lost."""
     near = 1 - (-0.5 * (FOUND_WITHIN / scale) ** 2).exp()  # the length of a 2D Gaussian is Rayleigh
     # on the mirror joint the noise must bridge the distance: approximated by its radial part, exact at 0
     bridged = torch.special.ndtr((FOUND_WITHIN - apart.nan_to_num()) / scale)
@@ -353,7 +353,7 @@ def _checked(points, clips, fps: float, detector: str | DetectorModel) -> Detect
     if not points.is_floating_point():
         raise ValueError(f"points have dtype {points.dtype}; give floating point numbers")
     if clips is not None and tuple(clips.shape) != (len(points),):
-        raise ValueError(f"clips have shape {tuple(clips.shape)}; give one label a frame, ({len(points)},)")
+        raise ValueError(f"clips have shape {tuple(clips.shape)}; give one label per frame, ({len(points)},)")
     if not 0 < fps < 10_000:
         raise ValueError(f"fps is {fps!r}; give frames per second, above 0 and below 10000")
     if isinstance(detector, DetectorModel):
@@ -364,7 +364,7 @@ def _checked(points, clips, fps: float, detector: str | DetectorModel) -> Detect
 
 
 def _parts(count: int, clips: torch.Tensor | None) -> list[int]:
-    """Sizes of the parts, of PART frames or a little more, that `count` frames fall into without cutting a clip."""
+    """Split `count` frames into parts of PART frames or slightly more, without cutting a clip; returns their sizes."""
     if clips is None or count <= PART:
         return [count]
     starts = (clips[1:] != clips[:-1]).nonzero()[:, 0].cpu() + 1
@@ -374,25 +374,25 @@ def _parts(count: int, clips: torch.Tensor | None) -> list[int]:
 
 
 def _timeline(points: torch.Tensor, clips: torch.Tensor | None, gap: int) -> tuple[torch.Tensor, int]:
-    """Where frames lie on one long time line, a gap after each clip: (N,) positions, its even length."""
+    """Positions (N,) of frames on one time line, with a gap after each clip, and its length, which is even."""
     frames = torch.arange(len(points), device=points.device)
     if clips is not None:
         frames[1:] += gap * (clips[1:] != clips[:-1]).cumsum(0).to(frames)
-    needed = int(frames[-1]) + 1 + gap  # the transform wraps round: the last gap parts end and start
+    needed = int(frames[-1]) + 1 + gap  # the transform is periodic: the last gap separates end and start
     power = 2 ** max(needed.bit_length() - 1, 6)
     return frames, next(power * step // 8 for step in (8, 9, 10, 12, 15, 16) if power * step // 8 >= needed)
 
 
 def _process(channels: int, spectrum: Callable, length: int, device, generator) -> torch.Tensor:
     """(channels, length) stationary Gaussian series of unit variance with this power spectrum, by one FFT."""
-    frequency = torch.arange(length // 2 + 1, device=device) / length  # cycles a frame
+    frequency = torch.arange(length // 2 + 1, device=device) / length  # cycles per frame
     power = spectrum(frequency)  # (F,) or (channels, F)
-    power[..., 1:-1] *= 2  # these bins stand for their negative frequencies too
+    power[..., 1:-1] *= 2  # these bins also represent their negative frequencies
     power /= power.sum(-1, keepdim=True)
-    # smooth series need few bins
+    # smooth series need only a few bins
     bins = int((power > 1e-9 * power.max()).reshape(-1, len(frequency)).any(0).sum())
     white = torch.randn(channels, bins, 2, device=device, generator=generator)
-    white[:, 1:] *= 0.5  # real and imaginary part, each counted twice by the transform; not so at the ends
+    white[:, 1:] *= 0.5  # real and imaginary part, each counted twice by the transform, except at the ends
     if bins == len(frequency):
         white[:, -1] *= 2
     return torch.fft.irfft(torch.view_as_complex(white) * power[..., :bins].sqrt() * length, n=length)
@@ -415,5 +415,5 @@ def _autoregressive(frames: float) -> Callable:
 
 
 def _burst_scale(rate: torch.Tensor, seconds: float) -> torch.Tensor:
-    """Correlation time that lets excursions of this rate last `seconds` on average (Rice's formula)."""
+    """Correlation time with which excursions of this rate last `seconds` on average (Rice's formula)."""
     return seconds / (2 * math.pi * rate * (0.5 * torch.special.ndtri(rate) ** 2).exp())

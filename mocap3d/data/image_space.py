@@ -1,8 +1,8 @@
-"""2.5D: poses as a picture shows them.
+"""Image space (2.5D): poses as they appear in an image.
 
-A pose in image space has pixels on all three axes: u and v of an ideal pinhole, and as z the depth behind the root,
-in pixels of the root's depth. `mm_factor` is how many mm such a pixel is. MotionBERT learns these poses divided by
-half the image width, and is judged on pose times factor, which is what perspective made of the pose, not the pose.
+A pose in image space has pixels on all three axes: u and v of an ideal pinhole camera, and as z the depth behind the
+root, in pixels at the root's depth. `mm_factor` is the size of such a pixel in mm. MotionBERT is trained on these poses
+divided by half the image width, and evaluated on pose times factor: the pose after perspective, not the pose itself.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from mocap3d.skeleton import ROOT, root_relative
 
 
 class ImageSpaceError(ValueError):
-    """Poses or lengths that have no image-space form."""
+    """Poses or lengths that cannot be converted to image space."""
 
 
 def mm_factor(root: np.ndarray, camera: Camera) -> np.ndarray:
-    """How many mm a pixel is at the root's depth: 2000 mm over the pixels that 2 m span there, plus one.
+    """The size of a pixel in mm at the root's depth: 2000 mm over the pixels that 2 m span there, plus one.
 
     Args:
         root: (..., 3) metres, camera frame.
@@ -27,7 +27,7 @@ def mm_factor(root: np.ndarray, camera: Camera) -> np.ndarray:
         (...) mm per pixel.
     Raises:
         ImageSpaceError: for a root behind the camera.
-    Source: Ci et al. 2019 (LCN), and MMPose's codec. The one pixel more is theirs, against dividing by 0.
+    Source: Ci et al. 2019 (LCN), and MMPose's codec. The additional pixel is theirs, to avoid dividing by 0.
     """
     root = np.asarray(root)
     if not np.nanmin(root[..., 2], initial=np.inf) > 0:
@@ -36,7 +36,7 @@ def mm_factor(root: np.ndarray, camera: Camera) -> np.ndarray:
 
 
 def depth_of_scale(metres_per_pixel: np.ndarray, camera: Camera) -> np.ndarray:
-    """How far away the root is, if a pixel is so many metres there: (...) -> (...) metres; inverse of `mm_factor`."""
+    """Depth of the root from the size of a pixel there, both in metres: (...) -> (...); the inverse of `mm_factor`."""
     return 2 * camera.focal[0] / (2 / np.asarray(metres_per_pixel) - 1)
 
 
@@ -46,7 +46,7 @@ def to_image_space(pose: np.ndarray, camera: Camera, root: np.ndarray | None = N
     Args:
         pose: (..., J, 3) metres, camera frame, absolute.
         camera: distortion is ignored.
-        root: (..., 3) metres, whose depth is z = 0 and gives the factor; by default the pose's own root.
+        root: (..., 3) metres; its depth becomes z = 0 and determines the factor; by default the pose's own root.
     Returns:
         (..., J, 3) pixels: u, v, depth behind the root.
     Source: MMPose's camera_to_image_coord, times 1000.
@@ -59,11 +59,11 @@ def to_image_space(pose: np.ndarray, camera: Camera, root: np.ndarray | None = N
 
 
 def from_image_space(image: np.ndarray, camera: Camera, root: np.ndarray) -> np.ndarray:
-    """Image space -> camera frame, if one knows where the root is: the inverse of `to_image_space`.
+    """Image space -> camera frame, for a known root position: the inverse of `to_image_space`.
 
     Args:
         image: (..., J, 3) pixels.
-        camera: as there.
+        camera: same as in `to_image_space`.
         root: (..., 3) metres, camera frame; only its depth is used.
     Returns:
         (..., J, 3) metres, camera frame, absolute.
@@ -75,7 +75,7 @@ def from_image_space(image: np.ndarray, camera: Camera, root: np.ndarray) -> np.
 
 
 def normalise(image: np.ndarray, width: float, height: float) -> np.ndarray:
-    """(..., 3) pixels -> screen units on all axes: u, v as `pixels_to_screen`, z by the same factor."""
+    """(..., 3) pixels -> screen units on all axes: u, v as in `pixels_to_screen`, z by the same factor."""
     screen = pixels_to_screen(np.asarray(image), width, height)
     return np.concatenate([screen[..., :2], screen[..., 2:] * (2 / width)], -1).astype(screen.dtype)
 
@@ -87,7 +87,7 @@ def denormalise(screen: np.ndarray, width: float, height: float) -> np.ndarray:
 
 
 def screen_targets(pose: np.ndarray, camera: Camera) -> np.ndarray:
-    """What MotionBERT learns: image space in screen units, its root moved to the origin.
+    """MotionBERT's training targets: image space in screen units, with the root moved to the origin.
 
     Args:
         pose: (..., J, 3) metres, camera frame, absolute.
@@ -100,7 +100,7 @@ def screen_targets(pose: np.ndarray, camera: Camera) -> np.ndarray:
 
 
 def screen_to_metres(prediction: np.ndarray, camera: Camera, root: np.ndarray) -> np.ndarray:
-    """What MotionBERT predicts -> metres, if one knows where the root is: the inverse of `screen_targets`.
+    """MotionBERT's predictions -> metres, for a known root position: the inverse of `screen_targets`.
 
     Args:
         prediction: (..., J, 3) screen units, relative to the root.
@@ -117,5 +117,5 @@ def screen_to_metres(prediction: np.ndarray, camera: Camera, root: np.ndarray) -
 
 
 def scale_by_factor(image: np.ndarray, factor: np.ndarray) -> np.ndarray:
-    """What MotionBERT is judged on: (..., J, 3) pixels, (...) mm per pixel -> (..., J, 3) metres, root-relative."""
+    """MotionBERT's evaluated values: (..., J, 3) pixels, (...) mm per pixel -> (..., J, 3) metres, root-relative."""
     return root_relative(np.asarray(image)) * (np.asarray(factor) / 1000)[..., None, None]

@@ -1,4 +1,4 @@
-"""The one call that loads a data set by name."""
+"""Load a data set by name."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ def load_dataset(name: str = "synthetic", root: str | Path | None = None, pose2d
 
     Args:
         name: "synthetic" (built in, no files), "open-mocap" (CMU and Bandai-Namco folders) or "h36m" (Human3.6M in
-            any of the layouts people have; licensed, so bring your own).
-        root: folder of the files, for data sets that have some; by default the MOCAP3D_DATA variable, for "h36m"
+            any of the common layouts; licensed, so bring your own).
+        root: folder of the files, for data sets that need files; by default the MOCAP3D_DATA variable, for "h36m"
             MOCAP3D_H36M.
-        pose2d: "gt" for projected truth, or detections: "cpn" or "sh", which are simulated, except in "h36m", which
-            has files of real ones.
+        pose2d: "gt" for projected ground truth, or detections: "cpn" or "sh", which are simulated, except in "h36m",
+            which has files of real ones.
         options: passed to `make_synthetic`, `load_open_mocap` or `load_h36m`. With cameras="phone-v1", "open-mocap" is
             the fixed test set of `load_phone_test` instead, which comes with its own detections.
     Returns:
         PoseDataset on h36m17 with `.train` and `.test`, at 50 fps (MMPose's fps10 files: 10).
     Raises:
-        DatasetError: for an unknown name or missing files, saying what to do.
+        DatasetError: for an unknown name or missing files; the message states what to do.
     """
     if name == "h36m":
         root = root or os.environ.get("MOCAP3D_H36M")

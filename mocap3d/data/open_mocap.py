@@ -1,12 +1,12 @@
 """Open motion capture (CMU, Bandai-Namco) as a data set shaped like Human3.6M.
 
-Every take becomes h36m17 at 50 fps in metres, stands on the floor of the Human3.6M capture area, turned by a seeded
-angle, and is filmed by the four calibrated cameras of one Human3.6M subject: training takes by those of S1, S5, S6,
-S7 and S8, all others by those of S9 and S11.
+Every recording is converted to h36m17 at 50 fps in metres, placed on the floor of the Human3.6M capture area, rotated
+by a random angle, and filmed by the four calibrated cameras of one Human3.6M subject: training recordings by those of
+S1, S5, S6, S7 and S8, all others by those of S9 and S11.
 
 The split is fixed, and has no leaks that we know of:
 
-    test   cmu-asfamc-02   walk, run, jump, swordplay, washing: the headline
+    test   cmu-asfamc-02   walk, run, jump, swordplay, washing: the main test set
     test   cmu-cc-007      walks, another skeleton
     test   bandai-held-out whole contents in every style: dance, kick, punch, slash, guide, call, respond
     train  bandai          the remaining contents
@@ -14,13 +14,13 @@ The split is fixed, and has no leaks that we know of:
     train  cmu-cc-005      modern dance
     check  cmu-cc-001, cmu-cc-002: the SAME captures as ASF/AMC 01 and 02 in another format. Never train on them.
 
-Takes of one Bandai content and style differ by 10 to 15 mm, so takes are never split by number. The CMU tests are
-minutes of motion of one or two people: differences between models are compared pairwise on the same clips, and say
-nothing about populations.
+Recordings with the same Bandai content and style differ by 10 to 15 mm, so they are never split by number. The CMU
+tests are minutes of motion of one or two people: differences between models are measured pairwise on the same clips,
+and do not generalise to other people.
 
-A take is cut, never bent, to fit: frames around marker pops are dropped, and where a walk leaves the area that all
-four cameras see, it is cut there and the next piece is placed anew. Nothing is shrunk or looped. `PoseDataset.notes`
-reports what was cut.
+Recordings are cut to fit, never deformed: frames around marker pops are dropped, and where a walk leaves the area that
+all four cameras see, it is cut there and the next chunk gets a new place. Nothing is scaled or looped.
+`PoseDataset.notes` reports the cuts.
 """
 
 from __future__ import annotations
@@ -42,18 +42,18 @@ from mocap3d.formats.asf_amc import find_skeleton, read_amc
 from mocap3d.formats.bvh import read_bvh
 from mocap3d.poses import Pose3D
 
-VERSION = 1  # part of the cache key: raise it when anything below changes what comes out
+VERSION = 1  # part of the cache key: raise it when anything below changes the result
 TRAIN_SUBJECTS = tuple(subject for subject in SUBJECTS if subject not in TEST_SUBJECTS)
 HELD_OUT_CONTENTS = ("dance", "kick", "punch", "slash", "guide", "call", "respond")
-POP_SPEED = 12.0  # m/s; a sprinting foot or a punching wrist stays below, a marker that jumps does not
-POP_MARGIN, POP_GAP = 0.05, 0.5  # seconds dropped around a pop; pops nearer than the gap are one
-SHORTEST = 0.5  # seconds; shorter pieces are dropped
-TURNS = 4  # angles tried for each piece; the one that keeps it whole the longest wins
-IMAGE_MARGIN = 4.0  # pixels every joint keeps from the image border
+POP_SPEED = 12.0  # m/s; a sprinting foot or a punching wrist stays below, a jumping marker does not
+POP_MARGIN, POP_GAP = 0.05, 0.5  # seconds dropped around a pop; pops closer than the gap are merged
+SHORTEST = 0.5  # seconds; shorter chunks are dropped
+TURNS = 4  # angles tried for each chunk; the one that gives the longest chunk is used
+IMAGE_MARGIN = 4.0  # pixels between every joint and the image border
 
 CMU_LICENCE = "CMU Graphics Lab Motion Capture Database: free for all uses, not to be resold"
 BANDAI_LICENCE = "Bandai-Namco-Research-Motiondataset: CC BY-NC 4.0"
-# Neither BVH has a nose or a top of the head; both sit fixed in the head joint's frame (x up, y forward), in cm.
+# The BVH files have no nose and no top of the head; both are fixed in the head joint's frame (x up, y forward), in cm.
 BANDAI_MARKERS = {"Nose": ("Head", (5.0, 4.0, 0.0)), "HeadTop": ("Head", (16.0, 3.0, 0.0))}
 
 _CMU_ACTIONS = {
@@ -64,7 +64,7 @@ _CMU_ACTIONS = {
 
 @dataclass(frozen=True)
 class MotionSource:
-    """One group of motion files: where they lie, who moves, what they may be used for."""
+    """One group of motion files: location, performer, split and licence."""
 
     name: str
     split: str
@@ -89,15 +89,15 @@ def load_open_mocap(root: str | Path | None = None, seed: int = 0, cache: str | 
     """Load the CMU and Bandai-Namco folders as a data set.
 
     Args:
-        root: folder with `cmu/` and `bandai/` as `data_scripts/fetch_open_mocap.py` makes it; by default the
+        root: folder with `cmu/` and `bandai/` as made by `data_scripts/fetch_open_mocap.py`; by default the
             MOCAP3D_DATA environment variable. Sources that are absent are left out, and noted.
-        seed: of the angle and the subject each take is given.
+        seed: of each recording's angle and subject.
         cache: folder for the built poses; by default mocap3d's folder in the user's cache.
     Returns:
-        PoseDataset of four clips a piece of a take.
+        PoseDataset with four clips per chunk of a recording.
     Raises:
         DatasetError: if the folder or every source in it is missing.
-        MotionFileError: if a file is damaged, or an .amc has no .asf beside it.
+        MotionFileError: if a file is damaged, or an .amc has no .asf in its folder.
     """
     root = root or os.environ.get("MOCAP3D_DATA")
     if not root:
@@ -157,7 +157,7 @@ def _action(path: Path) -> str:
 
 
 def read_take(path: Path) -> Pose3D:
-    """One motion file as h36m17 at its own rate, world frame, lowest point on the floor.
+    """Read one motion file as h36m17 at its own frame rate, in the world frame, with its lowest point on the floor.
 
     Raises:
         MotionFileError: if the file is damaged.
@@ -187,9 +187,9 @@ def quiet_stretches(pose: Pose3D) -> list[tuple[int, int]]:
 
 @dataclass(frozen=True)
 class CaptureArea:
-    """Where a body can stand and be seen whole by all of a subject's cameras.
+    """Where a body is completely visible to all cameras of a subject.
 
-    A point p is inside every image if `normals @ p <= limits` (one plane an image side, on the safe side of the lens).
+    A point p is inside every image if `normals @ p <= limits` (one plane per image side, conservative for the lens).
     """
 
     normals: np.ndarray  # (planes, 3)
@@ -206,7 +206,7 @@ class CaptureArea:
         Args:
             highest: (planes,) largest `normals @ p` over its joints and frames.
         Returns:
-            (2,) position, and the slack in metres there: negative where nothing fits.
+            (2,) position, and the slack in metres there: negative if the body does not fit.
         """
         slack = (self._room - highest[:, None]).min(0)  # (places,)
         best = int(slack.argmax())
@@ -238,14 +238,14 @@ def capture_area(cameras: tuple[Camera, ...]) -> CaptureArea:
 
 
 def fit_into(area: CaptureArea, points: np.ndarray, rng: np.random.Generator) -> Iterator[tuple[int, int, np.ndarray]]:
-    """Cut a take into pieces that fit the area, each turned by a seeded angle and placed where it has most room.
+    """Cut a recording into chunks that fit the area, each rotated by a random angle and placed where it has most room.
 
     Args:
         area: where bodies may be.
         points: (T, J, 3) metres, world frame, floor at z = 0.
         rng: draws the angles.
     Yields:
-        start, stop, (stop - start, J, 3) placed points. Frames that fit nowhere are passed over.
+        start, stop, (stop - start, J, 3) placed points. Frames that fit nowhere are skipped.
     """
     start = 0
     while start < len(points):
@@ -254,7 +254,7 @@ def fit_into(area: CaptureArea, points: np.ndarray, rng: np.random.Generator) ->
             turned = turn(points[start:], angle)
             turned = turned - [*turned[0, 0, :2], 0]
             highest = np.maximum.accumulate((turned @ area.normals.T).max(1), axis=0)  # (T', planes)
-            low, high = 0, len(turned)  # the longest beginning that fits, by bisection: fitting is monotone
+            low, high = 0, len(turned)  # the longest first part that fits, by bisection: fitting is monotone
             while low < high:
                 middle = (low + high + 1) // 2
                 low, high = (middle, high) if area.place(highest[middle - 1])[1] >= 0 else (low, middle - 1)
@@ -268,13 +268,13 @@ def fit_into(area: CaptureArea, points: np.ndarray, rng: np.random.Generator) ->
 
 
 def turn(points: np.ndarray, angle: float) -> np.ndarray:
-    """(..., 3) world points, turned about the vertical by `angle` radians."""
+    """(..., 3) world points, rotated about the vertical by `angle` radians."""
     c, s = np.cos(angle), np.sin(angle)
     return points @ np.array([[c, s, 0], [-s, c, 0], [0, 0, 1]])
 
 
 def _build(files: dict[MotionSource, list[Path]], seed: int) -> tuple[np.ndarray, list[dict], list[str]]:
-    """Every piece of every take: world points (N, 17, 3), labels and frames of each, and what was cut."""
+    """All chunks of all recordings: world points (N, 17, 3), labels and frames of each, and notes on the cuts."""
     areas = {subject: capture_area(h36m_cameras(subject)) for subject in SUBJECTS}
     points, pieces, notes = [], [], []
     for number, (source, paths) in enumerate(files.items()):

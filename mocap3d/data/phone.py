@@ -1,17 +1,17 @@
-"""phone-v1: a fixed test set of people in front of phones, as a COCO detector would see them.
+"""phone-v1: a fixed test set of people filmed by phones, with simulated COCO detections.
 
-The three test sources of open-mocap; each recording of two seconds or more is filmed by eight random cameras
-(`cameras.PHONES`). No pose is stored: generator, seed and motion files decide every number, and `digest` tells whether
-two builds are the same. A detector's errors are simulated. Their shares are assumptions:
+It uses the three test sources of open-mocap; each recording of two seconds or more is filmed by eight random cameras
+(`cameras.PHONES`). No pose is stored: generator, seed and motion files determine every number, and `digest` shows if
+two builds are the same. The detector's errors are simulated. Their rates are assumptions:
 
-    noise     with misses and inverted arms or legs: the "cpn" model of detector.py, carried over to coco17
+    noise     with misses and inverted arms or legs: the "cpn" model of detector.py, transferred to coco17
     edge      a joint outside the image, or detected outside it, is missing
-    inverted  for 0.5 to 2 s all left and right joints change names: 5 % of the frames
+    inverted  for 0.5 to 2 s all left and right joints are exchanged: 5 % of the frames
     ear       one ear is missing for the whole clip: 30 % of the clips
     limb      one knee, ankle, elbow or wrist is missing for 1 to 3 s: 20 % of the clips
 
-One recording's views are one performance: differences between models are compared per recording, and with so few
-performers they say nothing about populations.
+All views of a recording show the same performance: differences between models are compared per recording, and with so
+few performers they do not generalise to other people.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from mocap3d.data.open_mocap import load_open_mocap
 from mocap3d.poses import Clip, Pose2D, Pose3D, PoseError
 from mocap3d.skeleton import COCO17, H36M17
 
-VERSION, SEED = "phone-v1", 1  # raise the version when anything that decides a number changes
+VERSION, SEED = "phone-v1", 1  # raise the version when anything that affects a number changes
 SOURCES = {
     "cmu-asfamc-02": "1 person",
     "cmu-cc-007": "1 person",
@@ -47,9 +47,9 @@ ONE_EAR = 0.3  # share of the clips
 LIMB, GAP = 0.2, (1.0, 3.0)  # share of the clips; seconds
 FACE = ("nose", "left_eye", "right_eye", "left_ear", "right_ear")  # the first joints of coco17; the others are:
 LIMBS = [name.replace("ankle", "foot") for name in COCO17.joints if name not in FACE]
-# h36m17's joints that are in no limb, as many as coco17 has in the face
+# joints of h36m17 outside the limbs, as many as coco17 has in the face
 TRUNK = ("pelvis", "spine", "thorax", "nose", "head")
-HIDDEN = ("knee", "ankle", "elbow", "wrist")  # one of these, left or right, is missing for a while
+HIDDEN = ("knee", "ankle", "elbow", "wrist")  # one of these, left or right, is missing temporarily
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,10 +58,10 @@ class PhoneClip:
 
     Args:
         camera: calibrated; its name is the kind of lens and the number of the view, such as "tele-3".
-        pose2d: (T, 17, 2) coco17, pixels; NaN where the detector gives nothing.
+        pose2d: (T, 17, 2) coco17, pixels; NaN where the detector finds nothing.
         pose3d: (T, 17, 3) h36m17, metres, in this camera's frame: the truth.
-        true2d: (T, 17, 2) h36m17, pixels: the truth projected; NaN outside the image.
-        inverted: (T,) bool: all left and right joints of `pose2d` have changed names.
+        true2d: (T, 17, 2) h36m17, pixels: the projected truth; NaN outside the image.
+        inverted: (T,) bool: all left and right joints of `pose2d` are exchanged.
         take, action, source, performer, licence, subject, split: labels as in `Clip`.
     Raises:
         PoseError: if the parts differ in length.
@@ -128,7 +128,7 @@ def load_phone_test(root: str | Path | None = None, cache: str | Path | None = N
 
 
 def _film(clip: Clip, view: int) -> PhoneClip:
-    """Film one recording with one camera; nothing but its name and the number of the view decides how."""
+    """Film one recording with one camera, which depends only on the recording's name and the number of the view."""
     seed = zlib.crc32(f"{VERSION}/{SEED}/{clip.take}/{view}".encode())
     generator, rng = torch.Generator().manual_seed(seed), np.random.default_rng(seed)
     world = torch.from_numpy(clip.camera.camera_to_world(clip.pose3d.points.astype(np.float64)))
@@ -167,7 +167,7 @@ def _film(clip: Clip, view: int) -> PhoneClip:
 
 
 def _inverted(length: int, fps: float, rng: np.random.Generator) -> np.ndarray:
-    """(T,) bool: episodes anywhere, as many as the share asks for on average."""
+    """(T,) bool: episodes at random positions, with the given share of frames on average."""
     inverted = np.zeros(length, dtype=bool)
     for _ in range(rng.poisson(INVERTED * length / (np.mean(EPISODE) * fps))):
         inverted[_frames(rng, EPISODE, fps, length)] = True
@@ -175,20 +175,20 @@ def _inverted(length: int, fps: float, rng: np.random.Generator) -> np.ndarray:
 
 
 def _frames(rng: np.random.Generator, seconds: tuple[float, float], fps: float, length: int) -> slice:
-    """A chunk of a clip: how long and where is random."""
+    """A chunk of a clip, with random length and position."""
     count = min(round(rng.uniform(*seconds) * fps), length)
     first = int(rng.integers(length - count + 1))
     return slice(first, first + count)
 
 
 def coco_from_h36m(points: Tensor) -> Tensor:
-    """Where coco17's joints are on a body that h36m17 describes: limbs as they are, a face looking ahead.
+    """Estimate the joints of coco17 from h36m17: limbs unchanged, and a face that points ahead.
 
     Args:
         points: (..., 17, 3) h36m17, metres, any right-handed frame.
     Returns:
-        (..., 17, 3) coco17. The face is placed from the top of the head, the thorax and the shoulders, as it is on
-        an adult; it does not turn against the shoulders.
+        (..., 17, 3) coco17. The face is placed relative to the top of the head, the thorax and the shoulders, with
+        adult proportions; it does not rotate relative to the shoulders.
     Source: own.
     """
     joint = lambda name: points[..., H36M17.index(name), :]  # noqa: E731
@@ -215,10 +215,10 @@ def detect_coco(
     detector: str = "cpn",
     generator: torch.Generator | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Simulated detections on coco17: `detect_tensor`, whose detectors know h36m17 only, carried over.
+    """Simulate detections on coco17 with `detect_tensor`, whose detectors support only h36m17.
 
-    Limb joints get the noise, misses and inversions of the same joints of h36m17. Those in the face each get those of
-    one of h36m17's five other joints, all of which are made as easy to find as the nose.
+    Limb joints get the noise, misses and inversions of the same joints of h36m17. Face joints each get those of
+    one of h36m17's five other joints, all of which are made as easy to detect as the nose.
 
     Args:
         h36m, coco: (N, 17, 2) true 2D on the two skeletons, pixels or screen units.
@@ -227,7 +227,7 @@ def detect_coco(
     Returns:
         noisy (N, 17, 2) coco17, confidence (N, 17).
     Raises:
-        ValueError: for an unknown detector, or as `detect_tensor`.
+        ValueError: for an unknown detector, and same as in `detect_tensor`.
     """
     if detector not in DETECTORS:
         raise ValueError(f"detector is {detector!r}; give one of {', '.join(DETECTORS)}")
@@ -238,7 +238,7 @@ def detect_coco(
 
 
 def _with_face(model: DetectorModel) -> DetectorModel:
-    """The detector with every joint of the trunk as easy to find as the nose; its limbs' errors stay as they are."""
+    """The detector with every joint of the trunk as easy to detect as the nose; errors of limbs are unchanged."""
     easy = {joint: model.difficulty["nose"] for joint in TRUNK}
     rare = {joint: model.outliers["nose"] for joint in TRUNK}
     changed = replace(model, difficulty={**model.difficulty, **easy}, outliers={**model.outliers, **rare})
@@ -253,14 +253,14 @@ def _with_face(model: DetectorModel) -> DetectorModel:
 
 
 def digest(clips: Iterable[PhoneClip]) -> dict[str, str]:
-    """Hashes that tell whether two builds of the test set are the same.
+    """Hashes to check whether two builds of the test set are the same.
 
     Returns:
         "truth": of 3D (rounded to 1e-5 m), image sizes, and which joints are missing or inverted. Equal on processors
         with AVX2 and AVX-512; older ones round the float32 motion differently, by up to 2e-6 m.
         "detections": of 2D (rounded to 1e-3 px). The detector's noise is float32 and differs by about 1e-3 px between
         kinds of processors, and perhaps versions of torch.
-        Among millions of numbers some then round the other way: a different hash elsewhere proves nothing.
+        Among millions of numbers some are then rounded differently: a different hash elsewhere proves nothing.
     """
     truth, detections = hashlib.sha256(), hashlib.sha256()
     for clip in clips:

@@ -361,6 +361,40 @@ def epoch_generator(seed: int, epoch: int) -> torch.Generator:
     return torch.Generator().manual_seed(1_000_003 * seed + epoch)
 
 
+def epoch_order(
+    data: DeviceDataset, seed: int, epoch: int, chunks: Tensor | None = None, balance: float = 1.0
+) -> Tensor:
+    """The order in which an epoch shows its examples, frames or chunks.
+
+    Args:
+        data: the frames.
+        seed, epoch: decide the order; nothing else does.
+        chunks: (P, C) rows, if those are the examples.
+        balance: a source with n examples is shown in proportion to n ** balance: 1 shows each example once, 0.5 keeps a
+            large source from drowning small ones, 0 shows all sources alike. The length of the epoch stays.
+    Returns:
+        (N,) int64 on the CPU, numbers of examples. Within a source none comes a second time before all came once.
+    Source: own.
+    """
+    count = len(data) if chunks is None else len(chunks)
+    generator = epoch_generator(seed, epoch)
+    if balance == 1:
+        return torch.randperm(count, generator=generator)
+    numbers = {name: number for number, name in enumerate(dict.fromkeys(clip.source for clip in data.clips))}
+    of_clip = torch.tensor([numbers[clip.source] for clip in data.clips])
+    source = of_clip[(data.clip if chunks is None else data.clip[chunks[:, 0]]).cpu()]  # (N,)
+    share = torch.bincount(source).double() ** balance
+    exact = share / share.sum() * count
+    wanted = exact.long()
+    wanted[(exact - wanted).argsort(descending=True)[: count - int(wanted.sum())]] += 1
+    parts = []
+    for number, most in enumerate(wanted.tolist()):
+        members = (source == number).nonzero()[:, 0]
+        rounds = [members[torch.randperm(len(members), generator=generator)] for _ in range(-(-most // len(members)))]
+        parts += [drawn[: most - k * len(members)] for k, drawn in enumerate(rounds)]
+    return torch.cat(parts)[torch.randperm(count, generator=generator)]
+
+
 def steps_in_epoch(frames: int, batch_size: int) -> int:
     """Batches in one pass: the last is smaller, and is left out only if it would hold a single window."""
     full, rest = divmod(frames, batch_size)
@@ -379,6 +413,7 @@ def batches(
     mirror: bool = False,
     confidence: bool = False,
     chunks: Tensor | None = None,
+    balance: float = 1.0,
 ) -> Iterator[Batch]:
     """One epoch: every frame once, shuffled, in batches of windows.
 
@@ -392,11 +427,15 @@ def batches(
         mirror: flip the first half of every batch. The order is random, so is the half.
         confidence: gather that too.
         chunks: (P, C) rows: an epoch of these instead, e.g. `cut_chunks(data)`.
+        balance: see `epoch_order`; below 1 some frames come several times, and others not in every epoch.
     """
+    if balance == 1 and chunks is None:
+        order = torch.randperm(len(data), generator=epoch_generator(seed, epoch)).to(data.device)
+    else:
+        order = epoch_order(data, seed, epoch, chunks, balance).to(data.device)
     if chunks is not None:
-        yield from _chunk_batches(data, batch_size, chunks, width, causal, seed, epoch, first, mirror, confidence)
+        yield from _chunk_batches(data, batch_size, chunks[order], width, causal, first, mirror, confidence)
         return
-    order = torch.randperm(len(data), generator=epoch_generator(seed, epoch)).to(data.device)
     swap = torch.tensor(H36M17.mirror, device=data.device)
     sign = torch.tensor([-1.0, 1.0, 1.0], device=data.device)
     rows, starts = padded_rows(data.stop - data.start, width, causal)
@@ -419,22 +458,11 @@ def batches(
 
 
 def _chunk_batches(
-    data: DeviceDataset,
-    batch_size: int,
-    chunks: Tensor,
-    width: int,
-    causal: bool,
-    seed: int,
-    epoch: int,
-    first: int,
-    mirror: bool,
-    confidence: bool,
+    data: DeviceDataset, size: int, chunks: Tensor, width: int, causal: bool, first: int, mirror: bool, confidence: bool
 ) -> Iterator[Batch]:
-    """`batches` of chunks."""
-    order = torch.randperm(len(chunks), generator=epoch_generator(seed, epoch)).to(data.device)
-    for step in range(first, steps_in_epoch(len(chunks), batch_size)):
-        rows = chunks[order[step * batch_size : (step + 1) * batch_size]]
-        batch = window(data, rows, width, causal, confidence)
+    """`batches` of chunks, which are in the order of the epoch already."""
+    for step in range(first, steps_in_epoch(len(chunks), size)):
+        batch = window(data, chunks[step * size : (step + 1) * size], width, causal, confidence)
         yield mirrored(batch, len(batch) // 2) if mirror else batch
 
 

@@ -1,4 +1,4 @@
-"""`show_attention` and `show_gates`: what a network of attention looks at, and which of its streams it follows."""
+"""`show_attention` and `show_gates`: attention weights of a network, and the gates between its two streams."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from mocap3d.poses import Pose2D
 from mocap3d.skeleton import Skeleton
 
 STREAMS = ("st", "ts")
-LINES = {4: 9.0, 2: 5.0, 1: 2.0}  # weight in equal shares, at least -> width of the line, px
-WHOLE = 64  # px, diameter of the dot of a joint that gets the whole weight; its area is the weight
+LINES = {4: 9.0, 2: 5.0, 1: 2.0}  # minimum weight, in equal shares -> width of the line, px
+WHOLE = 64  # px, diameter of a dot of weight 1; a dot's area is proportional to its weight
 LIT = style.OTHER_COLOURS[0]
 
 
@@ -39,19 +39,19 @@ def show_attention(
 
     Args:
         model: a trained MotionBERT.
-        pose2d: (T, J, 2) pixels, any known skeleton, at the frame rate that the model was trained at. Of a video longer
-            than the model's clips, the clip around `frame` is taken.
-        joint: whose attention; of several a menu chooses, and the first is shown.
+        pose2d: (T, J, 2) pixels, any known skeleton, at the frame rate of the model's training. For a video longer
+            than the model's clips, the clip around `frame` is used.
+        joint: whose attention is drawn; with several, a menu selects one, and the first is shown.
         frame: of `pose2d`; by default the middle one.
         depth, stream: the layers shown first; a menu has the others. Depth 0 is the first.
-        head: whose weights are drawn on the skeleton; None is the mean over heads. The timeline has all.
+        head: whose weights are drawn on the skeleton; None for the mean over heads. The timeline shows all.
         title: replaces the title.
         height: pixels.
     Returns:
-        A plotly Figure. Left the attention between joints: the area of a dot is a weight, and lines lead to the joints
-        that get more than an equal share. Right the attention between frames, in % over seconds.
+        A plotly Figure. Left: attention between joints; the area of a dot is a weight, and lines lead to the joints
+        with more than an equal share. Right: attention between frames, in % over seconds.
     Raises:
-        FigureError: for a joint, frame, depth, stream or head that is not there, or a model without attention.
+        FigureError: for a joint, frame, depth, stream or head that does not exist, or a model without attention.
         TypeError: if something other than a Pose2D is given.
     Source: own.
     """
@@ -68,7 +68,7 @@ def show_attention(
     at, time = frame - first, (first + np.arange(len(pose2d))) / pose2d.fps
     layers = [(number, name) for number in range(model.depth) for name in STREAMS]
     shown = layers.index((depth, stream))
-    between = []  # of each layer: weights between joints (J, J) in this frame, between frames (J, H, T)
+    between = []  # for each layer: weights between joints (J, J) in this frame, between frames (J, H, T)
     for number, name in layers:
         joints = model.attention(x, number, name, "joints")[0, at].cpu().numpy()  # (H, J, J)
         frames = model.attention(x, number, name, "frames")[0, :, :, at].cpu().numpy()  # (J, H, T)
@@ -105,11 +105,11 @@ def show_attention(
 
 
 def show_gates(model: MotionBERT, pose2d: Pose2D, *, title: str | None = None, height: int = 520) -> go.Figure:
-    """Draw how much of each stream the learned gates let through, for each joint and depth, as a mean over frames.
+    """Draw the weight that the learned gates give each stream, for each joint and depth, averaged over frames.
 
     Args:
         model: a MotionBERT with gates.
-        pose2d: as for `show_attention`; of a long video the clip in its middle is taken.
+        pose2d: same as in `show_attention`; for a long video, the clip in its middle is used.
         title: replaces the title.
         height: pixels.
     Returns:
@@ -141,7 +141,7 @@ def show_gates(model: MotionBERT, pose2d: Pose2D, *, title: str | None = None, h
 
 
 def _clip(model: MotionBERT, pose2d: Pose2D, frame: int | None, caller: str) -> tuple[torch.Tensor, Pose2D, int, int]:
-    """The network's input (1, T, 17, 3), the clip it was made of, where that starts in the video, and the frame."""
+    """The network's input (1, T, 17, 3), its clip, the start of the clip in the video, and the frame."""
     if not isinstance(model, MotionBERT):
         raise style.FigureError(f"{caller}: {model.name} has no attention; give a MotionBERT")
     style.check_pose(pose2d, Pose2D, caller)
@@ -164,7 +164,7 @@ def _in_range(what: str, value: int, count: int) -> None:
 
 
 def _parts(points: np.ndarray, query: int, joints: np.ndarray, frames: np.ndarray) -> list[dict]:
-    """What one layer draws for one joint. points (J, 2) px; weights (J, J) and (J, H, T)."""
+    """The data drawn for one joint and one layer. points (J, 2) px; weights (J, J) and (J, H, T)."""
     weights, parts = joints[query], []
     shares = weights * len(weights)
     for least, more in zip(LINES, (np.inf, *LINES), strict=False):
@@ -182,7 +182,7 @@ def _parts(points: np.ndarray, query: int, joints: np.ndarray, frames: np.ndarra
 
 
 def _looks(labels: list[str], heads: int, points: np.ndarray, time: np.ndarray) -> list[dict]:
-    """What of one layer does not move: lines, dots, the ring, a curve for each head and their mean."""
+    """The fixed properties of one layer's traces: lines, dots, the ring, a curve for each head and their mean."""
     x, y = (np.ascontiguousarray(axis) for axis in style.compact(points, 1).T)
     plain = {"type": "scatter", "showlegend": False, "hoverinfo": "skip"}
     line = plain | {"mode": "lines", "opacity": 0.55}
@@ -245,14 +245,14 @@ def _menu(x: float, active: int, buttons: list[dict]) -> dict:
 
 
 def _layer_button(number: int, layer: tuple[int, str], layers: int, size: int) -> dict:
-    """Shows the traces of one layer; the joint stays."""
+    """Menu entry that shows the traces of one layer, for the same joint."""
     visible = [i // size == number for i in range(layers * size)]
     args = [{"visible": visible}, list(range(1, layers * size + 1))]
     return {"label": f"depth {layer[0]}, {layer[1]} stream", "method": "restyle", "args": args}
 
 
 def _joint_button(number: int, skeleton: Skeleton, name: str) -> dict:
-    """Moves the traces of all layers; which are visible stays."""
+    """Menu entry that updates the traces of all layers, without changing which are visible."""
     jump = {"mode": "immediate", "frame": {"duration": 0, "redraw": True}, "transition": {"duration": 0}}
     label = joint_label(skeleton, skeleton.index(name))
     return {"label": label, "method": "animate", "args": [[str(number)], jump]}

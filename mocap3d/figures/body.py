@@ -1,4 +1,4 @@
-"""A skeleton as ONE polyline with gaps, coloured by side, and where to stand to see it."""
+"""A skeleton as ONE polyline with gaps, coloured by side, and its viewpoint."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mocap3d.figures.style import SIDE_NAMES, compact
 from mocap3d.poses import Pose3D
 from mocap3d.skeleton import Skeleton
 
-# Camera frame (x right, y down, z forward) to an upright view (x right, y forward, z up). Determinant +1: a turn
+# Camera frame (x right, y down, z forward) to an upright view (x right, y forward, z up). Determinant +1: a rotation
 # about x by 90 degrees, never a mirror, so a right hand stays a right hand.
 UPRIGHT = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, -1.0, 0.0]])
 
@@ -39,7 +39,7 @@ class Polyline:
 
 @lru_cache(maxsize=64)
 def polyline(skeleton: Skeleton) -> Polyline:
-    """Longest runs of bones of one side, each a stroke; H36M's 16 bones become 5 strokes of 25 points in all."""
+    """The longest runs of bones of one side, one stroke each; H36M's 16 bones become 5 strokes of 25 points in all."""
     children: dict[int, list[int]] = {j: [] for j in range(len(skeleton))}
     for parent, child in skeleton.bones:
         children[parent].append(child)
@@ -55,7 +55,7 @@ def polyline(skeleton: Skeleton) -> Polyline:
             else:
                 strokes.append((side[child], [joint, child]))
                 todo.append((child, strokes[-1]))
-    strokes.sort(key=lambda stroke: stroke[0] != "centre")  # the trunk owns the joints it shares with the limbs
+    strokes.sort(key=lambda stroke: stroke[0] != "centre")  # joints shared by trunk and limbs belong to the trunk
     alone = set(range(len(skeleton))) - {j for _, stroke in strokes for j in stroke}
     strokes += [(side[j], [j]) for j in sorted(alone)]
 
@@ -70,14 +70,14 @@ def polyline(skeleton: Skeleton) -> Polyline:
 
 
 def _open_hips(skeleton: Skeleton) -> list[tuple[int, int]]:
-    """Hips without a pelvis between them (COCO, MediaPipe): they are drawn joined, or the trunk stays open below."""
+    """Hips without a pelvis between them (COCO, MediaPipe): they are connected, to close the trunk."""
     pairs = zip(skeleton.left, skeleton.right, strict=True)
     hips = [(skeleton.index(a), skeleton.index(b)) for a, b in pairs if a.endswith("hip")]
     return [(a, b) for a, b in hips if skeleton.parents[a] != skeleton.parents[b]]
 
 
 def joint_label(skeleton: Skeleton, joint: int) -> str:
-    """Name for people: "left knee"; the side is added where the name does not say it."""
+    """Readable name: "left knee"; the side is added if it is not in the name."""
     name = skeleton.joints[joint]
     side = SIDE_NAMES[skeleton.side(name)]
     words = name.replace("_", " ")
@@ -85,13 +85,13 @@ def joint_label(skeleton: Skeleton, joint: int) -> str:
 
 
 def upright(pose: Pose3D) -> np.ndarray:
-    """Points (T, J, 3) with the third axis up: world poses as they are, camera poses turned by `UPRIGHT`."""
+    """Points (T, J, 3) with the third axis up: world poses unchanged, camera poses rotated by `UPRIGHT`."""
     points = np.asarray(pose.points, dtype=np.float64)
     return points @ UPRIGHT.T if pose.frame == "camera" else points
 
 
 def most_open(points: np.ndarray) -> int:
-    """The frame that says most when nothing moves: most joints present, then limbs spread widest (T, J, C) -> t."""
+    """The best frame for a still figure: most joints present, then limbs spread widest (T, J, C) -> t."""
     present = np.isfinite(points).all(-1)
     count = present.sum(-1)
     filled = np.where(present[..., None], points, 0.0)
@@ -119,7 +119,7 @@ def some_frames(points: np.ndarray) -> np.ndarray:
 def body_trace(
     name: str, skeleton: Skeleton, points: np.ndarray, ghost: bool = False, tag: str = "", far: bool = False
 ) -> tuple[dict, Polyline]:
-    """The trace of one body in one frame, points (J, 3) upright, and the polyline that moves it."""
+    """The trace of one body in one frame, points (J, 3) upright, and the polyline for its other frames."""
     line = polyline(skeleton)
     palette = style.GHOST_COLOURS if ghost else style.SIDE_COLOURS
     labels = [joint_label(skeleton, j) if j >= 0 else "" for j in line.vertices]
@@ -153,7 +153,7 @@ def body_trace(
 
 
 def _head(skeleton: Skeleton) -> int:
-    """Index of the top of the head, or of the head; -2 where there is none."""
+    """Index of the top of the head, or of the head; -2 if there is none."""
     words = {joint.lower().rsplit("_", 1)[-1]: j for j, joint in enumerate(skeleton.joints)}
     return words.get("headtop", words.get("head", -2))
 

@@ -1,4 +1,4 @@
-"""`show_cameras`: where the cameras stand, what they look at, and the body between them."""
+"""`show_cameras`: positions and views of the cameras, and the body between them."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ def show_cameras(
 ) -> go.Figure:
     """Draw cameras as frustums in the world, and the body they film.
 
-    Each frustum runs from the camera's centre to its image rectangle `depth` metres ahead (pinhole, distortion left
-    out); the small triangle marks the upper edge of the image.
+    Each frustum extends from the camera's centre to its image rectangle `depth` metres ahead (pinhole, without
+    distortion); the small triangle marks the upper edge of the image.
 
     Args:
         cameras: one or more cameras, placed in the world.
-        pose3d: (T, J, 3) metres, world frame; it plays, and leaves its path on the floor.
-        depth: metres from a camera's centre to the rectangle that is drawn.
-        title, max_frames, height: as in `show`.
+        pose3d: (T, J, 3) metres, world frame; it is animated, with its path on the floor.
+        depth: metres from a camera's centre to the drawn rectangle.
+        title, max_frames, height: same as in `show`.
     Returns:
         A plotly Figure; z is up.
     Raises:
@@ -102,7 +102,7 @@ def _camera_trace(camera: Camera, shape: np.ndarray, number: int) -> dict:
 
 
 def _subject(pose: Pose3D, max_frames: int):
-    """Trace of the body, its path (T, 3), the frames that move it, and which frame stands still."""
+    """Trace of the body, its path (T, 3), the animation frames, and the frame shown first."""
     style.check_pose(pose, Pose3D, "show_cameras()")
     if pose.frame != "world":
         raise style.FigureError(
@@ -132,7 +132,7 @@ def _path_trace(path: np.ndarray) -> dict:
 
 
 def _open_side(cameras: list[Camera], middle: np.ndarray) -> np.ndarray:
-    """Horizontal direction to look from: the widest gap between the cameras as seen from their middle."""
+    """Horizontal viewing direction: through the widest gap between the cameras, seen from their middle."""
     angles = np.sort([np.arctan2(*(np.asarray(camera.translation) - middle)[1::-1]) for camera in cameras])
     if len(angles) == 1:
         forward = cameras[0].camera_to_world(np.array([0.0, 0.0, 1.0])) - np.asarray(cameras[0].translation)

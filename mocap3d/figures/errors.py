@@ -1,4 +1,4 @@
-"""`show_errors` and `show_history`: where a prediction is wrong, and how training went."""
+"""`show_errors` and `show_history`: errors of a prediction, and the course of training."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from mocap3d.poses import Pose3D
 def show_errors(
     prediction: Pose3D, truth: Pose3D, *, title: str | None = None, max_columns: int = 500, height: int = 500
 ) -> go.Figure:
-    """Draw the distance of every joint from the truth over time, and each joint's mean beside it.
+    """Draw the error of every joint over time, next to each joint's mean.
 
     Args:
-        prediction, truth: (T, J, 3) metres, same length, rate, skeleton and frame; where only one has an absolute
+        prediction, truth: (T, J, 3) metres, same length, rate, skeleton and frame; if only one has an absolute
             root, the root is removed from both.
         title: replaces the title.
-        max_columns: longer poses are averaged in time to at most so many columns, and the subtitle says so.
+        max_columns: longer poses are averaged over time to at most this many columns, as stated in the subtitle.
         height: pixels.
     Returns:
         A plotly Figure: a map of joints x seconds in mm (yellow is worse, grey is missing), bars of the means.
     Raises:
-        FigureError: if nothing can be compared, or the poses do not belong together.
+        FigureError: if nothing can be compared, or the poses do not match.
         TypeError: if something other than a Pose3D is given.
     Source: own.
     """
@@ -78,12 +78,12 @@ def show_history(history: Sequence[dict], *, title: str | None = None, height: i
     """Draw training loss and validation error over epochs.
 
     Args:
-        history: one dict an epoch (or step) with the keys "epoch" (or "step"), "train_loss" and, where it was measured,
+        history: one dict per epoch (or step) with the keys "epoch" (or "step"), "train_loss" and, if measured,
             "validation_mpjpe_mm": validation MPJPE in mm; other keys are ignored, None and missing values are skipped.
         title: replaces the title.
         height: pixels.
     Returns:
-        A plotly Figure: loss on a logarithmic axis above, validation error below with its best marked.
+        A plotly Figure: loss on a logarithmic axis above, validation error below with the best value marked.
     Raises:
         FigureError: if no entry holds a loss or a validation error.
     Source: own.
@@ -135,7 +135,7 @@ def _curve(x: np.ndarray, y: np.ndarray, name: str, colour: str, axis: str, valu
 
 
 def _log_ticks(low: float, high: float) -> dict:
-    """Ticks at 1, 2, 5 times powers of ten between two numbers; only the powers where there are many."""
+    """Ticks at 1, 2, 5 times powers of ten between two numbers; only the powers if there are many."""
     decades = np.arange(np.floor(np.log10(low)) - 1, np.ceil(np.log10(high)) + 1)
     steps = (1, 2, 5) if high < 50 * low else (1,)
     ticks = [float(f"{step}e{int(decade)}") for decade in decades for step in steps]
@@ -155,14 +155,14 @@ def _in_blocks(values: np.ndarray, size: int) -> np.ndarray:
 
 
 def _nanmean(values: np.ndarray, axis: int) -> np.ndarray:
-    """Mean of what is there; NaN, without a warning, where nothing is."""
+    """Mean ignoring NaN; NaN without a warning where all values are NaN."""
     present = np.isfinite(values)
     count = present.sum(axis)
     return np.where(count > 0, np.where(present, values, 0).sum(axis) / np.maximum(count, 1), np.nan)
 
 
 def _round_up(value: float) -> float:
-    """The next number with one or two figures: 37.2 -> 40, 0 -> 1."""
+    """The next larger number with one or two digits: 37.2 -> 40, 0 -> 1."""
     if not value > 0:
         return 1.0
     unit = 10.0 ** np.floor(np.log10(value)) / 2

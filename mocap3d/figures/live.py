@@ -11,15 +11,15 @@ from mocap3d.figures.errors import show_history
 
 
 def live_history(*, title: str | None = None, height: int = 420) -> Callable[[dict], None]:
-    """Make the callback that shows a run's loss and validation error as they come: `fit(..., callback=live_history())`.
+    """Create a callback that shows loss and validation error during training: `fit(..., callback=live_history())`.
 
-    In a notebook it is one figure, drawn again with each entry; a plain figure, so that it stays when the notebook is
-    saved, executed without a browser, or interrupted. Elsewhere it is a line of text for each entry.
+    In a notebook it draws one figure again with each entry; a plain figure, which remains when the notebook is
+    saved, executed without a browser, or interrupted. Elsewhere it prints a line of text for each entry.
 
     Args:
-        title, height: as of `show_history`.
+        title, height: same as in `show_history`.
     Returns:
-        a function of one entry of the history. An entry of an earlier step than the last begins another figure.
+        a function of one entry of the history. An entry with an earlier step than the last starts a new figure.
     Source: own.
     """
     history, displays = [], []
@@ -34,7 +34,7 @@ def live_history(*, title: str | None = None, height: int = 420) -> Callable[[di
             return
         from IPython.display import display
 
-        # what the front end draws plotly figures from, and the line for one that cannot
+        # the data for front ends that draw plotly figures, and the line for others
         bundle = show_history(history, title=title, height=height)._repr_mimebundle_() | {"text/plain": line}
         if displays:
             displays[0].update(bundle, raw=True)
@@ -51,6 +51,6 @@ def _line(entry: dict) -> str:
 
 
 def _in_notebook() -> bool:
-    """Whether a Jupyter kernel runs this; IPython in a terminal has none."""
+    """Whether this runs in a Jupyter kernel, which IPython in a terminal does not have."""
     shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
     return shell is not None and shell.has_trait("kernel")

@@ -1,4 +1,4 @@
-"""Small helpers that several notebooks share, so that each stands in one place."""
+"""Small helpers shared by several notebooks."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ def chart(title: str, x: str, y: str, height: int = 420, **layout: object) -> go
     """An empty flat figure with a title and named axes, to add curves or bars to.
 
     Args:
-        title: a sentence that says what is to be seen.
-        x, y: what the axes show, with the unit.
+        title: a sentence that states what the figure shows.
+        x, y: axis titles, with the unit.
         height: pixels.
-        layout: other settings of plotly's layout, e.g. barmode="group", margin_b=100; they override those made here.
+        layout: other settings of plotly's layout, e.g. barmode="group", margin_b=100; they override the defaults.
     Returns:
-        plotly Figure, the legend in a row above the drawing.
+        plotly Figure, with the legend in a row above the drawing.
     Source: own.
     """
     look = {
@@ -39,7 +39,7 @@ def thin(dataset: PoseDataset, step: int) -> PoseDataset:
     """Every `step`-th clip of a data set: a smaller one for a machine with less time.
 
     Args:
-        step: 1 keeps all; the four views of a recording follow each other, so an even step keeps only some cameras.
+        step: 1 keeps all; the four views of a recording are consecutive, so an even step keeps only some cameras.
     Raises:
         ValueError: for a step below 1.
     Source: own.
@@ -53,7 +53,7 @@ def first_frames(clip: Clip, frames: int) -> Clip:
     """A clip's first `frames` frames, or all if it has no more.
 
     Raises:
-        ValueError: for less than one frame.
+        ValueError: for fewer than one frame.
     Source: own.
     """
     if frames < 1:
@@ -62,7 +62,7 @@ def first_frames(clip: Clip, frames: int) -> Clip:
 
 
 def count_parameters(module: nn.Module) -> int:
-    """How many numbers a network has to learn.
+    """Number of parameters of a network.
 
     Source: own.
     """

@@ -1,4 +1,4 @@
-"""`show_receptive_field`: which frames of a video one lifted pose is made from, and what is computed on the way."""
+"""`show_receptive_field`: the frames of a video that one lifted pose depends on, and the intermediate results."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 
 from mocap3d.figures import style
 
-FPS = 50.0  # of the published models
+FPS = 50.0  # frame rate of the published models
 
 
 def show_receptive_field(
@@ -22,18 +22,18 @@ def show_receptive_field(
     title: str | None = None,
     height: int = 430,
 ) -> go.Figure:
-    """Draw a stack of convolutions over time; a slider picks a pose and lights up all that it is made from.
+    """Draw a stack of convolutions over time; a slider selects a pose and highlights everything it is computed from.
 
     Args:
         filter_widths: frames each convolution sees, odd; their product R is the receptive field.
-        causal: a pose stands at the last frame of its window instead of its middle one.
-        strided: draw what the strided form computes, one window for itself; the dilated form computes every dot.
-        outputs: neighbouring poses to choose from; R + outputs - 1 frames are drawn.
+        causal: a pose belongs to the last frame of its window instead of its middle one.
+        strided: draw the computation of the strided form, one window at a time; the dilated form computes every dot.
+        outputs: number of neighbouring poses to choose from; R + outputs - 1 frames are drawn.
         title: replaces the title.
         height: pixels.
     Returns:
-        A plotly Figure: frames from left to right, layers from below (2D) to above (3D), a dot for each column of
-        numbers computed; hovering over one says what it reads and what it sees.
+        A plotly Figure: frames from left to right, layers from bottom (2D) to top (3D), a dot for each computed
+        feature vector; its hover text states its inputs and its receptive field.
     Raises:
         FigureError: for widths that are not odd, or no output.
     Source: own; the forms are those of Pavllo et al. 2019, section 3 and appendix A.
@@ -51,7 +51,7 @@ def show_receptive_field(
 
     shown = outputs // 2
     steps = [[{"x": _lines(widths, tree, causal)[0]}, {"x": _xs(tree)}] for tree in trees]
-    if strided:  # no pale dot lies below a lit one to say what it sees
+    if strided:  # there is no pale dot below a highlighted one to hold the hover text
         texts = [_texts(widths, tree, causal) for tree in trees]
         for step, text in zip(steps, texts, strict=True):
             step[1]["text"] = text
@@ -82,31 +82,31 @@ def show_receptive_field(
         for step, note in zip(layout["sliders"][0]["steps"], notes, strict=True):
             step["label"] = note
     layout["margin"] |= {"b": 128 if outputs > 1 else 52, "t": 72}
-    still = [{"type": "scatter"}] * len(static)  # drawn first, so below; nothing of it moves
+    still = [{"type": "scatter"}] * len(static)  # drawn first, so below; not animated
     steps = [[*still, *({"type": "scatter"} | part for part in step)] for step in steps]
     return style.make_figure([*static, *moving], layout, steps)
 
 
 def _dilation(widths: list[int], level: int) -> int:
-    """Frames between the taps of the convolution that makes `level` (1 is the stem)."""
+    """Frames between the taps of the convolution that computes `level` (1 is the stem)."""
     return math.prod(widths[: level - 1])
 
 
 def _places(widths: list[int], level: int, frames: int, causal: bool) -> np.ndarray:
-    """The frames at which the dots of a level stand: the middle of what they see, or its end."""
+    """The frames of a level's dots: the middle of their receptive field, or its end."""
     seen = math.prod(widths[:level])
     first = seen - 1 if causal else seen // 2
     return np.arange(first, first + frames - seen + 1)
 
 
 def _taps(widths: list[int], level: int, causal: bool) -> np.ndarray:
-    """Where a dot of a level reads in the level below, relative to itself."""
+    """Positions of a dot's inputs in the level below, relative to the dot."""
     width = widths[level - 1]
     return (np.arange(width) - (width - 1 if causal else width // 2)) * _dilation(widths, level)
 
 
 def _tree(widths: list[int], place: int, causal: bool) -> list[np.ndarray]:
-    """What one pose is made from: for each level, from the 2D up, the frames of the dots used."""
+    """The dots one pose depends on: for each level, from the 2D up, their frames."""
     tree = [np.array([place])]
     for level in range(len(widths), 0, -1):
         tree.insert(0, np.unique(tree[0][:, None] + _taps(widths, level, causal)))
@@ -130,7 +130,7 @@ def _xs(dots: list[np.ndarray]) -> np.ndarray:
 
 
 def _texts(widths: list[int], dots: list[np.ndarray], causal: bool) -> list[str]:
-    """For each dot what it reads and sees."""
+    """For each dot, its inputs and its receptive field."""
     texts = [f"2D of frame {place}" for place in dots[0].tolist()]
     for level, places in enumerate(dots[1:], 1):
         seen, name = math.prod(widths[:level]), _level_name(widths, level).split(":")[0]
@@ -152,7 +152,7 @@ def _edges(x: np.ndarray, y: np.ndarray, pale: bool = False) -> dict:
 
 
 def _dots(dots: list[np.ndarray], texts: list[str] | None, lit: bool = False) -> dict:
-    """One trace for the dots of all levels, pale or lit in their colours."""
+    """One trace for the dots of all levels, pale or highlighted in their colours."""
     counts = [len(places) for places in dots]
     colours = np.repeat([style.RIGHT, *[style.OTHER_COLOURS[0]] * (len(dots) - 2), style.LEFT][: len(dots)], counts)
     pale = {"size": 6, "color": "#FFFFFF", "line": {"width": 1, "color": "#AEB6BF"}}

@@ -1,4 +1,4 @@
-"""The stage of every 3D figure: fixed equal axes, a floor, and where the eye stands."""
+"""The scene of every 3D figure: fixed equal axes, a floor, and the viewpoint."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from mocap3d.figures.body import coordinates, some_frames
 
 
 def scene_box(clouds: list[np.ndarray], floor: float) -> np.ndarray:
-    """Fixed ranges (3, 2) in metres around everything ever drawn (clouds (..., 3), upright) and the floor."""
+    """Fixed ranges (3, 2) in metres around everything in all frames (clouds (..., 3), upright) and the floor."""
     low = np.min([np.nanmin(cloud.reshape(-1, 3), axis=0) for cloud in clouds], axis=0)
     high = np.max([np.nanmax(cloud.reshape(-1, 3), axis=0) for cloud in clouds], axis=0)
     half = np.maximum((high - low) / 2 + 0.25, 0.75)  # a floor of at least 1.5 m by 1.5 m
@@ -19,19 +19,19 @@ def scene_box(clouds: list[np.ndarray], floor: float) -> np.ndarray:
 
 
 def grid_step(box: np.ndarray) -> float:
-    """Metres between floor lines: half a metre, or one where the floor is long."""
+    """Metres between floor lines: half a metre, or one if the floor is long."""
     return 0.5 if (box[:2, 1] - box[:2, 0]).max() < 5 else 1.0
 
 
 def floor_height(points: np.ndarray, standing: bool) -> float:
-    """Height of the floor under a body (T, J, 3): 0 in a world whose lowest joints come near it, else below them."""
+    """Height of the floor under a body (T, J, 3): 0 in a world if the lowest joints are near it, or below them."""
     lowest = float(np.percentile(np.nanmin(some_frames(points)[..., 2], axis=1), 2))
     ankle = 0.05  # the lowest joint is an ankle, not a sole
     return 0.0 if standing and -0.1 < lowest < 0.3 else lowest - ankle
 
 
 def floor_traces(box: np.ndarray, floor: float) -> list[dict]:
-    """A pale plate with a hair-line grid at height `floor`."""
+    """A pale plane with a thin grid at height `floor`."""
     (x0, x1), (y0, y1) = box[:2]
     step = grid_step(box)
     plate = {
@@ -56,7 +56,7 @@ def _multiples(low: float, high: float, step: float) -> np.ndarray:
 def scene_layout(
     box: np.ndarray, clouds: list[np.ndarray], floor: float, eye: np.ndarray, titles, rise: float = 0.34
 ) -> dict:
-    """The 3D scene: equal axes of fixed range, no walls, quiet ticks, seen from the direction (eye x, eye y, rise)."""
+    """The 3D scene: equal axes of fixed range, no walls, discreet ticks, viewed from direction (eye x, eye y, rise)."""
     extent = box[:, 1] - box[:, 0]
     step = grid_step(box)
     axes = {}
@@ -85,12 +85,12 @@ def scene_layout(
 
 
 def fit_camera(points: np.ndarray, direction: np.ndarray, aspect: float = 1.9) -> tuple[np.ndarray, float]:
-    """Eye position, and height of the point it looks at, so that points (N, 3) just fill plotly's 45 degree view.
+    """Eye position, and height of its target point, such that points (N, 3) just fill plotly's 45 degree view.
 
     Args:
-        points: in scene units about the middle of the box.
+        points: in scene units, relative to the middle of the box.
         direction: from the scene to the eye, any length.
-        aspect: width over height of the drawing to fit into.
+        aspect: width over height of the drawing.
     """
     back = direction / np.linalg.norm(direction)
     right = np.cross([0, 0, 1], back) / np.linalg.norm(back[:2])
@@ -101,7 +101,7 @@ def fit_camera(points: np.ndarray, direction: np.ndarray, aspect: float = 1.9) -
         deep, up = offset @ back, offset @ np.cross(back, right) / reach
         distance = float((np.maximum(np.abs(up), np.abs(offset @ right) / (reach * aspect)) + deep).max())
         seen = up / (distance - deep)  # -1 lower edge, 1 upper edge
-        cost = distance * (1 + 0.1 * abs(seen.max() + seen.min()))  # near, and as much room above as below
+        cost = distance * (1 + 0.1 * abs(seen.max() + seen.min()))  # near, and with equal margins above and below
         best = min(best, (round(cost, 6), distance, float(height)))
     _, distance, height = best
     return back * distance + [0, 0, height], height

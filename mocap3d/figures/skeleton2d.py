@@ -1,4 +1,4 @@
-"""`show_2d`: keypoints in the image they were seen in."""
+"""`show_2d`: keypoints in their image."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ def show_2d(
         pose2d: (T, J, 2) pixels.
         other: drawn lighter and dashed over it, e.g. the true projection under detections; same length, rate,
             skeleton and image size.
-        names: what the two are called in title and hover text.
-        title, max_frames, height: as in `show`.
+        names: of the two poses, for title and hover text.
+        title, max_frames, height: same as in `show`.
     Returns:
         A plotly Figure with a play button and a frame slider.
     Raises:
-        FigureError: if there is nothing to draw, or the poses do not belong together.
+        FigureError: if there is nothing to draw, or the poses do not match.
         TypeError: if something other than a Pose2D is given.
     Source: own.
     """
@@ -74,7 +74,7 @@ def show_2d(
 
 
 def _parts(line: Polyline, points: np.ndarray, confidence: np.ndarray) -> list[list[dict]]:
-    """What moves: for each side, one entry a frame. points (T, J, 2), confidence (T, J)."""
+    """The animated properties: for each side, one entry per frame. points (T, J, 2), confidence (T, J)."""
     path = style.compact(line.trace(points), 1)  # (T, V, 2)
     opacity = style.compact(confidence[:, list(line.vertices)], 2)  # (T, V)
     fades = bool((confidence[np.isfinite(points).all(-1)] < 1).any())
@@ -94,7 +94,7 @@ def _of_side(line: Polyline, side: str) -> list[int]:
 
 
 def _looks(pose: Pose2D, line: Polyline, name: str, ghost: bool) -> list[dict]:
-    """What does not move: colours, names, marker sizes, one trace a side."""
+    """The fixed properties: colours, names, marker sizes, one trace per side."""
     palette = style.GHOST_COLOURS if ghost else style.SIDE_COLOURS
     looks = []
     for side in _SIDES:
@@ -143,7 +143,7 @@ def image_axes(size: tuple[int, int], clouds: list[np.ndarray]) -> dict:
     width, height = size
     points = np.concatenate([cloud.reshape(-1, 2) for cloud in clouds] + [np.array([[0, 0], [width, height]])])
     pad = 0.03 * max(size)
-    most = 0.5 * np.array(size)  # one wild keypoint must not shrink the image to a stamp
+    most = 0.5 * np.array(size)  # a single outlier must not shrink the image
     low = np.maximum(np.nanmin(points, axis=0), -most) - pad
     high = np.minimum(np.nanmax(points, axis=0), size + most) + pad
     look = {

@@ -1,4 +1,4 @@
-"""`show`: one or several 3D poses that play, on a floor, with up being up."""
+"""`show`: one or several animated 3D poses, upright on a floor."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class _Body:
 
     name: str
     points: np.ndarray
-    ghost: bool  # drawn lighter and dashed: the truth
+    ghost: bool  # the truth: drawn lighter and dashed
     tag: str = ""  # floats above the head
 
 
@@ -33,22 +33,22 @@ def show(
     max_frames: int = 150,
     height: int = 560,
 ) -> go.Figure:
-    """Draw a 3D pose, or several side by side, as a figure that plays and turns.
+    """Draw a 3D pose, or several side by side, as an animated figure that can be rotated.
 
-    A pose in the camera frame is turned upright by a rotation (x, y, z) -> (x, z, -y), never mirrored; if the
-    camera looked down on the scene, an upright body leans towards it by as much. Where only one of two poses has an
-    absolute root, the root is removed from both, and the subtitle says so.
+    A pose in the camera frame is made upright by the rotation (x, y, z) -> (x, z, -y), never mirrored; if the
+    camera is pitched down, an upright body leans towards it by the same angle. If only one of two poses has an
+    absolute root, the root is removed from both, as stated in the subtitle.
 
     Args:
         pose3d: (T, J, 3) metres, world or camera frame, any skeleton; or a dict of name -> pose, drawn side by side.
         truth: same length, rate, skeleton and frame; drawn lighter and dashed over every body.
-        title: replaces the title; the mean joint error, if there is a truth, stays in the subtitle.
-        max_frames: longer poses are strided to at most so many frames, and the subtitle says so.
+        title: replaces the title; with a truth, the mean joint error stays in the subtitle.
+        max_frames: longer poses are strided to at most this many frames, as stated in the subtitle.
         height: pixels.
     Returns:
-        A plotly Figure; the frame with the most open pose is shown until it plays.
+        A plotly Figure; the frame with the most open pose is shown before playback.
     Raises:
-        FigureError: if there is nothing to draw, or the poses do not belong together.
+        FigureError: if there is nothing to draw, or the poses do not match.
         TypeError: if something other than a Pose3D is given.
     Source: own.
     """
@@ -105,7 +105,7 @@ def _subtitle(pose: Pose3D, names: list[str], errors: list[np.ndarray], centred:
 
 
 def _notes(names: list[str], errors: list[np.ndarray]) -> list[str] | None:
-    """Mean error of each drawn frame, for the slider; with several bodies the sum of texts would be too long."""
+    """Mean error of each drawn frame, for the slider; none with several bodies, as the text would be too long."""
     if len(errors) != 1 or len(names) != 1:
         return None
     present = np.isfinite(errors[0])
@@ -117,7 +117,7 @@ def _notes(names: list[str], errors: list[np.ndarray]) -> list[str] | None:
 
 
 def _viewpoint(points: np.ndarray, pose: Pose3D) -> np.ndarray:
-    """Horizontal unit vector from the body to the eye: from the camera, or half from the front, half from its left."""
+    """Horizontal unit vector from the body to the eye: from the camera, or from halfway between its front and left."""
     ahead = np.array([0.0, -1.0]) if pose.frame == "camera" else facing(points, pose.skeleton)
     if ahead is None:
         ahead = np.array([0.0, -1.0])
@@ -126,7 +126,7 @@ def _viewpoint(points: np.ndarray, pose: Pose3D) -> np.ndarray:
 
 
 def _spacing(views: list[np.ndarray]) -> float:
-    """Metres between neighbours: the widest body, and a step."""
+    """Metres between neighbours: the widest body plus a margin."""
     widths = [np.nanmax(view[..., :2], axis=1) - np.nanmin(view[..., :2], axis=1) for view in map(some_frames, views)]
     return max(1.0, 0.25 + max(float(np.nanmax(width)) for width in widths))
 

@@ -1,4 +1,4 @@
-"""What all figures share: colours, lettering, the play button and frame slider, and the checks on their input.
+"""Shared by all figures: colours, fonts, the play button and frame slider, and checks of the input.
 
 The rules come from measurements of plotly in notebooks: a figure is a plain `go.Figure` (widgets break and bloat
 saved notebooks), a body is one trace, arrays are rounded float32 (stored as base64), frames are capped, ranges are
@@ -13,12 +13,12 @@ from torch import Tensor
 
 from mocap3d.poses import Pose2D, Pose3D
 
-# Okabe and Ito's palette: told apart by all common kinds of colour blindness, and in grey print by lightness.
+# Okabe and Ito's palette: distinguishable with all common kinds of colour blindness, and in greyscale by lightness.
 LEFT, RIGHT, CENTRE = "#E69F00", "#0072B2", "#4D4D4D"
 SIDE_COLOURS = {"left": LEFT, "right": RIGHT, "centre": CENTRE}
 GHOST_COLOURS = {"left": "#F2CF85", "right": "#8CBEDC", "centre": "#A9A9A9"}  # the same, lighter: truth
 SIDE_NAMES = {"left": "left", "right": "right", "centre": "middle"}
-OTHER_COLOURS = ("#009E73", "#CC79A7", "#56B4E9", "#D55E00")  # things that have no left and right
+OTHER_COLOURS = ("#009E73", "#CC79A7", "#56B4E9", "#D55E00")  # for things without left and right
 INK, FAINT, HAIR, FLOOR = "#24292F", "#6E7781", "#D5DAE0", "#F4F6F8"
 FONT = "Inter, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 
@@ -27,11 +27,11 @@ _MODEBAR_CLUTTER = ["pan3d", "zoom3d", "orbitRotation", "tableRotation", "resetC
 
 
 class FigureError(ValueError):
-    """Input that cannot be drawn: nothing in it, or two things that do not belong together."""
+    """Input that cannot be drawn: it is empty, or two inputs do not match."""
 
 
 def base_layout(title: str, subtitle: str = "", height: int = 560, **more) -> dict:
-    """Layout every figure starts from: empty template, white card (legible in light and dark pages), lettering."""
+    """Base layout of every figure: empty template, white background (legible on light and dark pages), fonts."""
     text = f"<b>{title}</b>"
     if subtitle:
         text += f"<br><span style='font-size:12px;color:{FAINT}'>{subtitle}</span>"
@@ -47,12 +47,12 @@ def base_layout(title: str, subtitle: str = "", height: int = 560, **more) -> di
         "hoverlabel": {"font": {"family": FONT, "size": 12}},
         "margin": {"l": 16, "r": 16, "t": 88, "b": 16},
         "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": HAIR, "activecolor": FAINT, "remove": _MODEBAR_CLUTTER},
-        "uirevision": "keep",  # a camera or zoom set by hand survives every redraw
+        "uirevision": "keep",  # keeps the user's camera and zoom in every redraw
     } | more
 
 
 def legend_at_right(**more) -> dict:
-    """Legend in the upper right corner of the drawing, clear of the title and of the mode bar."""
+    """Legend in the upper right corner of the drawing, below the title and the mode bar."""
     return {
         "x": 0.98, "xanchor": "right", "y": 1, "yanchor": "top", "font": {"size": 12}, "itemwidth": 30,
         "bgcolor": "rgba(255,255,255,0.6)", "tracegroupgap": 4,
@@ -60,12 +60,12 @@ def legend_at_right(**more) -> dict:
 
 
 def compact(values: np.ndarray, decimals: int = 4) -> np.ndarray:
-    """Float32 rounded to 0.1 mm: what a picture needs, small and the same on every machine."""
+    """Float32 rounded to 0.1 mm: precise enough for figures, small, and the same on every machine."""
     return np.round(np.asarray(values, dtype=np.float64), decimals).astype(np.float32) + np.float32(0)  # no -0.0
 
 
 def chosen_frames(count: int, max_frames: int) -> tuple[range, str]:
-    """Indices of the frames to draw, evenly strided so that there are at most `max_frames`, and a note saying so."""
+    """Indices of the frames to draw, evenly strided to at most `max_frames`, and a note that states it."""
     if max_frames < 1:
         raise FigureError(f"max_frames is {max_frames}; draw at least one frame")
     stride = -(-count // max_frames)
@@ -95,12 +95,12 @@ def play_controls(
 
     Args:
         frames: frame numbers drawn; their position in this range is the name of the plotly frame.
-        fps: frames a second of the pose, before striding.
+        fps: frames per second of the pose, before striding.
         active: position shown first.
-        redraw: must be True for 3D traces, which cannot be moved otherwise.
-        notes: text per drawn frame added to the slider's read-out.
+        redraw: must be True for 3D traces, which cannot be animated otherwise.
+        notes: text per drawn frame added to the slider's current value.
         below: pixels kept free under the drawing for its axis.
-        pace: speed of play, as a share of the motion's own.
+        pace: playback speed, as a fraction of real time.
     """
     if len(frames) == 1:
         return {}
@@ -132,7 +132,7 @@ def play_controls(
         "sliders": [{
             "active": active, "steps": steps, "x": 0.24, "len": 0.74, "xanchor": "left", "y": 0, "yanchor": "top",
             "pad": {"t": below + 8, "b": 4}, "ticklen": 0, "minorticklen": 0,
-            "font": {"color": "rgba(0,0,0,0)", "size": 1},  # labels show in the read-out, not under the slider
+            "font": {"color": "rgba(0,0,0,0)", "size": 1},  # shown in the current value, not under the slider
             "bgcolor": "#AEB6BF", "activebgcolor": FAINT, "bordercolor": "#AEB6BF", "borderwidth": 0,
             "currentvalue": {"font": {"size": 12, "color": FAINT}, "xanchor": "left", "offset": 8},
             "transition": {"duration": 0},
@@ -141,13 +141,13 @@ def play_controls(
 
 
 def make_figure(traces: list[dict], layout: dict, frames: list[list[dict]] = ()) -> go.Figure:
-    """A plain Figure of trace dictionaries; frame i moves the first len(frames[i]) traces."""
+    """A plain Figure of trace dictionaries; frame i updates the first len(frames[i]) traces."""
     moving = [{"name": str(i), "data": data, "traces": list(range(len(data)))} for i, data in enumerate(frames)]
     return go.Figure({"data": traces, "layout": layout, "frames": moving if len(moving) > 1 else []})
 
 
 def check_pose(pose, kind: type[Pose2D] | type[Pose3D], caller: str) -> None:
-    """Raise unless `pose` is of the kind drawn here and has at least one joint in one frame."""
+    """Raise unless `pose` has the expected type and at least one joint in one frame."""
     if not isinstance(pose, kind):
         is_array = isinstance(pose, np.ndarray | Tensor)
         what = f"an array of shape {tuple(pose.shape)}" if is_array else f"a {type(pose).__name__}"
@@ -170,7 +170,7 @@ def check_drawn(points: np.ndarray, caller: str) -> None:
 
 
 def check_pair(a: Pose2D | Pose3D, b: Pose2D | Pose3D, caller: str) -> None:
-    """Raise unless two poses are of one skeleton, frame rate, length and (3D) coordinate frame."""
+    """Raise unless two poses share skeleton, frame rate, length and (3D) coordinate frame."""
     if a.skeleton.joints != b.skeleton.joints:
         raise FigureError(
             f"{caller}: skeletons differ ({a.skeleton.name!r} and {b.skeleton.name!r}); bring both to one with "
@@ -192,7 +192,7 @@ def check_pair(a: Pose2D | Pose3D, b: Pose2D | Pose3D, caller: str) -> None:
 
 
 def same_root(poses: list[Pose3D]) -> tuple[list[Pose3D], bool]:
-    """Remove the root of every pose if one comes without; says whether it did."""
+    """Remove the root of every pose if any is root-relative; also returns whether it did."""
     relative = [pose.root == "relative" for pose in poses]
     if not any(relative) or all(relative):
         return poses, False

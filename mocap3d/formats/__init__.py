@@ -1,1 +1,1 @@
-"""Files of other programs, in and out."""
+"""Read and write files of other programs."""

@@ -1,8 +1,8 @@
 """Acclaim motion capture: a skeleton (.asf) and the motions made with it (.amc).
 
-A bone turns about its own `axis` frame C: with the frame's angles as M, its rotation relative to its parent is
-C M C^-1, and its far end lies `direction` times `length` from its near end. Angle lists such as "rx ry rz" are
-turns about fixed axes in that order, so M = Rz Ry Rx. Joints here are the far ends of the bones.
+A bone rotates in its own `axis` frame C: with the rotation M of a motion frame, its rotation relative to its parent is
+C M C^-1, and its far end is `direction` times `length` from its near end. Angle lists such as "rx ry rz" are
+rotations about fixed axes in that order, so M = Rz Ry Rx. Joints here are the far ends of the bones.
 """
 
 from __future__ import annotations
@@ -48,11 +48,11 @@ class Asf:
     """An Acclaim skeleton: file units, radians, y up.
 
     Args:
-        bones: B names, the first "root"; parents stand before children.
+        bones: B names, the first "root"; parents come before children.
         parents: B indices, -1 for the root.
         offsets: (B, 3) direction times length, from near to far end; for the root its preset position.
         axes: (B, 3, 3) the bone's own frame C; for the root its preset orientation.
-        dofs: B tuples of tx ty tz rx ry rz l in the order of the motion's numbers.
+        dofs: B tuples of tx ty tz rx ry rz l in the order of the numbers in the motion file.
         length: the file's length unit; a coordinate is value / length inches.
         degrees: whether its angles are in degrees.
     """
@@ -77,13 +77,13 @@ def read_amc(asf: str | os.PathLike, amc: str | os.PathLike, fps: float = 120.0,
     Args:
         asf: the skeleton file.
         amc: the motion file.
-        fps: the format does not say; CMU recorded at 120.
+        fps: not in the file; CMU recorded at 120.
         max_bytes: larger files are refused.
     Returns:
         Pose3D, world frame (z up), metres, absolute root; joints are "root" and the far ends of the bones.
-        Bones of the skeleton that the motion never names stay at rest.
+        Bones that are not in the motion file stay at rest.
     Raises:
-        MotionFileError: for any fault of either file, with its line.
+        MotionFileError: for any error in either file, with its line.
         ValueError: for a bad argument.
 
     >>> read_amc("01.asf", "01_01.amc").convert("h36m17")  # doctest: +SKIP
@@ -120,12 +120,12 @@ def local_transforms(asf: Asf, values: dict[str, np.ndarray], degrees: bool) -> 
 
     Args:
         asf: the skeleton.
-        values: (T, K) numbers of each bone the motion names, in the order of its dofs.
+        values: (T, K) numbers of each bone in the motion file, in the order of its dofs.
         degrees: the unit of the motion's angles.
     Returns:
         rotations (T, B, 3, 3), translations (T, B, 3) of the far ends in file units.
-    Source: Acclaim Skeleton File Definition 1.10 (Schafer 1994). Its `l` lengthens the bone by that much and
-        tx ty tz shift it within its own axes; CMU's files use neither. The root's preset position and orientation
+    Source: Acclaim Skeleton File Definition 1.10 (Schafer 1994). `l` is added to the bone's length, and
+        tx ty tz translate it along its own axes; CMU's files use neither. The root's preset position and orientation
         offset the whole motion.
     """
     frames = len(next(iter(values.values())))
@@ -137,7 +137,7 @@ def local_transforms(asf: Asf, values: dict[str, np.ndarray], degrees: bool) -> 
             rotations[:, i], translations[:, i] = np.eye(3), offset
             continue
         numbers = dict(zip(dofs, values[bone].T, strict=True))  # each (T,)
-        turning = [dof for dof in reversed(dofs) if dof[0] == "r"]  # fixed axes: the last turn stands first
+        turning = [dof for dof in reversed(dofs) if dof[0] == "r"]  # fixed axes: the last rotation comes first
         angles = values[bone][:, [dofs.index(dof) for dof in turning]]
         turn = euler_matrices(np.radians(angles) if degrees else angles, "".join(dof[1] for dof in turning))
         shift = np.stack([numbers.get(dof, np.zeros(frames)) for dof in ("tx", "ty", "tz")], axis=-1)
@@ -157,7 +157,7 @@ def parse_asf(path: str | os.PathLike, max_bytes: int = MAX_BYTES) -> Asf:
     """Parse an Acclaim skeleton.
 
     Raises:
-        MotionFileError: for any fault of the file, with its line.
+        MotionFileError: for any error in the file, with its line.
     """
     fault = partial(MotionFileError, path)
     sections: dict[str, list] = {}
@@ -190,7 +190,7 @@ def parse_asf(path: str | os.PathLike, max_bytes: int = MAX_BYTES) -> Asf:
 
 
 def _lines(fault: Fault, data: bytes) -> Iterator[tuple[list[str], int]]:
-    """Lines as words, without comments; commas and parentheses are space."""
+    """Lines as words, without comments; commas and parentheses count as spaces."""
     for number, line in enumerate(decode(fault, data).split("\n"), start=1):
         words = line.split("#")[0].replace(",", " ").replace("(", " ").replace(")", " ").split()
         if words:
@@ -198,7 +198,7 @@ def _lines(fault: Fault, data: bytes) -> Iterator[tuple[list[str], int]]:
 
 
 def _table(lines: list, *defaults: str) -> Table:
-    """Lines, and those taken for granted, by their first word in lower case."""
+    """Lines, and default lines, by their first word in lower case."""
     granted = [(text.split(), 0) for text in defaults]
     return {words[0].lower(): (words, line) for words, line in granted + lines}
 
@@ -265,7 +265,7 @@ def _parse_root(fault: Fault, lines: list, degrees: bool) -> tuple:
 
 
 def _parse_bone(fault: Fault, table: Table, degrees: bool) -> tuple[str, tuple]:
-    """Name; offset (3,), frame (3, 3) and dofs. Ids, limits, masses and colours do not move anything."""
+    """Name; offset (3,), frame (3, 3) and dofs. Ids, limits, masses and colours do not affect the motion."""
     name, line = table.get("name", (["name", ""], 0))
     if len(name) != 2:
         raise fault(line, "name: one word is needed")
@@ -298,7 +298,7 @@ def _parse_tree(fault: Fault, lines: list, bones: dict) -> tuple[tuple[str, ...]
         stack.extend((child, len(tree) - 1) for child in reversed(children.get(tree[-1][0], [])))
     names, parents = zip(*tree, strict=True)
     if lost := sorted(set(bones) - set(names)):
-        raise fault(line, f"{len(lost)} bones hang on nothing, first {excerpt(lost[0])}: truncated?")
+        raise fault(line, f"{len(lost)} bones have no parent, first {excerpt(lost[0])}: truncated?")
     return names, parents
 
 
@@ -312,7 +312,7 @@ def parse_amc(path: str | os.PathLike, asf: Asf, max_bytes: int = MAX_BYTES) -> 
     Returns:
         values: (T, K) numbers of each bone named, in the order of its dofs; and whether angles are in degrees.
     Raises:
-        MotionFileError: for any fault of the file, with its line.
+        MotionFileError: for any error in the file, with its line.
     Source: own; every frame is compared with the first one word by word, columns at a time.
     """
     fault = partial(MotionFileError, path)
@@ -338,7 +338,7 @@ def parse_amc(path: str | os.PathLike, asf: Asf, max_bytes: int = MAX_BYTES) -> 
 
 
 def _amc_lines(data: bytes, start: int = 0) -> Iterator[tuple[bytes, int, int]]:
-    """Lines that are not blank, one at a time as there may be millions: text, line number, position."""
+    """Non-blank lines, one at a time since there may be millions: text, line number, position."""
     line = line_of(data, start)
     while start < len(data):
         stop = data.find(b"\n", start) + 1 or len(data)
@@ -348,7 +348,7 @@ def _amc_lines(data: bytes, start: int = 0) -> Iterator[tuple[bytes, int, int]]:
 
 
 def _amc_header(fault: Fault, data: bytes, lines: Iterator, degrees: bool) -> tuple[bool, int]:
-    """The unit of angles, and where frame 1 starts; reads its number."""
+    """The unit of angles, and the position of frame 1; consumes its number."""
     for text, line, start in lines:
         if text.lower() in (b":degrees", b":radians"):
             degrees = text.lower() == b":degrees"
@@ -360,7 +360,7 @@ def _amc_header(fault: Fault, data: bytes, lines: Iterator, degrees: bool) -> tu
 
 
 def _first_frame(fault: Fault, data: bytes, lines: Iterator, asf: Asf) -> dict[str, int]:
-    """Bones of frame 1, whose number has been read, with how many numbers each has."""
+    """Bones of frame 1, whose number has been read, with the count of numbers of each."""
     known, bones = dict(zip(asf.bones, asf.dofs, strict=True)), {}
     for text, line, _ in lines:
         if len(text) > 4096:
@@ -394,7 +394,7 @@ def _columns(words: list[bytes], bones: dict[str, int], width: int, first: int) 
             return None
         for at, name in enumerate(names, start=1):
             column = words[at::width]
-            if name is None and b"_" not in b"".join(column):  # which float() takes for a separator of digits
+            if name is None and b"_" not in b"".join(column):  # which float() accepts as a digit separator
                 columns.append(np.fromiter(map(float, column), np.float64, frames))
             elif column.count(name) != frames:
                 return None

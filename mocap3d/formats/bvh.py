@@ -41,11 +41,11 @@ class Bvh:
 
     Args:
         joints: J names; End Sites are "<joint>_end" and have no channels.
-        parents: J indices, -1 for a root; parents stand before children.
+        parents: J indices, -1 for a root; parents come before children.
         offsets: (J, 3) rest positions in the parent's frame.
         channels: J tuples of "Xposition" ... "Zrotation" in file order.
         frame_time: seconds.
-        values: (T, C) one row a frame, one column a channel, joints in order.
+        values: (T, C) one row per frame, one column per channel, joints in order.
     """
 
     joints: tuple[str, ...]
@@ -82,7 +82,7 @@ def read_bvh(
     Returns:
         Pose3D, world frame (z up), metres, absolute root; every joint and End Site by name, markers last.
     Raises:
-        MotionFileError: for any fault of the file, with its line.
+        MotionFileError: for any error in the file, with its line.
         ValueError: for a bad argument.
 
     >>> lines = ["HIERARCHY", "ROOT hip", "{", "OFFSET 0 0 0", "CHANNELS 3 Xposition Yposition Zposition", "End Site"]
@@ -112,9 +112,9 @@ def read_bvh(
 def local_transforms(bvh: Bvh, frames: slice = slice(None), root_offset: str = "add") -> tuple[np.ndarray, np.ndarray]:
     """Every joint relative to its parent, ready for `forward_kinematics`.
 
-    Rotations multiply in channel order. Position channels replace the OFFSET of a joint. For a root the writers
-    of such files disagree: to some the channels start at the OFFSET ("add"), others repeat the first frame's
-    position as OFFSET, so that it must not count ("ignore"); "auto" takes what puts the feet nearer to height 0.
+    Rotations multiply in channel order. Position channels replace the OFFSET of a joint. For a root, programs that
+    write BVH differ: with some the channels are relative to the OFFSET ("add"), others repeat the first frame's
+    position as OFFSET, which must be ignored ("ignore"); "auto" selects the one that puts the feet nearer to height 0.
 
     Args:
         bvh: a parsed file.
@@ -122,7 +122,7 @@ def local_transforms(bvh: Bvh, frames: slice = slice(None), root_offset: str = "
         root_offset: "add", "ignore" or "auto" (with y as vertical).
     Returns:
         rotations (T, J, 3, 3), translations (T, J, 3) in file units.
-    Source: own; "add" is the reading of the Biovision description (Univ. of Wisconsin CS-838, 1999).
+    Source: own; "add" follows the Biovision description (Univ. of Wisconsin CS-838, 1999).
     """
     if root_offset not in ("auto", "add", "ignore"):
         raise ValueError(f'root_offset={root_offset!r}: "auto", "add" or "ignore"')
@@ -177,7 +177,7 @@ def parse_bvh(path: str | os.PathLike, max_bytes: int = MAX_BYTES) -> Bvh:
         path: the file.
         max_bytes: larger files are refused.
     Raises:
-        MotionFileError: for any fault of the file, with its line.
+        MotionFileError: for any error in the file, with its line.
     Source: own.
     """
     fault = partial(MotionFileError, path)
@@ -205,7 +205,7 @@ def _words(fault: Fault, header: bytes) -> Iterator[tuple[str, int]]:
     for number, line in enumerate(decode(fault, header).split("\n"), start=1):
         for match in re.finditer(r"[{}]|[^\s{}]+", line):
             yield match[0], number
-    while True:  # so that a parser never runs off the end
+    while True:  # so that a parser never reads past the end
         yield "", number
 
 
@@ -254,7 +254,7 @@ def _parse_hierarchy(fault: Fault, header: bytes) -> tuple:
 
 
 def _read_name(fault: Fault, words: Iterator, line: int, key: str) -> str | None:
-    """The words up to the opening brace, for names may hold spaces; None for an End Site."""
+    """The words up to the opening brace, since names may contain spaces; None for an End Site."""
     name = []
     while True:
         word, at = next(words)
@@ -285,7 +285,7 @@ def _read_channels(fault: Fault, words: Iterator, line: int) -> tuple[str, ...]:
 
 
 def _name_ends(names: list[str | None], parents: list[int]) -> tuple[str, ...]:
-    """Name the End Sites after their joint, with a number where that is taken."""
+    """Name the End Sites after their joint, with a number if the name is taken."""
     taken = {name for name in names if name}
     for i, name in enumerate(names):
         if name is None:
@@ -297,7 +297,7 @@ def _name_ends(names: list[str | None], parents: list[int]) -> tuple[str, ...]:
 
 
 def _parse_motion_header(fault: Fault, data: bytes, start: int) -> tuple[int, float, int]:
-    """Frames, seconds per frame, and where the numbers start."""
+    """Frames, seconds per frame, and the position of the numbers."""
     found = []
     for title, pattern in ("Frames:", rb"\s*Frames[ \t]*:"), ("Frame Time:", rb"\s*Frame[ \t]+Time[ \t]*:"):
         match = re.compile(pattern + rb"[ \t]*([^\n]*)", re.IGNORECASE).match(data, start)
@@ -317,7 +317,7 @@ def _parse_motion_header(fault: Fault, data: bytes, start: int) -> tuple[int, fl
 
 
 def _parse_rows(fault: Fault, data: bytes, start: int, frames: int, width: int) -> np.ndarray:
-    """The (T, C) numbers, in bulk; only a fault is looked for line by line."""
+    """Parse the (T, C) numbers in bulk; line by line only to locate an error."""
     body = data[start:].rstrip()
     ends = np.flatnonzero(np.frombuffer(body, np.uint8) == ord("\n"))
     longest = np.diff(ends, prepend=-1, append=len(body)).max() if body else 0

@@ -1,7 +1,7 @@
-"""What every motion-file reader needs: the one error, bounded reading, Euler angles, forward kinematics.
+"""Shared by all motion-file readers: the error class, bounded reading, Euler angles, forward kinematics.
 
-Files come from strangers: sizes are bounded before anything is allocated, nothing recurses, and every fault of a
-file leaves as a MotionFileError that says which file, which line and why.
+Files are not trusted: sizes are bounded before anything is allocated, nothing is recursive, and every error in a
+file is raised as a MotionFileError that names the file, the line and the reason.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from mocap3d.files import excerpt
 from mocap3d.poses import Pose3D, PoseError
 from mocap3d.skeleton import Skeleton
 
-MAX_BYTES = 512 * 2**20  # 2,000 numbers a frame leave room for 20,000 frames; real files are under 10 MB
+MAX_BYTES = 512 * 2**20  # enough for 20,000 frames of 2,000 numbers; real files are under 10 MB
 MAX_HEADER = 16 * 2**20  # bytes of hierarchy or skeleton; real ones are 10 kB
 MAX_JOINTS = 4096
 MAX_POINTS = 100_000_000  # frames x joints, 1.2 GB of float32 positions
-MAX_VALUE = 1e7  # file units or degrees: beyond it float32 metres and angles mean nothing
+MAX_VALUE = 1e7  # file units or degrees: larger float32 metres and angles are meaningless
 _BLOCK = 2048  # frames per round of forward kinematics: keeps the rotations of a long file out of memory
 
 
@@ -32,12 +32,12 @@ class MotionFileError(ValueError):
 
     Args:
         file: the path as given.
-        line: line number from 1, or None where the fault is no line's (missing file, size).
+        line: line number from 1, or None if the error has no line (missing file, size).
         reason: what is wrong and, where it helps, what to do.
     """
 
     def __init__(self, file: str | os.PathLike, line: int | None, reason: str) -> None:
-        super().__init__(str(file), line, reason)  # args rebuild the error when it crosses a process
+        super().__init__(str(file), line, reason)  # args rebuild the error in another process
         self.file, self.line, self.reason = str(file), line, reason
 
     def __str__(self) -> str:
@@ -76,7 +76,7 @@ def read_text(path: str | os.PathLike, max_bytes: int = MAX_BYTES) -> bytes:
         status = os.stat(path)
         if stat.S_ISREG(status.st_mode):
             with open(path, "rb") as file:
-                data = file.read(min(status.st_size, max_bytes) + 1)  # the buffer is made before it is filled
+                data = file.read(min(status.st_size, max_bytes) + 1)  # the buffer is allocated before it is filled
     except FileNotFoundError:
         raise fault(None, "no such file") from None
     except (OSError, ValueError) as error:
@@ -110,14 +110,14 @@ def decode(fault: Fault, data: bytes) -> str:
 
 
 def to_number(fault: Fault, line: int, word: str | bytes, what: str) -> float:
-    """A finite number of believable size; MotionFileError otherwise.
+    """A finite number of plausible size; MotionFileError otherwise.
 
     >>> to_number(partial(MotionFileError, "walk.bvh"), 7, "-1.5e2", "an OFFSET")
     -150.0
     """
     try:
         value = float(word)
-        if "_" in str(word):  # which float() takes for a separator of digits
+        if "_" in str(word):  # which float() accepts as a digit separator
             raise ValueError
     except ValueError:
         raise fault(line, f"{what} is {excerpt(word)}, not a number") from None
@@ -127,7 +127,7 @@ def to_number(fault: Fault, line: int, word: str | bytes, what: str) -> float:
 
 
 def check_size(fault: Fault, frames: int, joints: int) -> None:
-    """Refuse a motion whose positions would not fit in memory.
+    """Raise MotionFileError for a motion whose positions would not fit in memory.
 
     >>> check_size(partial(MotionFileError, "walk.bvh"), frames=1000, joints=31)
     """
@@ -139,7 +139,7 @@ def check_size(fault: Fault, frames: int, joints: int) -> None:
 def side_pairs(joints: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Left joints and their right counterparts, guessed from names: LeftArm, Hand_L, CC_L_Thigh, LThigh, lfemur.
 
-    A joint counts only if its mirrored name exists too; where nothing matches both tuples are empty.
+    A joint counts only if its mirrored name exists too; if nothing matches, both tuples are empty.
 
     >>> side_pairs(("Hips", "LeftArm", "RightArm"))
     (('LeftArm',), ('RightArm',))
@@ -192,7 +192,7 @@ def forward_kinematics(
     """Joint positions and orientations from those relative to each parent.
 
     Args:
-        parents: J parent indices, -1 for a root; every parent stands before its children.
+        parents: J parent indices, -1 for a root; every parent comes before its children.
         rotations: (T, J, 3, 3) or (1, J, 3, 3), child to parent frame.
         translations: (T, J, 3) or (1, J, 3), joint in its parent's frame, any unit.
     Returns:
@@ -218,7 +218,7 @@ def forward_kinematics(
 
 
 def to_z_up(points: np.ndarray, up: str) -> np.ndarray:
-    """Turn file axes into the world frame, z up: for up="y" (x, y, z) -> (x, -z, y), determinant +1; "z" is kept.
+    """Rotate file axes to the world frame, z up: for up="y" (x, y, z) -> (x, -z, y), determinant +1; "z" is unchanged.
 
     Args:
         points: (..., 3), any unit.
@@ -233,7 +233,7 @@ def to_z_up(points: np.ndarray, up: str) -> np.ndarray:
 
 
 def named_skeleton(path: str | os.PathLike, joints: tuple[str, ...], parents: tuple[int, ...]) -> Skeleton:
-    """The skeleton of a file, called as the file, with its left and right joints told by their names.
+    """The skeleton of a file, named after it, with left and right joints inferred from their names.
 
     >>> named_skeleton("walk.bvh", ("Hips", "LeftArm", "RightArm"), (-1, 0, 0)).side("LeftArm")
     'left'
@@ -244,13 +244,13 @@ def named_skeleton(path: str | os.PathLike, joints: tuple[str, ...], parents: tu
 def make_pose(
     path: str | os.PathLike, skeleton: Skeleton, fps: float, frames: int, positions: Callable, up: str
 ) -> Pose3D:
-    """World pose of a file, computed a block of frames at a time.
+    """World pose of a file, computed in blocks of frames.
 
     Args:
-        path: for the message, as what Pose3D refuses is the file's fault or its scale's.
+        path: for the message, since Pose3D rejects values only if the file or its scale is wrong.
         skeleton: J joints.
         fps: frames per second.
-        frames: how many there are.
+        frames: number of frames.
         positions: range of frames -> (T, J, 3) metres in the file's own axes.
         up: "y" or "z", the file's vertical axis.
 

@@ -1,10 +1,10 @@
-"""Unpickle plain data without running anything: the standard unpickler, with our own answer to every name.
+"""Unpickle plain data without running any code: the standard unpickler, with our own lookup of every name.
 
 A pickle is a program. It names functions and calls them, so `pickle.load`, `torch.load` and
-`np.load(allow_pickle=True)` run whatever the author of a file wrote. Here a name in a file is only ever looked up in
-`STAND_INS`, an exact dictionary; nothing is imported. Its entries build plain containers, numpy arrays, tensors on the
-CPU, and an inert `Placeholder` for each class of logs and random states that published checkpoints hold. Any other name
-is refused.
+`np.load(allow_pickle=True)` run whatever the author of a file wrote. Here a name in a file is only looked up in
+`STAND_INS`, a fixed dictionary; nothing is imported. Its entries build plain containers, numpy arrays, tensors on the
+CPU, and an inert `Placeholder` for each class of logs and random states in published checkpoints. Any other name is
+refused.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ CUT_OFF = "it is cut off: it ends before its data does. Download it again"
 
 
 class UnsafeFileError(ValueError):
-    """A file that asks to run code, is damaged, or is not what its name says; the message says which."""
+    """A file that would run code, is damaged, or does not match its extension; the message states which."""
 
 
 class ExactReader:
-    """A file that gives the bytes it is asked for, or refuses; one that was cut off would give fewer."""
+    """A file that returns exactly the requested bytes, or raises an error if it was cut off."""
 
     def __init__(self, file: BinaryIO) -> None:
         self.file = file
@@ -45,7 +45,7 @@ class ExactReader:
 
 
 class Placeholder:
-    """An object of a class that is not loaded: its name, and what was stored with it as plain data."""
+    """An object of a class that is not loaded: its name, and the plain data stored with it."""
 
     __slots__ = ("args", "name", "state")
 
@@ -65,9 +65,9 @@ class Placeholder:
 
 
 class StandIn:
-    """What a file gets for a name it asks for; calling it builds harmless data with a function of ours.
+    """The replacement for a name in a pickle; calling it builds harmless data with one of our functions.
 
-    A pickle may set attributes of any object it holds (opcode BUILD), which would give a function other defaults for
+    A pickle may set attributes of any object it holds (opcode BUILD), which would change a function's defaults for
     the rest of the process. A stand-in cannot be changed.
     """
 
@@ -101,16 +101,16 @@ class InertClass(StandIn):
 class Unpickler(pickle._Unpickler):
     """Reads one pickle of any protocol.
 
-    The one of pickle's two implementations that is written in Python: in the other a file can take objects from the
-    process's extension registry, and the meaning of BUILD and NEWOBJ cannot be overridden.
+    Based on pickle's implementation in Python: with the one in C, a file can get objects from the process's extension
+    registry, and BUILD and NEWOBJ cannot be overridden.
 
     Args:
-        file: open where the pickle starts; afterwards at the byte behind it.
+        file: open at the start of the pickle; afterwards at the byte after it.
         storage: turns a persistent id into a Storage; None refuses persistent ids.
     """
 
     def __init__(self, file: BinaryIO, storage: Callable[[object], Storage] | None = None) -> None:
-        super().__init__(ExactReader(file), encoding="latin1")  # of Python 2's str, as numpy needs it
+        super().__init__(ExactReader(file), encoding="latin1")  # for Python 2's str, as numpy needs it
         self.storage = storage
 
     def find_class(self, module: str, name: str) -> StandIn:
@@ -127,7 +127,7 @@ class Unpickler(pickle._Unpickler):
         return self.storage(pid)
 
     def load_build(self) -> None:
-        """BUILD gives an object made before its contents; only these may get any."""
+        """BUILD sets the contents of an existing object; allowed only for these types."""
         state = self.stack.pop()
         target = self.stack[-1]
         if type(target) is np.ndarray and not target.size:
@@ -136,7 +136,7 @@ class Unpickler(pickle._Unpickler):
             _set_order(target, state)
         elif type(target) is Placeholder:
             target.state = state
-        elif type(target) is not OrderedDict:  # what a state_dict holds of its modules' versions is left out
+        elif type(target) is not OrderedDict:  # the module versions in a state_dict are left out
             raise UnsafeFileError(f"it changes {describe(target)} from inside, which plain data never needs")
 
     def load_newobj(self) -> None:
@@ -150,7 +150,7 @@ class Unpickler(pickle._Unpickler):
         self.load_newobj()
 
     def load_bytearray8(self) -> None:
-        """Reads before it allocates, unlike the inherited one."""
+        """Read before allocating, unlike the inherited method."""
         self.append(bytearray(self.read(int.from_bytes(self.read(8), "little"))))
 
     def load_outside(self) -> None:
@@ -167,7 +167,7 @@ class Unpickler(pickle._Unpickler):
 
 
 def describe(value: object) -> str:
-    """What a value is, for a message; never its contents, which come from a stranger.
+    """The type of a value, for a message; never its contents, which are not trusted.
 
     >>> describe([1, 2])
     'a list'
@@ -179,14 +179,14 @@ def describe(value: object) -> str:
 
 
 def _bytes(text: str | bytes = b"", encoding: str = "latin1") -> bytes:
-    """Python 2's way to write bytes, as text. No other encoding: looking one up imports a module."""
+    """Bytes as Python 2 writes them, as text. Only latin1: looking up another encoding imports a module."""
     if type(text) not in (str, bytes) or encoding not in ("latin1", "latin-1"):
         raise UnsafeFileError(f"it makes bytes of {describe(text)} in {encoding!r}")
     return text if type(text) is bytes else text.encode("latin1")
 
 
 def _getattr(owner: object, name: object) -> Placeholder:
-    """mmengine's log buffers list their own methods; nothing but such a name of an inert class passes."""
+    """mmengine's log buffers list their own methods; only such names of an inert class are allowed."""
     if not isinstance(owner, (InertClass, Placeholder)) or type(name) is not str:
         raise UnsafeFileError(f"it asks for builtins.getattr of {describe(owner)}")
     return Placeholder(f"{owner.name}.{name}")
@@ -223,7 +223,7 @@ def _dtype(code: object, align: object = False, copy: object = True) -> np.dtype
 def _set_order(dtype: np.dtype, state: tuple) -> None:
     """Set the byte order from a pickled state, and nothing else.
 
-    numpy would believe the sizes and flags beside it, and then take raw bytes for pointers to objects.
+    numpy would trust the sizes and flags next to it, and could then treat raw bytes as pointers to objects.
     """
     order = state[1].decode("ascii") if type(state[1]) is bytes else state[1]
     if order not in ("<", ">", "|", "=") or any(part is not None for part in state[2:5]):
@@ -235,12 +235,12 @@ def _set_order(dtype: np.dtype, state: tuple) -> None:
 def _count(shape: object) -> int:
     """The number of items in an array of this shape; numpy does not check that it has at most 64 axes."""
     if type(shape) not in (tuple, list) or len(shape) > 64 or any(type(n) is not int or n < 0 for n in shape):
-        raise UnsafeFileError(f"{str(shape)[:60]} is no shape of an array")
+        raise UnsafeFileError(f"{str(shape)[:60]} is not the shape of an array")
     return math.prod(shape)
 
 
 def _check_content(content: object, dtype: object, shape: object) -> None:
-    """Refuse an array whose content is not exactly as long as its shape says."""
+    """Raise UnsafeFileError for an array whose content does not have exactly the length of its shape."""
     if not isinstance(dtype, np.dtype):
         raise UnsafeFileError(f"an array has {describe(dtype)} for a type")
     if type(content) not in ((list,) if dtype.hasobject else (bytes, bytearray)):
@@ -250,7 +250,7 @@ def _check_content(content: object, dtype: object, shape: object) -> None:
 
 
 def _reconstruct(kind: object, shape: object, code: object) -> np.ndarray:
-    """An empty array; BUILD gives it its shape and content."""
+    """An empty array; BUILD sets its shape and content."""
     if kind is not STAND_INS["numpy", "ndarray"]:
         raise UnsafeFileError(f"it makes an array of class {describe(kind)}; only numpy.ndarray is loaded")
     return np.empty(0, np.uint8)
@@ -281,7 +281,7 @@ STORAGES = {
     "Long": torch.int64, "Int": torch.int32, "Short": torch.int16, "Char": torch.int8, "Byte": torch.uint8,
     "Bool": torch.bool, "ComplexFloat": torch.complex64, "ComplexDouble": torch.complex128,
 }  # fmt: skip
-DTYPES: dict[str, torch.dtype | None] = {  # by the name of a storage's class or of the dtype itself
+DTYPES: dict[str, torch.dtype | None] = {  # by the name of a storage class or of the dtype itself
     **{f"{module}.{kind}Storage": dtype for module in ("torch", "torch.cuda") for kind, dtype in STORAGES.items()},
     **{str(dtype): dtype for dtype in STORAGES.values()},
     "torch.storage.UntypedStorage": None,
@@ -289,7 +289,7 @@ DTYPES: dict[str, torch.dtype | None] = {  # by the name of a storage's class or
 
 
 class Storage:
-    """Bytes that tensors are views of, (N,) uint8, and the type they are stored as; None for bytes of any type."""
+    """Bytes that tensors are views of, (N,) uint8, and their stored type; None for bytes of any type."""
 
     __slots__ = ("content", "dtype")
 
@@ -352,7 +352,7 @@ INERT = {
     "numpy.random._sfc64": ("SFC64",),
     "numpy.random.bit_generator": ("SeedSequence", "__pyx_unpickle_SeedSequence"),
 }
-# What a call of each name builds; None is a name that files mention without calling it.
+# What a call of each name builds; None for a name that files mention without calling it.
 MAKERS: dict[str, Callable[..., object] | None] = {
     "_codecs.encode": _bytes,
     "collections.OrderedDict": OrderedDict,
@@ -384,7 +384,7 @@ MAKERS: dict[str, Callable[..., object] | None] = {
     **dict.fromkeys(("torch._utils._rebuild_tensor", "torch._utils._rebuild_tensor_v2"), _tensor),
     "torch._utils._rebuild_tensor_v3": _tensor_v3,
     "torch._tensor._rebuild_from_type_v2": _from_type,
-    **dict.fromkeys(  # a parameter is its tensor, without gradient and hooks
+    **dict.fromkeys(  # a parameter becomes its tensor, without gradient and hooks
         ("torch._utils._rebuild_parameter", "torch._utils._rebuild_parameter_with_state"), lambda data, *_: data
     ),
     "torch.Size": lambda shape=(): tuple(shape),

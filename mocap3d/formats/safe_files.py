@@ -1,8 +1,8 @@
-"""Read other people's pkl, npy, npz and torch files: no code in a file ever runs, but a hostile one may waste time and
-memory, or crash Python.
+"""Read other people's pkl, npy, npz and torch files: no code in a file is ever run, but a malicious file may waste time
+and memory, or crash Python.
 
-Plain data comes back as it was saved: containers, numpy arrays, and tensors on the CPU, from Python 2 and 3, numpy 1
-and 2, torch 0.4 to 2.x. `mocap3d.formats.pickles` holds the names that a pickle may use.
+Plain data is returned as it was saved: containers, numpy arrays, and tensors on the CPU, from Python 2 and 3, numpy 1
+and 2, torch 0.4 to 2.x. `mocap3d.formats.pickles` lists the names that a pickle may use.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ MAGIC, VERSION = 0x1950A86A20F9469CFC6C, 1001  # the first two pickles of torch'
 
 
 def load_pickle(path: str | Path) -> object:
-    """What a pickle file of any protocol holds.
+    """Load a pickle file of any protocol.
 
     Args:
         path: the file.
     Raises:
-        UnsafeFileError: if it asks for anything but plain data, is damaged, or is not such a file.
+        UnsafeFileError: if it needs anything but plain data, is damaged, or is not such a file.
         OSError: if it cannot be opened.
 
     >>> import pathlib, pickle, tempfile
@@ -58,7 +58,7 @@ def load_pickle(path: str | Path) -> object:
 
 
 def load_npy(path: str | Path) -> object:
-    """The array of an npy file; arguments and errors as load_pickle. Of an object array without axes, the object.
+    """Load the array of an npy file, or the object in an array without axes; arguments and errors as in load_pickle.
 
     >>> import pathlib, tempfile
     >>> path = pathlib.Path(tempfile.mkdtemp()) / "array.npy"
@@ -71,7 +71,7 @@ def load_npy(path: str | Path) -> object:
 
 
 def load_npz(path: str | Path) -> dict[str, object]:
-    """The arrays of an npz file by name; arguments and errors as load_pickle. Object arrays as load_npy.
+    """Load the arrays of an npz file by name; arguments and errors as in load_pickle, object arrays as in load_npy.
 
     >>> import pathlib, tempfile
     >>> path = pathlib.Path(tempfile.mkdtemp()) / "arrays.npz"
@@ -83,14 +83,14 @@ def load_npz(path: str | Path) -> dict[str, object]:
         arrays = {}
         for member in archive.infolist():
             if not member.filename.endswith(".npy"):
-                raise UnsafeFileError(f"it holds {member.filename!r}, which is no array")
+                raise UnsafeFileError(f"it holds {member.filename!r}, which is not an array")
             with archive.open(member) as content:
                 arrays[member.filename.removesuffix(".npy")] = _read_npy(content)
         return arrays
 
 
 def load_torch(path: str | Path) -> object:
-    """What torch.save wrote, in its zip or its older format; arguments and errors as load_pickle.
+    """Load a file of torch.save, in its zip or older format; arguments and errors as in load_pickle.
 
     Returns:
         tensors are on the CPU, whatever device they were saved from, and do not require gradients.
@@ -116,7 +116,7 @@ def load_torch(path: str | Path) -> object:
 
 @contextmanager
 def _opened(path: str | Path) -> Iterator[BinaryIO]:
-    """An open file; whatever goes wrong while it is read is told in our words, as an UnsafeFileError."""
+    """An open file; any error while reading it is raised as an UnsafeFileError with a clear message."""
     with open(path, "rb") as file:
         try:
             _check_download(file)
@@ -133,10 +133,10 @@ def _opened(path: str | Path) -> Iterator[BinaryIO]:
 
 
 def _check_download(file: BinaryIO) -> None:
-    """Refuse by name what is often downloaded in place of a file."""
+    """Recognise what is often downloaded instead of the file, and raise UnsafeFileError."""
     start = file.read(100).removeprefix(b"\xef\xbb\xbf").lstrip()
     file.seek(0)
-    if start.startswith(b"<"):  # no pickle and no archive does
+    if start.startswith(b"<"):  # no pickle or archive does
         raise UnsafeFileError(
             "it is a web page, often one to sign in or one that reports an error. Open its address in a browser, and "
             "download it again"
@@ -155,14 +155,14 @@ def _size(file: BinaryIO) -> int:
 
 def _archive(file: BinaryIO) -> zipfile.ZipFile:
     if file.read(2) != b"PK":
-        raise UnsafeFileError("it is no zip archive, which an npz file has to be")
+        raise UnsafeFileError("it is not a zip archive, as an npz file must be")
     if not zipfile.is_zipfile(file):  # its table of contents is at the end
         raise UnsafeFileError(CUT_OFF)
     return zipfile.ZipFile(file)
 
 
 def _read_npy(file: BinaryIO) -> object:
-    """One array in numpy's format; of an object array without axes, the object."""
+    """One array in numpy's format; for an object array without axes, the object."""
     exact = ExactReader(file)
     version = np.lib.format.read_magic(exact)
     read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
@@ -179,7 +179,7 @@ def _read_npy(file: BinaryIO) -> object:
 
 
 def _read_torch_zip(archive: zipfile.ZipFile) -> object:
-    """What torch.save writes since torch 1.6: one pickle, and a file for each storage."""
+    """The format of torch.save since torch 1.6: one pickle, and a file for each storage."""
     members = archive.namelist()
     roots = [name.removesuffix("data.pkl") for name in members if f"/{name}".endswith("/data.pkl")]
     if len(roots) != 1:
@@ -202,12 +202,12 @@ def _read_torch_zip(archive: zipfile.ZipFile) -> object:
 
 
 def _as_tensor(content: bytearray) -> torch.Tensor:
-    """(N,) uint8 on the same memory."""
+    """(N,) uint8 tensor that shares the memory."""
     return torch.frombuffer(content, dtype=torch.uint8) if content else torch.empty(0, dtype=torch.uint8)
 
 
 def _read_torch_stream(file: BinaryIO) -> object:
-    """What torch.save wrote before, and still does on request: five pickles, then the storages."""
+    """The older format of torch.save, still available as an option: five pickles, then the storages."""
     whole: dict[str, Storage] = {}
 
     def storage(pid: object) -> Storage:

@@ -1,1 +1,1 @@
-"""Recipes, losses, the loop, and what a run leaves."""
+"""Recipes, losses, the training loop, and the results of a run."""

@@ -1,4 +1,4 @@
-"""Minutes -> steps: a recipe that gives minutes is measured on this machine before the run starts."""
+"""Minutes -> steps: for a recipe given in minutes, steps are timed on this machine before the run starts."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from mocap3d.training.run import Job
 
 
 def steps_in_minutes(job: Job, train_step: Callable, objective: Callable, entries: int, say: Callable) -> int:
-    """The steps that the recipe's minutes allow, printed with what they cost.
+    """The number of steps that fit in the recipe's minutes, printed with their cost.
 
     Args:
-        job: the run; its model and the random states are left as they are.
+        job: the run; its model and the random states are not changed.
         train_step, objective: of the loop.
         entries: of the history, each with a validation.
         say: prints a line.
@@ -27,7 +27,7 @@ def steps_in_minutes(job: Job, train_step: Callable, objective: Callable, entrie
     step, epoch, validation = _measure(job, train_step, objective)
     budget, per_epoch = 60 * job.recipe.minutes, job.steps_per_epoch
     steps = int((budget - entries * validation) / (step + epoch / per_epoch))
-    if steps > entries * per_epoch:  # then it is validated once an epoch
+    if steps > entries * per_epoch:  # then it is validated once per epoch
         steps = int(budget / (step + (epoch + validation) / per_epoch))
     steps = max(steps, 1)
     say(
@@ -38,7 +38,7 @@ def steps_in_minutes(job: Job, train_step: Callable, objective: Callable, entrie
 
 
 def _measure(job: Job, train_step: Callable, objective: Callable) -> tuple[float, float, float]:
-    """Seconds of a step, of the start of an epoch, and of a validation, on a copy of the model."""
+    """Seconds per step, per start of an epoch, and per validation, measured on a copy of the model."""
     device, recipe = job.train.device, job.recipe
 
     def now() -> float:

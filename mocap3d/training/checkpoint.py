@@ -1,6 +1,6 @@
-"""A training run on disk: what is needed to go on with the same bits, and to refuse to go on with something else.
+"""Checkpoints: resume a training run with the same bits, and refuse to resume a different run.
 
-A checkpoint holds tensors and plain containers only, so that it loads with `weights_only=True`.
+A checkpoint holds only tensors and plain containers, so that it can be loaded with `weights_only=True`.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from mocap3d.training.recipe import Recipe, make_optimizer
 from mocap3d.training.run import Job, Progress
 
 CHECKPOINT = "checkpoint.pt"
-PREVIOUS = "checkpoint.previous.pt"  # the one before it
+PREVIOUS = "checkpoint.previous.pt"  # the previous one
 CONTENTS = ("fingerprint", "progress", "random", "model", "normalisation", "optimizer")
 RECORD = "run.json"
 FORMAT = 2
 
 
 class CheckpointError(ValueError):
-    """A checkpoint that cannot be read or written, or belongs to another run."""
+    """A checkpoint that cannot be read or written, or that belongs to another run."""
 
 
 def fingerprint(job: Job) -> dict:
-    """All that decides a run's numbers, as plain values: two runs may continue each other only if these agree."""
+    """Everything that determines a run's numbers, as plain values; a run can be resumed only if these agree."""
     model = job.model
     return {
         "recipe": {key: value for key, value in asdict(job.recipe).items() if key != "source"},
@@ -58,7 +58,7 @@ def fingerprint(job: Job) -> dict:
 
 
 def _settings(model: nn.Module) -> dict:
-    """The plain numbers and words that modules hold beside their tensors, such as a dropout rate."""
+    """The plain numbers and strings that modules hold in addition to tensors, such as a dropout rate."""
     return {
         f"{path}.{key}".lstrip("."): value
         for path, module in model.named_modules()
@@ -72,7 +72,7 @@ def _data(data: DeviceDataset) -> dict:
 
 
 def differences(old: Mapping, new: Mapping, path: str = "") -> list[str]:
-    """Sentences naming each value that differs between two nested mappings."""
+    """One phrase for each value that differs between two nested mappings."""
     found = []
     for key in dict.fromkeys([*old, *new]):
         a, b, where = old.get(key), new.get(key), f"{path}{key}"
@@ -87,7 +87,7 @@ def differences(old: Mapping, new: Mapping, path: str = "") -> list[str]:
 
 
 def contents(job: Job, identity: Mapping, optimizer: optim.Optimizer, state: Progress) -> dict:
-    """What a checkpoint holds."""
+    """The contents of a checkpoint."""
     return {
         "fingerprint": identity,
         "progress": vars(state),
@@ -99,7 +99,7 @@ def contents(job: Job, identity: Mapping, optimizer: optim.Optimizer, state: Pro
 
 
 def restore(job: Job, stored: Mapping) -> tuple[optim.Optimizer, Progress]:
-    """Put a run back to where its checkpoint was written: weights, statistics, optimizer and random states."""
+    """Restore the state of a run from its checkpoint: weights, statistics, optimizer and random states."""
     job.model.load_state_dict(stored["model"])
     if stored["normalisation"] is not None:
         job.model.normalisation = stored["normalisation"]
@@ -111,7 +111,7 @@ def restore(job: Job, stored: Mapping) -> tuple[optim.Optimizer, Progress]:
 
 def random_states() -> dict:
     """The states of torch's, numpy's and Python's global generators."""
-    kind, keys, position, has_gauss, cached = np.random.get_state()  # noqa: NPY002  the global one is meant
+    kind, keys, position, has_gauss, cached = np.random.get_state()  # noqa: NPY002  the global one is intended
     states = {
         "torch": torch.get_rng_state(),
         "numpy": [str(kind), torch.from_numpy(keys.astype(np.int64)), int(position), int(has_gauss), float(cached)],
@@ -123,7 +123,7 @@ def random_states() -> dict:
 
 
 def set_random_states(states: Mapping) -> None:
-    """Put `random_states()` back."""
+    """Restore the states returned by `random_states`."""
     torch.set_rng_state(states["torch"].cpu())
     kind, keys, *rest = states["numpy"]
     np.random.set_state((kind, keys.cpu().numpy().astype(np.uint32), *rest))  # noqa: NPY002
@@ -134,9 +134,9 @@ def set_random_states(states: Mapping) -> None:
 
 
 def make_folder(out: Path) -> None:
-    """Make a run's folder, and see that it can be written, so that no epoch is trained in vain.
+    """Create a run's folder, and check that it is writable before any epoch is trained.
 
-    Files that a killed run was writing are removed.
+    Partial files of a killed run are removed.
     """
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -145,13 +145,13 @@ def make_folder(out: Path) -> None:
             for left in out.glob(f".{name}.*.part"):
                 left.unlink()
     except OSError as error:
-        raise CheckpointError(f"out={str(out)!r} is no folder that can be written ({error}); give another") from None
+        raise CheckpointError(f"out={str(out)!r} is not a writable folder ({error}); give another") from None
 
 
 def save(out: Path, record: Mapping, checkpoint: Mapping | None = None) -> None:
-    """Write record and checkpoint in one step each: a killed run leaves the old one or the new one, never half.
+    """Write record and checkpoint atomically: a killed run leaves the old one or the new one, never a partial file.
 
-    The checkpoint before is kept as `PREVIOUS`, and the new one is read back before it takes its place.
+    The previous checkpoint is kept as `PREVIOUS`, and the new one is read back and checked before it takes its place.
 
     Raises:
         CheckpointError: if they cannot be written, as on a full disk; the old ones are still there.
@@ -168,26 +168,26 @@ def save(out: Path, record: Mapping, checkpoint: Mapping | None = None) -> None:
         if checkpoint is not None:
             write_whole(out / CHECKPOINT, write)
         write_record(out, record)
-    except (OSError, RuntimeError, zipfile.BadZipFile) as error:  # torch's own writer raises the second
+    except (OSError, RuntimeError, zipfile.BadZipFile) as error:  # torch's own writer raises RuntimeError
         reason = str(error).split("\n")[0][:200]
         raise CheckpointError(f"no checkpoint could be written to {out} ({reason})") from None
 
 
 def exists(out: Path) -> bool:
-    """Whether a folder holds a checkpoint."""
+    """Whether a folder contains a checkpoint."""
     return (out / CHECKPOINT).exists() or (out / PREVIOUS).exists()
 
 
 def load(out: Path, expected: Mapping, device: torch.device, say: Callable[[str], object] = print) -> dict:
-    """The last sound checkpoint in a folder, if it belongs to this run.
+    """Load the last intact checkpoint in a folder, if it belongs to this run.
 
     Args:
         out: the run's folder.
         expected: `fingerprint` of the run to be resumed.
-        device: where its tensors go.
-        say: prints a line, where the last checkpoint is damaged and the one before is taken.
+        device: of its tensors.
+        say: prints a line if the last checkpoint is damaged and the previous one is used.
     Raises:
-        CheckpointError: if none is sound, or it belongs to a run with another recipe, model, data or seed.
+        CheckpointError: if none is intact, or it belongs to a run with another recipe, model, data or seed.
     """
     reasons = []
     for path in (out / CHECKPOINT, out / PREVIOUS):
@@ -219,7 +219,7 @@ def load(out: Path, expected: Mapping, device: torch.device, say: Callable[[str]
 
 
 def _read(path: Path, expected: Mapping, device: torch.device) -> dict:
-    """One file, its sums compared first: `torch.load` does not look at them."""
+    """Read one file after checking its checksums, which `torch.load` ignores."""
     with open(path, "rb") as file, zipfile.ZipFile(file) as archive:
         if damaged := archive.testzip():
             raise ValueError(f"the sum of {damaged} is wrong")
@@ -230,8 +230,8 @@ def _read(path: Path, expected: Mapping, device: torch.device) -> dict:
         raise ValueError(f"it lacks {', '.join(lacking)}")
     found = checkpoint["fingerprint"]
     defaults = {field.name: field.default for field in fields(Recipe) if field.name in expected["recipe"]}
-    found["recipe"] = defaults | found["recipe"]  # fields that recipes have got since
-    settings = expected["model"]["settings"]  # those that a model no longer has decide nothing
+    found["recipe"] = defaults | found["recipe"]  # fields added to recipes since
+    settings = expected["model"]["settings"]  # settings that a model no longer has change nothing
     found["model"]["settings"] = {k: v for k, v in found["model"]["settings"].items() if k in settings}
     return checkpoint
 
@@ -241,7 +241,7 @@ def _first_line(error: Exception) -> str:
 
 
 def write_record(out: Path, record: Mapping) -> None:
-    """Write run.json: what was run, on what, and how it went."""
+    """Write run.json: what was run, on which machine, and the results."""
     text = json.dumps(record, indent=1, default=str)
     write_whole(out / RECORD, lambda part: part.write_text(text + "\n", encoding="utf-8"))
 

@@ -1,13 +1,13 @@
-"""Several processes that train one model together: torchrun starts them, `fit` does the rest.
+"""Train one model in several processes: torchrun starts them, `fit` does the rest.
 
-    torchrun --standalone --nproc_per_node=2 train.py            train.py calls fit as it would alone
+    torchrun --standalone --nproc_per_node=2 train.py            train.py calls fit as in a single process
 
 Each process holds all data and all weights. A batch is the same as in one process: process r of n takes its windows
 r, r + n, ..., and torch's DistributedDataParallel averages the gradients, so that all weights stay equal. Batch norm
-sees the windows of its own process; on GPUs torch's SyncBatchNorm lets it see them all. Files, messages and validation
-are the first process's. What a script does after `fit`, it does in every process, unless it looks at RANK.
+uses the windows of its own process; on GPUs, torch's SyncBatchNorm makes it use all of them. Only the first process
+writes files and messages, and validates. Code after `fit` runs in every process, unless the script checks RANK.
 
-One process alone never comes here.
+A run in a single process does not use this module.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ from mocap3d.training.run import TrainingError
 
 @dataclass(frozen=True)
 class Workers:
-    """The processes of a run, as one of them sees it.
+    """The processes of a run, from the point of view of one of them.
 
     Args:
-        rank: which one this is, from 0.
-        count: how many there are.
+        rank: number of this process, from 0.
+        count: number of processes.
         device: of this process.
     """
 
@@ -47,11 +47,11 @@ class Workers:
 
     @property
     def fields(self) -> tuple:
-        """Those of a `Job`: workers, processes, writes."""
+        """The fields of a `Job`: workers, processes, writes."""
         return self, self.count, self.rank == 0
 
     def share(self, batch: Batch) -> Batch:
-        """This process's windows of a batch; all of a batch too small to leave each two, which batch norm needs."""
+        """This process's windows of a batch; the whole batch if that leaves fewer than two, as batch norm needs two."""
         return batch if len(batch) < 2 * self.count else batch[self.rank :: self.count]
 
     def replicate(self, model: nn.Module) -> nn.Module:
@@ -59,16 +59,16 @@ class Workers:
         return nn.parallel.DistributedDataParallel(model)
 
     def mean(self, values: Tensor) -> Tensor:
-        """Over the processes."""
+        """Mean over the processes."""
         dist.all_reduce(values)
         return values / self.count
 
     def any(self, flag: bool) -> bool:
-        """Whether one process has raised the flag."""
+        """Whether any process has set the flag."""
         return bool(self.mean(torch.tensor(float(flag), device=self.device)))
 
     def first(self, measure: Callable[[], float]) -> float:
-        """What the first process measures; the others wait for it."""
+        """The value measured by the first process; the others wait for it."""
         value = torch.tensor(measure() if self.rank == 0 else 0.0, dtype=torch.float64, device=self.device)
         dist.broadcast(value, 0)
         return value.item()
@@ -80,21 +80,21 @@ class Workers:
         return values
 
     def check_same(self, identity: Mapping) -> None:
-        """Refuse processes that were not given the same run."""
+        """Raise TrainingError if a process was given a different run."""
         first, *others = self.gather(identity)
         for rank, other in enumerate(others, 1):
             if wrong := differences(first, other):
-                raise TrainingError(f"process {rank} was not given what process 0 was: {'; '.join(wrong[:5])}")
+                raise TrainingError(f"process {rank} was given a different run than process 0: {'; '.join(wrong[:5])}")
 
     def equalise(self, model: nn.Module) -> None:
-        """Give all processes the first one's running statistics of batch norm; the weights are equal anyway."""
+        """Copy the first process's running statistics of batch norm to all processes; the weights are equal anyway."""
         for buffer in model.buffers():
             dist.broadcast(buffer, 0)
 
     @contextmanager
     def interrupts(self, asked: list) -> Iterator[None]:
-        """Ctrl-C noted in a list that all look at together, because one that stopped alone would leave the others
-        waiting; the second Ctrl-C is an exception as usual."""
+        """Record Ctrl-C in a list that all processes check together, because one that stopped alone would leave the
+        others waiting; a second Ctrl-C raises KeyboardInterrupt as usual."""
 
         def note(number: int, frame: object) -> None:
             if asked:
@@ -112,7 +112,7 @@ class Workers:
 
     @contextmanager
     def norms(self, model: nn.Module) -> Iterator[None]:
-        """Batch norm for the time of training: shared between GPUs, and with its momentum put back afterwards."""
+        """Batch norm during training: synchronised between GPUs, and with its momentum restored afterwards."""
         norms, momenta = (batch_norms(model), {name: norm.momentum for name, norm in batch_norms(model).items()})
         if self.device.type == "cuda":
             nn.SyncBatchNorm.convert_sync_batchnorm(model)  # new modules around the same tensors
@@ -126,10 +126,10 @@ class Workers:
 
 
 def join(device: torch.device) -> Workers:
-    """The processes that torchrun started with this one, ready to talk.
+    """Connect to the other processes that torchrun started.
 
     Args:
-        device: any CUDA device means that of LOCAL_RANK, unless it has a number.
+        device: a CUDA device without a number stands for the device of LOCAL_RANK.
     """
     if device.type == "cuda":
         if device.index is None:
@@ -137,5 +137,5 @@ def join(device: torch.device) -> Workers:
         torch.cuda.set_device(device)
     if not dist.is_initialized():
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
-        atexit.register(dist.destroy_process_group)  # not before: a script may call fit again
+        atexit.register(dist.destroy_process_group)  # not earlier: a script may call fit again
     return Workers(dist.get_rank(), dist.get_world_size(), device)

@@ -1,18 +1,18 @@
 """The training loop: plain, seeded, resumable.
 
-The order in which chance enters, so that a loop written by hand can reproduce `fit` number for number:
+The order of random draws, so that a loop written by hand can reproduce `fit` number for number:
 
-    1. the caller makes the model (its initial weights are the caller's affair)
-    2. torch.manual_seed(seed)                    from here on the global generator feeds dropout and masks alone
+    1. the caller creates the model (and is responsible for its initial weights)
+    2. torch.manual_seed(seed)                    from here on the global generator is used only by dropout and masks
     3. model.fit_normalisation(points2d, pose3d)  unless model.normalisation is set; draws nothing
     4. per epoch e = 1, 2, ...: the order of the frames is torch.randperm(N, generator=epoch_generator(seed, e))
-    5. with a detector, the noise of epoch e is drawn from a generator of its own, seeded likewise
+    5. with a detector, the noise of epoch e is drawn from a separate generator, seeded in the same way
     6. per step: learning_rate(...), forward, loss, backward, clip, optimizer step: see `train_step`
 
 Validation runs in evaluation mode, without gradients, and draws nothing.
 
-A run in reading order: this file, run.py (what it is given and leaves), recipe.py (the numbers), losses.py,
-data/windows.py (batches), checkpoint.py (resuming); minutes are turned into steps in budget.py.
+Reading order of the code: this file, run.py (inputs and results), recipe.py (hyperparameters), losses.py,
+data/windows.py (batches), checkpoint.py (resuming); budget.py converts minutes to steps.
 """
 
 from __future__ import annotations
@@ -49,18 +49,18 @@ from mocap3d.training.recipe import (
 )
 from mocap3d.training.run import Job, Progress, Run, check_job, check_statistics, describe, in_words, outcome
 
-LOOK_EVERY = 20  # steps between looks at the loss: each look makes a GPU wait
-REPORTS = 10  # entries of the history, at least, of a run whose length is in steps or minutes
+LOOK_EVERY = 20  # steps between checks of the loss: each check makes a GPU wait
+REPORTS = 10  # minimum number of history entries of a run given in steps or minutes
 
 
 def supervised(model: nn.Module, batch: Batch, recipe: Recipe, step: int = 1, steps: int = 1) -> Tensor:
     """The recipe's loss on one batch: the training objective, unless `fit` is given another.
 
     Args:
-        model: in training mode, maybe wrapped by torch.compile or DistributedDataParallel.
+        model: in training mode, possibly wrapped by torch.compile or DistributedDataParallel.
         batch: B windows.
-        recipe: gives loss and precision.
-        step, steps: where the run stands, from 1; not used here.
+        recipe: defines loss and precision.
+        step, steps: current step, from 1, and number of steps; not used here.
     Returns:
         scalar.
     """
@@ -80,7 +80,7 @@ def forward(model: nn.Module, batch: Batch, recipe: Recipe) -> Tensor:
 def mask(x: Tensor, recipe: Recipe) -> Tensor:
     """Network input with some joints and some whole frames replaced by zeros: (B, T, J, 3) -> the same.
 
-    Source: Zhu et al. 2023, section 3.3; there one draw of frames serves the whole batch, here each clip has its own.
+    Source: Zhu et al. 2023, section 3.3; there frames are drawn once for the whole batch, here for each clip.
     """
     for share, axes in ((recipe.mask_joints, 3), (recipe.mask_frames, 2)):
         if share:
@@ -98,18 +98,18 @@ def train_step(
     objective: Callable = supervised,
     workers: Workers | None = None,
 ) -> Tensor:
-    """One step of gradient descent on one batch: the heart of training.
+    """One step of gradient descent on one batch: the core of training.
 
     Args:
         model: in training mode.
         optimizer: over the model's parameters; its learning rate is set here.
         batch: B windows.
-        recipe: gives loss, clipping, precision, and how many parts the batch goes through in.
+        recipe: defines loss, clipping, precision, and the number of parts the batch is split into.
         rate: learning rate of this step.
-        objective: gives the loss of (model, batch, recipe).
+        objective: computes the loss from (model, batch, recipe).
         workers: the processes that share the batch, if there are several.
     Returns:
-        the loss, a scalar on the device; of several processes, their mean is.
+        the loss, a scalar on the device; with several processes, the total loss is their mean.
     """
     for group in optimizer.param_groups:
         group["lr"] = rate
@@ -130,20 +130,20 @@ def train_step(
 def parts_of(
     model: Lifter, batch: Batch, recipe: Recipe, workers: Workers | None = None
 ) -> list[tuple[Batch, float | Tensor]]:
-    """Parts of a batch, with weights that turn their mean losses into the mean over the whole batch."""
+    """Parts of a batch, with weights such that their weighted mean losses add up to the mean over the whole batch."""
     mine = workers.share(batch) if workers else batch
     count = max(min(recipe.accumulate, len(mine) // 2), 1)
     if mine is batch and count == 1:
         return [(batch, 1.0)]
 
-    def known(some: Batch) -> Tensor:  # what the loss counts: unknown joints are NaN
+    def known(some: Batch) -> Tensor:  # targets that the loss counts: unknown joints are NaN
         if recipe.loss == "mse":
             return (~torch.isnan(model.targets(some.pose3d))).sum()
         return (~torch.isnan(root_relative(some.pose3d)).any(-1)).sum()
 
     of = known(batch).clamp_min(1)
     if mine is not batch:
-        of = of / workers.count  # whose gradients are averaged
+        of = of / workers.count  # since DistributedDataParallel averages gradients
     parts = [mine[k::count] for k in range(count)]  # so that each holds some of the mirrored windows
     return [(part, known(part) / of) for part in parts]
 
@@ -163,29 +163,29 @@ def fit(
     checkpoint_minutes: float = 5.0,
     objective: Callable | None = None,
 ) -> Run:
-    """Train a model by a recipe; under torchrun, in all its processes together (see `training.distributed`).
+    """Train a model with a recipe; under torchrun, in all processes together (see `training.distributed`).
 
     Args:
-        model: fulfils `Lifter`; is trained in place. One wrapped by torch.compile is trained so, and returned plain.
-        train: clips to learn from.
+        model: fulfils `Lifter`; trained in place. A torch.compile wrapper is used in training, but not returned.
+        train: clips to train on.
         recipe: a Recipe, or a name in `RECIPES`.
-        validation: clips to watch: at most 8192 frames of them, evenly spaced, at every entry of the history.
-            With keep="best" they choose the weights, so do not pass the clips you will report on.
-        device: by default a CUDA device where there is one.
+        validation: clips to validate on: at most 8192 frames, evenly spaced, for every entry of the history.
+            With keep="best" they select the weights, so do not pass the clips you will report on.
+        device: by default a CUDA device if available.
         out: folder for checkpoint.pt (at every entry of the history, and every `checkpoint_minutes`) and run.json.
-        resume: go on from the checkpoint in `out`, if there is one, with the same bits as if never stopped.
-        seed: of order and dropout. The same seed on the same machine gives the same bits.
+        resume: continue from the checkpoint in `out`, if there is one, with the same bits as without interruption.
+        seed: of frame order and dropout. The same seed on the same machine gives the same bits.
         progress: show a bar with loss and validation error, and print messages.
-        keep: "best" leaves the model with the weights of its best validation, "last" with the last.
-        callback: called with each entry of the history: one an epoch; of a run in steps or minutes, ten or more.
-            `live_history()` is one.
-        checkpoint_minutes: between checkpoints at other times.
-        objective: training objective in place of `supervised`: gives the loss of (model, batch, recipe, step=, steps=);
-            its .describe() returns a dict of what else decides the run's numbers.
+        keep: "best" leaves the model with the weights of its best validation, "last" with the last ones.
+        callback: called with each entry of the history: one per epoch; for a run in steps or minutes, ten or more.
+            `live_history()` returns one.
+        checkpoint_minutes: minutes between additional checkpoints.
+        objective: training objective instead of `supervised`: computes the loss from (model, batch, recipe, step=,
+            steps=); its .describe() returns a dict of anything else that determines the run's numbers.
     Returns:
-        Run. Ctrl-C returns it too, marked interrupted, with the best so far.
+        Run. Ctrl-C also returns it, marked as interrupted, with the best weights so far.
     Raises:
-        TrainingError: if the loss is NaN or infinite, naming epoch, step and clips.
+        TrainingError: if the loss is NaN or infinite; the message names epoch, step and clips.
         CheckpointError: if `out` cannot be written, or the checkpoint in it belongs to another run.
     """
     recipe = get_recipe(recipe)
@@ -272,16 +272,16 @@ def fit(
 def _loop(
     job: Job, network: nn.Module, optimizer: optim.Optimizer, state: Progress, bar: tqdm, after: Callable, asked: list
 ) -> None:
-    """Epochs of steps, from wherever `state` stands to the end.
+    """Run the epochs from `state` to the end.
 
-    `network` is the model as training calls it, `asked` holds something once Ctrl-C was pressed.
+    `network` is the model as called in training; `asked` is not empty once Ctrl-C was pressed.
     """
     model, recipe = job.model, job.recipe
     keep_best = job.keep == "best" and job.validation is not None
     began = time.monotonic() - state.seconds
     pending = []  # losses not yet fetched from the device
     while not state.done:
-        first = state.step % state.steps_per_epoch  # not 0 if resumed within an epoch
+        first = state.step % state.steps_per_epoch  # not 0 if resumed in mid-epoch
         for batch in job.batches(state.epoch, first):
             model.train()
             state.step += 1
@@ -314,7 +314,7 @@ def _loop(
 
 
 def _plan(job: Job, say: Callable) -> Progress:
-    """How many steps this run has."""
+    """The number of steps of this run."""
     recipe, per_epoch = job.recipe, job.steps_per_epoch
     if recipe.epochs is not None:
         return Progress(recipe.epochs * per_epoch, per_epoch, report_every=per_epoch)
@@ -326,7 +326,7 @@ def _plan(job: Job, say: Callable) -> Progress:
 
 
 def _look(job: Job, state: Progress, pending: list[Tensor]) -> None:
-    """Fetch the losses of the last steps; stop if one is not a number."""
+    """Fetch the losses of the last steps; raises TrainingError if one is not finite."""
     values = job.losses(pending)
     pending.clear()
     for step, value in enumerate(values, state.step - len(values)):  # step counted from 0
@@ -336,7 +336,7 @@ def _look(job: Job, state: Progress, pending: list[Tensor]) -> None:
 
 
 def _write(job: Job, out: Path, record: dict, checkpoint: dict | None = None) -> None:
-    """Files on the disk; a full one costs the checkpoint, not the run."""
+    """Write files to disk; if it is full, the checkpoint is lost, but not the run."""
     if not job.writes:
         return
     try:

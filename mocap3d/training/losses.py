@@ -1,4 +1,4 @@
-"""Losses as pure functions; targets that are NaN (joints nobody measured) count for nothing."""
+"""Losses as pure functions; NaN targets (joints that were not measured) are ignored."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mocap3d.metrics import bone_lengths
 from mocap3d.models.lifter import Lifter
 from mocap3d.skeleton import H36M17, root_relative
 
-# every two bones that meet in a joint, (19, 2) numbers of bones
+# all pairs of bones that meet in a joint, (19, 2) bone indices
 BONE_PAIRS = [
     (a, b)
     for a in range(len(H36M17.bones))
@@ -26,7 +26,7 @@ def mse(prediction: Tensor, target: Tensor) -> Tensor:
     """Mean squared difference over all known numbers.
 
     Args:
-        prediction, target: any one shape, the network's own units.
+        prediction, target: same shape, the network's own units.
     Returns:
         scalar; 0 if no target is known.
     """
@@ -39,7 +39,7 @@ def mpjpe(prediction: Tensor, target: Tensor) -> Tensor:
     """Mean distance over all known joints.
 
     Args:
-        prediction, target: (..., J, 3), one unit, one frame.
+        prediction, target: (..., J, 3), same unit, same frame.
     Returns:
         scalar in that unit; 0 if no joint is known.
     Source: Pavllo et al. 2019, section 4.
@@ -49,10 +49,10 @@ def mpjpe(prediction: Tensor, target: Tensor) -> Tensor:
 
 
 def trajectory(prediction: Tensor, target: Tensor) -> Tensor:
-    """Mean distance of the root as a share of its depth: what is far away is seen small, and may be further off.
+    """Mean error of the root divided by its depth: a distant person appears small, and a larger error is accepted.
 
     Args:
-        prediction, target: (..., 3) metres, camera frame; a target without known depth counts for nothing.
+        prediction, target: (..., 3) metres, camera frame; a target without known depth is ignored.
     Returns:
         scalar, metres per metre; 0 if no target is known.
     Source: Pavllo et al. 2019, section 4.1: weighted MPJPE with weight 1 / y_z, y_z the true depth.
@@ -66,18 +66,18 @@ def trajectory(prediction: Tensor, target: Tensor) -> Tensor:
 def reprojection(
     points: Tensor, points2d: Tensor, intrinsics: Tensor, lens: str = "videopose3d", linear: bool = False
 ) -> Tensor:
-    """Mean distance in the image between predicted joints, projected, and the 2D joints they were lifted from.
+    """Mean distance in the image between projected predicted joints and the 2D joints they were lifted from.
 
     Args:
         points: (B, T, J, 3) metres, camera frame, absolute.
-        points2d: (B, T, J, 2) screen units; NaN where nobody saw the joint.
+        points2d: (B, T, J, 2) screen units; NaN where the joint was not detected.
         intrinsics: (B, 9) screen units, `Camera.screen_intrinsics()`: focal (2), centre (2), distortion (5).
         lens: the distortion model, see `camera`.
-        linear: leave the lens out.
+        linear: ignore lens distortion.
     Returns:
-        scalar, screen units; 0 if no joint was seen.
-    Source: Pavllo et al. 2019, section 4. Rays over 45 degrees off the axis are held there, as published: a body
-        that training has put behind the camera for now gives no NaN.
+        scalar, screen units; 0 if no joint was detected.
+    Source: Pavllo et al. 2019, section 4. Rays over 45 degrees off the axis are clamped there, as published: a body
+        that is predicted behind the camera during training gives no NaN.
     """
     rays = (points[..., :2] / points[..., 2:]).clamp(-1, 1)
     rays = torch.cat([rays, torch.ones_like(rays[..., :1])], -1)
@@ -86,10 +86,10 @@ def reprojection(
 
 
 def bone_length(labelled: Tensor, unlabelled: Tensor) -> Tensor:
-    """How far mean bone lengths over labelled and over unlabelled frames are apart, averaged over the bones.
+    """Absolute difference between mean bone lengths over labelled and over unlabelled frames, averaged over bones.
 
     Args:
-        labelled, unlabelled: (..., 17, 3) metres, predicted poses of the two halves of a batch, any numbers of them.
+        labelled, unlabelled: (..., 17, 3) metres, predicted poses of the two halves of a batch; counts may differ.
     Returns:
         scalar, metres. The gradient flows into both.
     Source: Pavllo et al. 2019, section 4 ("bone length L2 loss"; the code takes the absolute difference).
@@ -99,9 +99,9 @@ def bone_length(labelled: Tensor, unlabelled: Tensor) -> Tensor:
 
 
 def n_mpjpe(prediction: Tensor, target: Tensor) -> Tensor:
-    """`mpjpe` after the one scale of each frame that fits best; arguments as there.
+    """`mpjpe` after scaling each frame to fit best; same arguments.
 
-    Source: Rhodin et al. 2018, section 4.2; Zhu et al. 2023 take it as a loss. The gradient flows through the scale.
+    Source: Rhodin et al. 2018, section 4.2; Zhu et al. 2023 use it as a loss. The gradient flows through the scale.
     """
     known = ~torch.isnan(target).any(-1)  # (..., J)
     truth = torch.where(known[..., None], target, 0)
@@ -109,7 +109,7 @@ def n_mpjpe(prediction: Tensor, target: Tensor) -> Tensor:
 
 
 def velocity(prediction: Tensor, target: Tensor) -> Tensor:
-    """`mpjpe` of the steps from frame to frame, unit per frame; (..., T, J, 3), 0 for a single frame.
+    """`mpjpe` of the differences between frames, unit per frame; (..., T, J, 3), 0 for a single frame.
 
     Source: Zhu et al. 2023, equation 5.
     """
@@ -117,7 +117,7 @@ def velocity(prediction: Tensor, target: Tensor) -> Tensor:
 
 
 def limb_variance(prediction: Tensor, target: Tensor) -> Tensor:
-    """Variance of each bone's length over a clip, averaged over bones and clips; the target is not looked at.
+    """Variance of each bone's length over a clip, averaged over bones and clips; the target is not used.
 
     Args, Returns: (..., T, 17, 3) each; scalar, unit squared; 0 for a single frame.
     Source: MotionBERT's code, where its weight is 0.
@@ -141,7 +141,7 @@ def angle(prediction: Tensor, target: Tensor) -> Tensor:
 
 
 def angle_velocity(prediction: Tensor, target: Tensor) -> Tensor:
-    """`angle` of the steps from frame to frame, radians per frame. Source: MotionBERT's code (weight 0)."""
+    """`angle` of the differences between frames, radians per frame. Source: MotionBERT's code (weight 0)."""
     return _absolute(_angles(prediction).diff(dim=-2), _angles(target).diff(dim=-2))
 
 
@@ -160,7 +160,7 @@ def _absolute(prediction: Tensor, target: Tensor) -> Tensor:
     return difference.abs().sum() / known.sum().clamp_min(1)
 
 
-# what a recipe may weigh beside its loss
+# terms that a recipe may add to its loss
 TERMS = {
     "n_mpjpe": n_mpjpe, "velocity": velocity, "limb_variance": limb_variance, "limb_length": limb_length,
     "angle": angle, "angle_velocity": angle_velocity,
@@ -168,11 +168,11 @@ TERMS = {
 
 
 def weighted_2d(prediction: Tensor, target: Tensor, confidence: Tensor) -> Tensor:
-    """Mean distance in the image, each joint times the detector's confidence: what 2D alone can teach.
+    """Mean distance in the image, each joint weighted by the detector's confidence: supervision by 2D alone.
 
     Args:
-        prediction: (..., J, 3) image space, of which x and y are looked at.
-        target: (..., J, 2) the same unit and origin; NaN counts for nothing.
+        prediction: (..., J, 3) image space; only x and y are used.
+        target: (..., J, 2) the same unit and origin; NaN is ignored.
         confidence: (..., J) in [0, 1].
     Returns:
         scalar.
@@ -186,7 +186,7 @@ def weighted_2d(prediction: Tensor, target: Tensor, confidence: Tensor) -> Tenso
 def pose_loss(
     name: str, model: Lifter, output: Tensor, pose3d: Tensor, terms: Mapping[str, float] | None = None
 ) -> Tensor:
-    """A recipe's loss of a network's output.
+    """A recipe's loss for a network's output.
 
     Args:
         name: "mse" (network units, against `model.targets`) or "mpjpe" (`model.decode` against the pose with its root

@@ -1,9 +1,9 @@
-"""Pretraining: learning what motion is, from 3D that is cheap and from 2D that is everywhere.
+"""Pretraining: learn a representation of motion from any motion capture and from unlabelled 2D.
 
-Source: Zhu et al. 2023, section 3.3. The network is shown corrupted 2D (a detector's noise, joints and whole frames
-masked) and predicts the 3D pose of every joint, also of those it does not see. Any motion capture can teach that,
-because projecting is easy; and, once it knows poses, even 2D without labels: there x and y alone are judged, each joint
-weighted by the detector's confidence. The network is then finetuned with `fit` on the poses wanted.
+Source: Zhu et al. 2023, section 3.3. The network gets corrupted 2D (a detector's noise, joints and whole frames
+masked) and predicts the 3D position of every joint, including masked ones. Any motion capture can be used for this,
+because its 2D is obtained by projection. Later in the run 2D without labels is used as well: there the loss covers only
+x and y, each joint weighted by the detector's confidence. The network is then finetuned with `fit` on the target poses.
 
     run = pretrain(model, synthetic.train, video)                    # recipe "motionbert_pretrain"
     run = fit(run.model, few_labelled_clips, "motionbert_finetune")
@@ -33,8 +33,8 @@ class Pretraining:
 
     Args:
         video: the 2D-only part.
-        chunks: (P, C) its rows.
-        after: share of the run that sees 3D alone.
+        chunks: (P, C) rows of `video`.
+        after: share of the run that uses only 3D.
         weight: of the 2D loss.
         seed: of the run.
     """
@@ -63,7 +63,7 @@ class Pretraining:
         return loss + self.weight * seen_in_2d(model, self._batches.at(step - 1), recipe)
 
     def describe(self) -> dict:
-        """All that this adds to what decides a run's numbers, for checkpoint and record."""
+        """Everything here that determines a run's numbers, for checkpoint and record."""
         return {
             "pretraining": {"after": self.after, "weight": self.weight},
             "unlabelled": {
@@ -76,14 +76,14 @@ class Pretraining:
 
 
 def seen_in_2d(model: nn.Module, video: Batch, recipe: Recipe) -> Tensor:
-    """The loss of 2D alone: a scalar, screen units.
+    """The loss for 2D without 3D: a scalar, screen units.
 
     Args:
-        model: of image space, in training mode.
-        video: B clips with confidence; filled joints have confidence 0 and counts for nothing.
-        recipe: gives masks and precision.
+        model: predicts image space; in training mode.
+        video: B clips with confidence; filled joints have confidence 0 and are ignored.
+        recipe: defines masks and precision.
     """
-    root_seen = video.confidence[..., [ROOT]] > 0  # nothing is relative to a root nobody saw
+    root_seen = video.confidence[..., [ROOT]] > 0  # no joint can be relative to a root that was not detected
     return weighted_2d(forward(model, video, recipe), root_relative(video.points2d), video.confidence * root_seen)
 
 
@@ -100,28 +100,28 @@ def pretrain(
     seed: int = 0,
     **options: object,
 ) -> Run:
-    """Pretrain on clips with 3D, and from a set part of the run on video without. Without video: `fit`.
+    """Pretrain on clips with 3D and, after a given share of the run, also on 2D video. Without video, same as `fit`.
 
     Args:
-        model: a MotionBERT of image space; trained in place.
+        model: a MotionBERT that predicts image space; trained in place.
         train: clips with 3D; with the recipe's detector their 2D is the projected truth plus new noise each epoch.
-        video: clips whose 3D is not looked at, or Pose2D as detectors give them. No camera is needed.
-        recipe: same as in `fit`. Every step sees `batch_size` clips of each kind.
+        video: clips whose 3D is ignored, or Pose2D from a detector. No camera is needed.
+        recipe: same as in `fit`. Every step uses `batch_size` clips of each kind.
         validation: same as in `fit`.
-        after: share of the run, in [0, 1), that sees 3D alone; published are 30 of 90 epochs.
-        weight: of the 2D loss; published is 1.
+        after: share of the run, in [0, 1), that uses only 3D; published: 30 of 90 epochs.
+        weight: of the 2D loss; published: 1.
         device, seed: same as in `fit`.
         options: out, resume, progress, keep, callback, ... same as in `fit`.
     Returns:
         Run, same as in `fit`; `run.record["unlabelled"]` names the video.
     Raises:
-        TrainingError, CheckpointError, RecipeError: as `fit`, and for video that cannot be used.
-    Source: Zhu et al. 2023, section 3.3. There epochs of 2D and of 3D follow each other; here a step sees both.
+        TrainingError, CheckpointError, RecipeError: same as in `fit`, and for video that cannot be used.
+    Source: Zhu et al. 2023, section 3.3. There epochs of 2D and of 3D alternate; here each step uses both.
     """
     lifter = unwrapped(model)
     if not (lifter.clipwise and lifter.space == "image"):
         raise TrainingError(
-            f"pretraining judges x and y in the image: it needs a MotionBERT of image space, not {lifter.name}"
+            f"pretraining compares x and y in the image: it needs a MotionBERT of image space, not {lifter.name}"
         )
     if not 0 <= after < 1:
         raise RecipeError(f"after={after!r}: give a share of the run, in [0, 1)")
@@ -137,6 +137,6 @@ def pretrain(
     data = replace(to_device(clips, device), name=name)
     chunks = cut_chunks(data, lifter.receptive_field, lifter.receptive_field)
     if len(chunks) == 1:
-        chunks = chunks.repeat(2, 1)  # an epoch leaves out a batch of one
+        chunks = chunks.repeat(2, 1)  # an epoch skips a batch of one
     objective = Pretraining(data, chunks, after, weight, seed)
     return fit(model, train, recipe, validation, device, seed=seed, objective=objective, **options)

@@ -1,11 +1,11 @@
-"""A recipe: every number of a training run that is not the model, the data or the seed.
+"""A recipe: every setting of a training run except the model, the data and the seed.
 
-Published recipes stand under their own names with their own numbers, ours are called ours. To change one:
+Published recipes have their own names and numbers; our own are marked as ours. To change one:
 
     dataclasses.replace(RECIPES["simple_baseline"], name="shorter", epochs=20)
 
-How long to train is given in one of three ways. `epochs` and `steps` are reproducible. `minutes` is measured on the
-machine before the run starts, turned into steps, and printed: to get the same bits again, pass those steps.
+The length of training is given in one of three ways. `epochs` and `steps` are reproducible. `minutes` is converted to
+steps by timing the machine before the run starts; to get the same bits again, pass the printed number of steps.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ LOSSES = ("mse", "mpjpe")
 
 
 class RecipeError(ValueError):
-    """A recipe whose numbers cannot be."""
+    """A recipe with an invalid setting."""
 
 
 @dataclass(frozen=True)
@@ -35,43 +35,44 @@ class Recipe:
     """How to train.
 
     Args:
-        name: printed, stored.
+        name: printed and stored with the run.
         optimizer: "adam", or "adamw" (decoupled weight decay).
         learning_rate: the highest of the run.
         schedule: "constant"; "step": times `decay` every `decay_steps` steps; "epoch": times `decay` every epoch;
-            "cosine": a linear rise over the first `warmup` of the run, then half a cosine down to nothing.
+            "cosine": a linear warm-up over the first `warmup` of the run, then a half cosine down to 0.
         decay: factor of the schedules "step" and "epoch", in (0, 1].
         decay_steps: of the schedule "step".
-        decay_epochs: of the schedule "epoch": after so many epochs the rate stays; None for never.
-        warmup: share of the run that rises, in [0, 1), for "cosine".
+        decay_epochs: of the schedule "epoch": number of epochs after which the rate stays constant; None for never.
+        warmup: share of the run used for warm-up, in [0, 1), for "cosine".
         batch_size: windows per step, 2 or more (batch normalisation needs two), over all processes.
-        accumulate: parts that a batch goes through the network in, one after another, to save memory; the step is taken
-            on all of it. Batch norm sees each part alone.
-        epochs, steps, minutes: how long; give exactly one.
-        loss: "mse" in the network's own units (z-scored for the single-frame models), or "mpjpe" in metres; of a model
-            of image space, in screen units.
-        terms: further losses of whole clips and their weights, {"velocity": 20.0}; the names are those of
-            `losses.TERMS`. None adds nothing. A weight of 0 computes nothing.
+        accumulate: number of parts a batch is split into to save memory (gradient accumulation); each step uses the
+            whole batch. Batch norm is computed for each part separately.
+        epochs, steps, minutes: length of the run; give exactly one.
+        loss: "mse" in the network's own units (z-scored for the single-frame models), or "mpjpe" in metres (screen
+            units for a model of image space).
+        terms: additional losses for whole clips and their weights, {"velocity": 20.0}; the names are those of
+            `losses.TERMS`. None adds no loss. A loss of weight 0 is not computed.
         weight_decay: of the optimizer.
         amsgrad: of the optimizer.
         gradient_clip: largest norm of the whole gradient, or None.
-        norm_momentum: (first, last) momentum of batch norm, falling exponentially over the run; None leaves it.
+        norm_momentum: (first, last) momentum of batch norm, decaying exponentially over the run; None: no change.
         flip: mirror half of every batch.
-        mask_joints, mask_frames: probabilities that a joint in a frame, and that a whole frame, is hidden from the
-            network: three zeros in place of x, y, confidence. For models that read confidence.
-        clip_stride: of models that lift whole clips: frames from the start of one to the start of the next. None is a
+        mask_joints, mask_frames: probabilities that a joint in a frame, and that a whole frame, is masked in the
+            input: zeros instead of x, y and confidence. For models that use confidence.
+        clip_stride: for models that lift whole clips: frames from the start of one to the start of the next. None is a
             third of the clip (published: 81 of 243).
-        detector: "cpn" or "sh": train on simulated detections laid over the given 2D, drawn anew each epoch; None
+        balance: a source of n frames (or chunks) is shown in proportion to n ** balance; 1 shows each once an epoch.
+        detector: "cpn" or "sh": train on the given 2D plus simulated detector noise, drawn anew each epoch; None
             trains on the given 2D.
-        autocast: bfloat16 where torch allows it: faster on some devices, other numbers everywhere. Loss, weights and
+        autocast: bfloat16 where torch allows it: faster on some devices, different numbers on all. Loss, weights and
             the last layer stay float32.
         checkpointing: recompute activations in the backward pass instead of storing them: less memory, a
-            third more work. For models that have it (MotionBERT).
-        compile: train through torch.compile, where there is a compiler: a minute or more of it at the start. Meant for
-            GPUs; on the one CPU looked at, steps were slower.
+            third more work. For models that support it (MotionBERT).
+        compile: train with torch.compile, if a compiler is available: takes a minute or more at the start. Meant for
+            GPUs; on the one CPU tested, steps were slower.
         source: where the numbers come from, and what differs.
     Raises:
-        RecipeError: naming the value, the rule and the fix.
+        RecipeError: for an invalid setting; the message names the value, the rule and the fix.
     """
 
     name: str
@@ -97,6 +98,7 @@ class Recipe:
     mask_joints: float = 0.0
     mask_frames: float = 0.0
     clip_stride: int | None = None
+    balance: float = 1.0
     detector: str | None = None
     autocast: bool = False
     checkpointing: bool = False
@@ -108,6 +110,7 @@ class Recipe:
         self._one_of("schedule", SCHEDULES)
         self._one_of("loss", LOSSES)
         self._number("learning_rate", 0 < self.learning_rate < math.inf, "above 0, e.g. 1e-3")
+        self._number("balance", 0 <= self.balance <= 1, "a power, in [0, 1]")
         self._number("decay", 0 < self.decay <= 1, "in (0, 1]")
         self._number("warmup", 0 <= self.warmup < 1, "a share of the run, in [0, 1)")
         self._number("weight_decay", 0 <= self.weight_decay < math.inf, "0 or above")
@@ -157,7 +160,7 @@ class Recipe:
 
 
 def get_recipe(recipe: Recipe | str) -> Recipe:
-    """A recipe by name; a Recipe passes through."""
+    """The recipe with this name; a Recipe is returned unchanged."""
     if isinstance(recipe, str) and recipe in RECIPES:
         return RECIPES[recipe]
     if not isinstance(recipe, Recipe):
@@ -166,14 +169,14 @@ def get_recipe(recipe: Recipe | str) -> Recipe:
 
 
 def make_optimizer(model: nn.Module, recipe: Recipe) -> optim.Optimizer:
-    """The recipe's optimizer over all parameters, in torch's fused form: one pass over memory instead of several."""
+    """The recipe's optimizer for all parameters, in torch's fused form: one pass over memory instead of several."""
     kind = {"adam": optim.Adam, "adamw": optim.AdamW}[recipe.optimizer]
     options = {"weight_decay": recipe.weight_decay, "amsgrad": recipe.amsgrad}
     return kind(model.parameters(), lr=recipe.learning_rate, fused=True, **options)
 
 
 def learning_rate(recipe: Recipe, step: int, total_steps: int, steps_per_epoch: int) -> float:
-    """The learning rate of one step: a pure function, so a resumed run has nothing to restore.
+    """The learning rate of one step: a pure function, so there is nothing to restore when resuming.
 
     Args:
         step: counted from 1.
@@ -182,7 +185,7 @@ def learning_rate(recipe: Recipe, step: int, total_steps: int, steps_per_epoch: 
     """
     top = recipe.learning_rate
     if recipe.schedule == "step":
-        # as published: the exponent is step / decay_steps, looked at again at step 1 and at every decay_steps-th
+        # as published: the exponent is step / decay_steps, updated at step 1 and at every decay_steps-th
         looked_at = max(step // recipe.decay_steps * recipe.decay_steps, 1)
         return top * recipe.decay ** (looked_at / recipe.decay_steps)
     if recipe.schedule == "epoch":
@@ -197,10 +200,10 @@ def learning_rate(recipe: Recipe, step: int, total_steps: int, steps_per_epoch: 
 
 
 def norm_momentum(recipe: Recipe, step: int, total_steps: int, steps_per_epoch: int) -> float:
-    """The momentum of batch norm at one step, of a recipe that sets it; arguments as in `learning_rate`.
+    """The momentum of batch norm at one step, for a recipe that sets it; arguments as in `learning_rate`.
 
-    Source: Pavllo et al. 2019, appendix A.5: exponential from the first value to the last over the run, looked at
-    after each epoch. A run of less than ten epochs is looked at ten times.
+    Source: Pavllo et al. 2019, appendix A.5: exponential from the first value to the last over the run, updated
+    after each epoch. In a run of fewer than ten epochs it is updated ten times.
     """
     first, last = recipe.norm_momentum
     every = min(steps_per_epoch, -(-total_steps // 10))
@@ -215,7 +218,7 @@ def batch_norms(model: nn.Module) -> dict[str, _BatchNorm]:
 
 @contextmanager
 def momentum_restored(model: nn.Module) -> Iterator[None]:
-    """Training may change the momentum of batch norm; afterwards it is as it was."""
+    """Restore the momentum of batch norm on exit."""
     momenta = {name: norm.momentum for name, norm in batch_norms(model).items()}
     try:
         yield
@@ -228,7 +231,7 @@ def momentum_restored(model: nn.Module) -> Iterator[None]:
 def momentum_of_step(
     model: nn.Module, recipe: Recipe, step: int, total_steps: int, steps_per_epoch: int
 ) -> Iterator[None]:
-    """One step with the recipe's momentum of batch norm; arguments as in `learning_rate`."""
+    """Use the recipe's momentum of batch norm for one step; arguments as in `learning_rate`."""
     if recipe.norm_momentum is None:
         yield
         return
@@ -239,7 +242,7 @@ def momentum_of_step(
             norm.momentum = momentum
         yield
         return
-    # another momentum would be compiled again: instead the change that the model's own one makes is scaled
+    # a new momentum would trigger recompilation: instead, the update by the model's own momentum is rescaled
     norms = [norm for norm in norms if norm.track_running_stats]
     before = [(norm.running_mean.clone(), norm.running_var.clone()) for norm in norms]
     yield

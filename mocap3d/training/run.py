@@ -1,4 +1,4 @@
-"""What a training run is given, where it stands, and what it leaves."""
+"""Inputs, progress and results of a training run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from mocap3d.data.detector import detect_tensor
-from mocap3d.data.windows import Batch, DeviceDataset, batches, epoch_generator, steps_in_epoch
+from mocap3d.data.windows import Batch, DeviceDataset, batches, epoch_order, steps_in_epoch
 from mocap3d.evaluation.evaluate import pose2d_source
 from mocap3d.evaluation.predict import VALIDATION_FRAMES
 from mocap3d.evaluation.report import html_table, text_table
@@ -23,15 +23,15 @@ from mocap3d.training.recipe import Recipe
 
 
 class TrainingError(RuntimeError):
-    """Training that cannot go on."""
+    """Training that cannot start or continue."""
 
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """What is asked for: together these decide every number of a run.
+    """The inputs of a run, which together determine all its numbers.
 
     Args:
-        train: the clips to learn from, in the model's space.
+        train: the clips to train on, in the model's space.
         chunks: (P, C) rows of `train`: the examples, if the model lifts whole clips.
         objective: training objective instead of the recipe's loss; see `fit`.
         workers: `distributed.Workers`, the processes that share the work, if there are several.
@@ -47,7 +47,7 @@ class Job:
     objective: Callable | None = None
     workers: Any = None
     processes: int = 1
-    writes: bool = True  # files, and messages: the first process
+    writes: bool = True  # files and messages; only the first process does
 
     @property
     def examples(self) -> int:
@@ -67,11 +67,11 @@ class Job:
         return values.tolist()
 
     def measure(self, what: Callable[[], float]) -> float:
-        """A number that every process must agree on: the first one's."""
+        """A number on which all processes must agree: that of the first one."""
         return self.workers.first(what) if self.workers else what()
 
     def agree(self, flag: bool) -> bool:
-        """Whether any process has raised a flag."""
+        """Whether any process has set the flag."""
         return self.workers.any(flag) if self.workers else flag
 
     def gather(self, value: object) -> list:
@@ -79,18 +79,18 @@ class Job:
         return self.workers.gather(value) if self.workers else [value]
 
     def batches(self, epoch: int, first: int = 0) -> Iterator[Batch]:
-        """The batches of an epoch, from the one numbered `first` on."""
+        """The batches of an epoch, starting with number `first`."""
         model, recipe = self.model, self.recipe
         data = self.train
         if recipe.detector is not None:
             data = add_detector_noise(data, recipe.detector, self.seed, epoch)
-        options = {"seed": self.seed, "epoch": epoch, "first": first, "mirror": recipe.flip}
+        options = {"seed": self.seed, "epoch": epoch, "first": first, "mirror": recipe.flip, "balance": recipe.balance}
         if self.chunks is not None:
             return batches(data, recipe.batch_size, chunks=self.chunks, confidence=True, **options)
         return batches(data, recipe.batch_size, width=model.receptive_field, causal=model.causal, **options)
 
     def diverged(self, state: Progress, step: int, value: float) -> TrainingError:
-        """The error for a loss that is not a number; the model takes its best weights back, if it has some."""
+        """The error for a loss that is not finite; the model's best weights are restored, if there are any."""
         epoch, at = divmod(step, state.steps_per_epoch)
         held = "has diverged: make a new one"
         if state.best_model is not None:
@@ -103,9 +103,9 @@ class Job:
         )
 
     def suspects(self, epoch: int, step: int) -> str:
-        """The clips of one batch, those with the largest poses first. Any batch can be drawn again from its number."""
+        """The clips of one batch, largest coordinates first. Any batch can be drawn again from its number."""
         data, size = self.train, self.recipe.batch_size
-        order = torch.randperm(self.examples, generator=epoch_generator(self.seed, epoch))
+        order = epoch_order(data, self.seed, epoch, self.chunks, self.recipe.balance)
         frames = order[step * size : (step + 1) * size].to(data.device)
         held = f"{len(frames)} windows"
         if self.chunks is not None:
@@ -119,20 +119,20 @@ class Job:
 
 
 def add_detector_noise(data: DeviceDataset, detector: str, seed: int, epoch: int) -> DeviceDataset:
-    """The data with simulated detections, which no other epoch repeats."""
+    """The data with simulated detections, which differ in every epoch."""
     generator = torch.Generator(data.device).manual_seed(1_000_003 * seed + epoch)
     points, confidence = detect_tensor(data.points2d, data.clip, data.clips[0].pose2d.fps, detector, generator)
-    confidence = confidence.where(data.confidence > 0, 0)  # a joint that was filled in stays unseen
+    confidence = confidence.where(data.confidence > 0, 0)  # a joint that was filled in stays missing
     return replace(data, points2d=points, confidence=confidence)
 
 
 def check_job(job: Job, notes: Iterable[str]) -> None:
-    """Refuse what cannot be trained; `notes` are those of the training set."""
+    """Raise an error for a run that cannot be trained; `notes` are those of the training set."""
     model, recipe, data = job.model, job.recipe, job.train
     if job.keep not in ("best", "last"):
         raise ValueError(f"keep is {job.keep!r}; give 'best' or 'last'")
     if not any(parameter.requires_grad for parameter in model.parameters()):
-        raise TrainingError(f"{model.name} has no parameters to train by gradient; a baseline has its own .fit(train)")
+        raise TrainingError(f"{model.name} has no parameters to train by gradient; call a baseline's own .fit(train)")
     if len(data) < 2:
         raise TrainingError(f"data set {data.name!r} holds a single frame; training needs two or more")
     if torch.isnan(data.pose3d).any(-1).all():
@@ -169,7 +169,7 @@ def _check_true_2d(job: Job, notes: Iterable[str]) -> None:
 
 
 def check_statistics(job: Job) -> None:
-    """Unknown joints are NaN and count for nothing; statistics that are NaN would make everything so."""
+    """Unknown joints are NaN and ignored; NaN statistics would make all targets NaN."""
     known = ~torch.isnan(job.train.pose3d).flatten(1).any(1)
     first = job.train.pose3d[known][:256, None]
     if torch.isnan(job.model.targets(first)).any():
@@ -178,7 +178,7 @@ def check_statistics(job: Job) -> None:
 
 @dataclass
 class Progress:
-    """Where a run stands; with the weights and the random states, all that a checkpoint holds."""
+    """The progress of a run; a checkpoint holds it with the weights and the random states."""
 
     total_steps: int
     steps_per_epoch: int
@@ -192,7 +192,7 @@ class Progress:
 
     @property
     def epoch(self) -> int:
-        """The epoch that the next step belongs to, from 1."""
+        """The epoch of the next step, from 1."""
         return self.step // self.steps_per_epoch + 1
 
     @property
@@ -200,7 +200,7 @@ class Progress:
         return self.step >= self.total_steps
 
     def add_entry(self, rate: float, error: float | None) -> bool:
-        """One more entry of the history; returns whether it is the best so far."""
+        """Add an entry to the history; returns whether it is the best so far."""
         epoch = self.step / self.steps_per_epoch
         entry = {
             "epoch": int(epoch) if epoch == int(epoch) else round(epoch, 2),
@@ -215,7 +215,7 @@ class Progress:
         best = None if self.best is None else self.best["validation_mpjpe_mm"]
         if error is not None and best is not None and error >= best:
             return False
-        self.best = entry  # also where the best so far is NaN
+        self.best = entry  # also if the best so far is NaN
         return True
 
     def __str__(self) -> str:
@@ -240,13 +240,13 @@ class Run:
 
     Args:
         model: trained; holds the weights of the best epoch, or of the last (`keep`).
-        recipe: as used; if it gave minutes, `record["planned_steps"]` holds the steps they became.
-        history: one dict an epoch (of a run in steps or minutes: at least ten in all) with epoch, step, train_loss,
+        recipe: as used; if it was given in minutes, `record["planned_steps"]` holds the number of steps.
+        history: one dict per epoch (at least ten in all for a run in steps or minutes) with epoch, step, train_loss,
             learning_rate, validation_mpjpe_mm (None without validation), and seconds since the start.
         best: the entry of `history` with the lowest validation error, or the last one without validation; None if
             no epoch was finished.
-        interrupted: whether it was stopped by hand.
-        record: what run.json holds.
+        interrupted: whether it was stopped by Ctrl-C.
+        record: the contents of run.json.
         out: the run's folder, if it has one.
     """
 
@@ -295,7 +295,7 @@ class Run:
 
 
 def describe(job: Job, state: Progress) -> dict:
-    """What run.json holds before the first step."""
+    """The contents of run.json before the first step."""
 
     def about(data: DeviceDataset, most: int) -> dict:
         used = f"{min(len(data), most):,} of {len(data):,} frames"
@@ -318,7 +318,7 @@ def describe(job: Job, state: Progress) -> dict:
 
 
 def outcome(state: Progress, interrupted: bool) -> dict:
-    """What run.json holds of how it went."""
+    """The results for run.json."""
     return {
         "steps": state.step,
         "seconds": round(state.seconds, 3),
@@ -330,7 +330,7 @@ def outcome(state: Progress, interrupted: bool) -> dict:
 
 
 def in_words(seconds: float) -> str:
-    """A time in the unit a person would use."""
+    """A duration in a readable unit."""
     for size, unit in ((3600, "hours"), (60, "minutes")):
         if seconds > 1.5 * size:
             return f"{seconds / size:.1f} {unit}"

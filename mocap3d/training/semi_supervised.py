@@ -1,10 +1,10 @@
-"""Learning from video nobody labelled: a pose that is right lands on the 2D joints it was lifted from.
+"""Semi-supervised training on unlabelled video: a correct pose projects onto the 2D joints it was lifted from.
 
-Source: Pavllo et al. 2019, section 4 and figure 3. A step sees two half batches at once. The labelled half teaches the
-pose network (MPJPE) and the trajectory network (distance over depth). For the unlabelled half both are added up to
-an absolute pose, and projected with the camera's intrinsics: it must meet the 2D input. That alone would allow any
-body that projects well, so the bones of the two halves must have the same mean lengths. In the first part of a run
-the labelled half is alone: before the networks know what a pose is, the rest only misleads.
+Source: Pavllo et al. 2019, section 4 and figure 3. Each step uses two half batches. The labelled half supervises the
+pose network (MPJPE) and the trajectory network (distance over depth). For the unlabelled half, both are added to
+an absolute pose and projected with the camera's intrinsics; the projection must match the 2D input. That alone would
+allow any body with the right projection, so the mean bone lengths of the two halves must agree as well. The first part
+of a run uses only the labelled half: until poses are roughly right, the other losses are misleading.
 
     labelled, unlabelled = label_subset(dataset.train, 0.1, subject="S1")
     model = PoseAndTrajectory(create_model("videopose3d_27"))
@@ -33,21 +33,21 @@ from mocap3d.training.losses import bone_length, mpjpe, reprojection, trajectory
 from mocap3d.training.recipe import Recipe, RecipeError, get_recipe
 from mocap3d.training.run import Run, TrainingError
 
-UNLABELLED_SEED = 2**32  # added to the run's seed: the order of the unlabelled frames is its own
-FIELD_OF_VIEW = 60.0  # degrees, horizontal: assumed of video whose camera is unknown
+UNLABELLED_SEED = 2**32  # added to the run's seed: unlabelled frames have their own order
+FIELD_OF_VIEW = 60.0  # degrees, horizontal: assumed for video whose camera is unknown
 
 
 @dataclass(frozen=True)
 class SemiSupervised:
-    """What a semi-supervised run weighs, beside its recipe.
+    """Settings of a semi-supervised run that are not in its recipe.
 
     Args:
         trajectory, projection, bones: weight of each loss; the weight of the labelled poses is 1.
-        warmup: share of the run, in [0, 1), that sees labelled poses alone; published are 5 of 200 epochs.
+        warmup: share of the run, in [0, 1), that uses only labelled poses; published: 5 of 200 epochs.
         linear: project without lens distortion.
-        batch_size: unlabelled windows per step; None takes as many as labelled ones.
+        batch_size: unlabelled windows per step; None uses as many as labelled ones.
     Raises:
-        RecipeError: naming the value and the rule.
+        RecipeError: for an invalid value; the message states the rule.
     Source: Pavllo et al. 2019, section 4; all weights 1.
     """
 
@@ -70,11 +70,11 @@ class SemiSupervised:
 
 @dataclass(frozen=True, eq=False)
 class VideoBatch:
-    """B windows of video: what the networks read, and what their poses must project to.
+    """B windows of video: the networks' input, and the projection that their poses must have.
 
     Args:
         points2d: (B, R, 17, 2) screen units.
-        target2d: (B, 1, 17, 2) screen units, the frame that is lifted; NaN where nobody saw the joint.
+        target2d: (B, 1, 17, 2) screen units, the frame that is lifted; NaN where the joint was not detected.
         intrinsics: (B, 9) screen units, of the cameras.
     """
 
@@ -88,11 +88,11 @@ class Video:
     """Unlabelled clips on a device.
 
     Args:
-        data: the frames; their pose3d is never looked at.
-        intrinsics: (K, 9) screen units, one row a clip, `Camera.screen_intrinsics()`.
-        lens: the distortion model of all of them.
-        assumed: how many clips came without a camera.
-        fov_degrees: what was assumed of those.
+        data: the frames; their pose3d is never used.
+        intrinsics: (K, 9) screen units, one row per clip, `Camera.screen_intrinsics()`.
+        lens: the distortion model of all clips.
+        assumed: number of clips without a camera.
+        fov_degrees: field of view assumed for those.
     """
 
     data: DeviceDataset
@@ -104,10 +104,10 @@ class Video:
     def batches(
         self, first: int, batch_size: int, width: int, *, causal: bool = False, seed: int = 0, mirror: bool = False
     ) -> Iterator[VideoBatch]:
-        """What the steps `first` (from 0), first + 1, ... see, without end; depends on seed and step alone.
+        """Batches for the steps `first` (from 0), first + 1, ..., without end; each depends only on seed and step.
 
         Args:
-            first: as if the earlier ones had been drawn.
+            first: number of the first step; earlier batches are skipped.
             batch_size, width, causal, seed, mirror: same as in `windows.batches`.
         """
         for batch in endless_batches(
@@ -125,9 +125,9 @@ class Video:
 
     @property
     def _mirror(self) -> Tensor:
-        """(9,) factors that make intrinsics those of the camera seen in a mirror."""
+        """(9,) factors that turn intrinsics into those of the mirrored camera."""
         sign = torch.ones_like(self.intrinsics[0])
-        sign[2] = -1  # centre x, and of the tangential pair the one that goes with x
+        sign[2] = -1  # centre x, and the tangential coefficient that belongs to x
         sign[8 if self.lens == "opencv" else 7] = -1
         return sign
 
@@ -140,7 +140,7 @@ def losses(
     linear: bool = False,
     autocast: bool = False,
 ) -> dict[str, Tensor]:
-    """The terms of one step, unweighted. The two halves are one batch to both networks, and to their batch norms.
+    """The unweighted terms of one step. Both networks and their batch norms process the two halves as one batch.
 
     Args:
         model: in training mode.
@@ -180,7 +180,7 @@ class Objective:
 
     def __init__(self, video: Video, semi: SemiSupervised, seed: int) -> None:
         self.video, self.semi, self.seed = video, semi, seed
-        self._video: InStep | None = None  # its batches
+        self._video: InStep | None = None  # batches of the video
 
     def __call__(self, model: nn.Module, batch: Batch, recipe: Recipe, step: int = 1, steps: int = 1) -> Tensor:
         """The loss of step `step` of `steps`, counted from 1."""
@@ -226,15 +226,15 @@ class Objective:
 def unlabelled_video(
     clips: Iterable[Clip | Pose2D], device: torch.device | str = "cpu", fov_degrees: float = FIELD_OF_VIEW
 ) -> Video:
-    """Put video without labels on a device.
+    """Move video without labels to a device.
 
     Args:
-        clips: of a Clip the 2D and the camera's intrinsics are taken, never the 3D; of a Pose2D (h36m17 or convertible)
-            no camera is known, and one of `fov_degrees` is assumed, with the centre in the middle and no distortion.
-        device: where the tensors go.
+        clips: from a Clip, the 2D and the camera's intrinsics are used, never the 3D; for a Pose2D (h36m17 or
+            convertible), a camera of `fov_degrees` is assumed, with the centre in the middle and no distortion.
+        device: of the tensors.
         fov_degrees: horizontal.
     Raises:
-        TrainingError: for less than two frames, or cameras whose lens models do not go together.
+        TrainingError: for fewer than two frames, or cameras with different lens models.
     """
     name, clips, _ = described(clips, "unlabelled")
     assumed = sum(isinstance(clip, Pose2D) for clip in clips)
@@ -244,7 +244,7 @@ def unlabelled_video(
             f"the unlabelled part {name!r} holds {sum(map(len, clips))} frames; give video of two frames or more, "
             "or train with `fit`, which needs none"
         )
-    lenses = {clip.camera.distortion_model for clip in clips} - {"none"}  # a lens without distortion is any lens
+    lenses = {clip.camera.distortion_model for clip in clips} - {"none"}  # no distortion fits any lens
     if len(lenses) > 1:
         raise TrainingError(
             f"the unlabelled cameras mix the lens models {', '.join(sorted(lenses))}; undistort one kind first "
@@ -257,7 +257,7 @@ def unlabelled_video(
 
 
 def unlabelled_clips(clips: Iterable[Clip | Pose2D], fov_degrees: float = FIELD_OF_VIEW) -> list[Clip]:
-    """Clips without 3D, of clips and of 2D alone; arguments same as in `unlabelled_video`."""
+    """Clips without 3D, made from clips or 2D poses; arguments same as in `unlabelled_video`."""
     return [
         _film_of(clip, i, fov_degrees) if isinstance(clip, Pose2D) else without_labels(clip)
         for i, clip in enumerate(clips)
@@ -265,12 +265,12 @@ def unlabelled_clips(clips: Iterable[Clip | Pose2D], fov_degrees: float = FIELD_
 
 
 def without_labels(clip: Clip) -> Clip:
-    """The clip with its 3D forgotten (NaN)."""
+    """The clip with its 3D removed (NaN)."""
     return replace(clip, pose3d=replace(clip.pose3d, points=np.full_like(clip.pose3d.points, np.nan)))
 
 
 def _film_of(pose2d: Pose2D, number: int, fov_degrees: float) -> Clip:
-    """A clip around 2D whose camera nobody knows."""
+    """A clip from 2D whose camera is unknown."""
     pose2d = pose2d.convert("h36m17")
     camera = Camera.phone(fov_degrees, *pose2d.image_size, name=f"assumed {fov_degrees:g} degrees")
     nothing = Pose3D(np.full((*pose2d.points.shape[:2], 3), np.nan), fps=pose2d.fps, frame="camera")
@@ -290,22 +290,22 @@ def fit_semi_supervised(
     fov_degrees: float = FIELD_OF_VIEW,
     **options: object,
 ) -> Run:
-    """Train pose and trajectory networks together, on clips with labels and on video without.
+    """Train pose and trajectory networks together, on labelled clips and unlabelled video.
 
     Args:
         model: both networks; trained in place.
-        labelled: clips to learn from, absolute in their camera's frame. Their number decides how long an epoch is.
+        labelled: clips with 3D, absolute in their camera's frame. Their number determines the length of an epoch.
         unlabelled: video; see `unlabelled_video`. The 3D of these clips is not used.
-        recipe: same as in `fit`, with the loss "mpjpe". A step sees `batch_size` labelled windows and as many others.
+        recipe: same as in `fit`, with the loss "mpjpe". `batch_size` counts the labelled windows of a step.
         validation: same as in `fit`.
         semi: weights of the losses, and the warm-up.
         device, seed: same as in `fit`.
-        fov_degrees: of cameras that are not known; the run's record counts them.
+        fov_degrees: of unknown cameras; the run's record states their number.
         options: out, resume, progress, keep, callback, ... same as in `fit`.
     Returns:
         Run, same as in `fit`; `run.record["unlabelled"]` names the video.
     Raises:
-        TrainingError, CheckpointError, RecipeError: as `fit`, and for unlabelled video that cannot be used.
+        TrainingError, CheckpointError, RecipeError: same as in `fit`, and for unlabelled video that cannot be used.
     Source: Pavllo et al. 2019, section 4.
     """
     lifter, recipe = unwrapped(model), get_recipe(recipe)
@@ -329,20 +329,20 @@ def fit_semi_supervised(
 def label_subset(
     dataset: PoseDataset, fraction: float, seed: int = 0, **labels: str
 ) -> tuple[PoseDataset, PoseDataset]:
-    """Keep the labels of a part of a data set, and forget those of the rest.
+    """Keep the labels of part of a data set, and remove those of the rest.
 
     Args:
         dataset: e.g. `load_dataset("open-mocap").train`.
-        fraction: of each recording, in (0, 1], rounded to whole frames: one chunk of it, at a seeded place, the same
+        fraction: of each recording, in (0, 1], rounded to whole frames: one chunk at a random position, the same
             for all cameras that filmed it.
-        seed: of the places; a recording's place depends on the seed and its name, not on its neighbours.
+        seed: of the positions; each depends only on the seed and the recording's name, not on other recordings.
         labels: what may be labelled, see `PoseDataset.select`: subject="S1", source=("a", "b"), ...; default all.
     Returns:
-        the labelled clips, and everything else without 3D: other clips whole, and what stands before and behind the
+        the labelled clips, and everything else without 3D: other clips as a whole, and the frames before and after the
         labelled chunks.
     Raises:
         DatasetError: if nothing is selected.
-    Source: Pavllo et al. 2019, section 6.3, there with the rest of the labelled takes left out.
+    Source: Pavllo et al. 2019, section 6.3, where the rest of the labelled recordings is left out.
     """
     if not 0 < fraction <= 1:
         raise DatasetError(f"fraction={fraction!r}: give a share of the frames, above 0 and up to 1")
@@ -358,7 +358,7 @@ def label_subset(
     if not known:
         longest = max((len(clip) for clip in dataset if id(clip) in chosen), default=0)
         raise DatasetError(
-            f"fraction={fraction:g} of {dataset.name} labels no frame: its longest take has {longest} frames "
+            f"fraction={fraction:g} of {dataset.name} labels no frame: its longest recording has {longest} frames "
             f"{labels or ''}; give {0.5 / max(longest, 1):.2g} or more".replace(" ;", ";")
         )
     share = f"{100 * fraction:g} % of the frames of {labels or 'all takes'} (seed {seed})"
@@ -369,7 +369,7 @@ def label_subset(
 
 
 def _chunk(clip: Clip, start: int, stop: int) -> Clip:
-    """Frames start .. stop - 1 of a clip, named so."""
+    """Frames start .. stop - 1 of a clip, with the range in its name."""
     if (start, stop) == (0, len(clip)):
         return clip
     take = f"{clip.take}{'/' if ':' in clip.take else ':'}{start}-{stop}"

@@ -18,6 +18,7 @@ from mocap3d.data.windows import (
     batches,
     cut_chunks,
     epoch_generator,
+    epoch_order,
     mirrored,
     padded_rows,
     published_chunks,
@@ -297,3 +298,33 @@ def test_what_does_not_fit_is_refused_with_the_fix(dataset):
 def test_the_digest_tells_contents_apart(dataset):
     assert to_device(dataset).digest() == to_device(sticks(takes=3, frames=20, views=2)).digest()
     assert to_device(dataset).digest() != to_device(sticks(takes=3, frames=20, views=2, seed=1)).digest()
+
+
+# Balance between sources
+
+
+@pytest.mark.parametrize("balance", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("clipwise", [False, True])
+def test_sources_are_shown_in_proportion_to_a_power_of_their_size(balance, clipwise):
+    few = [replace(clip, source="small") for clip in sticks(1, 30, seed=1, views=2)]
+    data = to_device([*sticks(takes=9, frames=60, sources=1), *few])
+    chunks = cut_chunks(data, 9, 3) if clipwise else None
+    order = epoch_order(data, seed=3, epoch=2, chunks=chunks, balance=balance)
+    of_clip = torch.tensor([clip.source == "small" for clip in data.clips])
+    members = of_clip[data.clip[chunks[:, 0]] if clipwise else data.clip]  # (N,) of each example
+    small = members[order]
+    sizes = np.array([(~members).sum(), members.sum()], dtype=float)
+    share = sizes**balance / (sizes**balance).sum()
+    assert len(order) == len(members) and abs(small.float().mean().item() - share[1]) <= 1 / len(order)
+    for of_source, numbers in ((small, order[small]), (~small, order[~small])):  # none again before all came
+        counts = torch.bincount(numbers, minlength=len(members))[members if of_source is small else ~members]
+        assert counts.max() - counts.min() <= 1
+    assert torch.equal(order, epoch_order(data, 3, 2, chunks, balance))
+    assert not torch.equal(order, epoch_order(data, 3, 3, chunks, balance))
+
+
+def test_a_balanced_epoch_goes_on_where_it_was_left(dataset):
+    data, options = to_device(dataset), {"width": 3, "seed": 2, "epoch": 4, "balance": 0.3, "mirror": True}
+    whole, rest = list(batches(data, 16, **options)), list(batches(data, 16, first=5, **options))
+    for a, b in zip(whole[5:], rest, strict=True):
+        assert torch.equal(a.points2d, b.points2d) and torch.equal(a.frames, b.frames)

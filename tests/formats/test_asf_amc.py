@@ -248,8 +248,8 @@ BAD_ASF = {
     "begin twice": (ASF.replace("  end\n  begin\n     name tip", "  begin\n     name tip"), "'begin' inside"),
     "stranger in the tree": (ASF.replace("lower tip", "lower top"), "no bone"),
     "cycle": (ASF.replace("lower tip", "lower tip\n tip upper"), "two parents"),
-    "loose": (ASF.replace("    lower tip\n", ""), "hang on nothing"),
-    "ring apart": (ASF.replace("root upper\n", "tip upper\n"), "hang on nothing"),
+    "loose": (ASF.replace("    lower tip\n", ""), "have no parent"),
+    "ring apart": (ASF.replace("root upper\n", "tip upper\n"), "have no parent"),
     "binary": (ASF.encode() + b"\0", "binary"),
     "latin-1": (ASF.replace("tester", "t\xe9st").encode("latin-1"), "UTF-8"),
 }

@@ -90,7 +90,7 @@ def test_both_stop_at_a_loss_that_is_no_number(both):
 
 def test_processes_with_other_tasks_are_refused(both):
     assert both[0]["seeds"] == both[1]["seeds"]
-    assert "process 1 was not given what process 0 was: seed was 0, is 1" in both[0]["seeds"]
+    assert "process 1 was given a different run than process 0: seed was 0, is 1" in both[0]["seeds"]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of this kind are POSIX")

@@ -1,1 +1,1 @@
-"""Human3.6M in whatever layout people have it; `load.load_h36m` tells the layouts apart by looking at the files."""
+"""Human3.6M in all common layouts; `load.load_h36m` recognises the layout from the files."""

@@ -1,8 +1,8 @@
-"""Human3.6M's names and numbers, once: subjects, actions and their other names, joints, published exclusions.
+"""Human3.6M's names and numbers in one place: subjects, actions and their aliases, joints, published exclusions.
 
-A take is named "S9/Greeting 1": subject, and the file stem of the data set with VideoPose3D's action names, whatever
-layout it was read from. Stems are irregular ("Eating" and "Eating 2", "Phoning 2" and "Phoning 3"): they are read from
-files, never built.
+A recording is named "S9/Greeting 1": subject, and the data set's file stem with VideoPose3D's action names, for every
+layout. Stems are irregular ("Eating" and "Eating 2", "Phoning 2" and "Phoning 3"): they are read from files, never
+constructed.
 
 Source: Ionescu et al. 2014; the published code of 3d-pose-baseline, VideoPose3D, MotionBERT and MMPose.
 """
@@ -22,7 +22,7 @@ SUBJECTS = h36m_subjects()  # those with published 3D positions; S2, S3 and S4 h
 TEST_SUBJECTS = ("S9", "S11")
 CAMERAS = ("54138969", "55011271", "58860488", "60457274")  # in the order of every layout
 LICENCE = "Human3.6M licence: academic research only, not to be passed on; http://vision.imar.ro/human3.6m"
-KEPT_JOINTS = tuple(H36M32.indices(H36M17.joints))  # which 17 of the 32 recorded joints every lifter keeps
+KEPT_JOINTS = tuple(H36M32.indices(H36M17.joints))  # the 17 of the 32 recorded joints that every lifter uses
 
 # by the number in metadata.xml (1 is "_ALL") and in MotionBERT's "act_05"
 ACTIONS = {
@@ -30,22 +30,22 @@ ACTIONS = {
     9: "Sitting", 10: "SittingDown", 11: "Smoking", 12: "Photo", 13: "Waiting", 14: "Walking", 15: "WalkDog",
     16: "WalkTogether",
 }  # fmt: skip
-# S1's files and metadata.xml say one, the other subjects' files and most tables the other
+# S1's files and metadata.xml use one name, the other subjects' files and most tables the other
 ALIASES = {"TakingPhoto": "Photo", "WalkingDog": "WalkDog", "WalkingTogether": "WalkTogether"}
 
 
 class H36MError(DatasetError):
-    """Human3.6M files that are absent, incomplete, damaged, or not what their layout says."""
+    """Human3.6M files that are absent, incomplete, damaged, or do not match their layout."""
 
 
 def canonical_stem(stem: str) -> str:
-    """ "TakingPhoto 1" or "TakingPhoto_1" -> "Photo 1"; other stems only get their spaces back."""
+    """ "TakingPhoto 1" or "TakingPhoto_1" -> "Photo 1"; in other stems, only the spaces are restored."""
     action, space, rest = stem.replace("_", " ").partition(" ")
     return ALIASES.get(action, action) + space + rest
 
 
 def action_of(stem: str) -> str:
-    """The action of a stem: what stands before the first space, under its usual name."""
+    """The action of a stem: the part before the first space, under its usual name."""
     return canonical_stem(stem).partition(" ")[0]
 
 
@@ -56,7 +56,7 @@ def split_of(subject: str) -> str:
 
 @dataclass(frozen=True)
 class Exclusion:
-    """Takes that one system leaves out: (subject, stem) pairs, and why."""
+    """Recordings that one system leaves out: (subject, stem) pairs, and the reason."""
 
     takes: frozenset[tuple[str, str]]
     reason: str
@@ -84,13 +84,13 @@ EXCLUSIONS = {
 
 
 def exclude(clips: Iterable[Clip], names: Sequence[str]) -> tuple[list[Clip], list[str]]:
-    """Leave out the takes of named exclusions.
+    """Leave out the recordings of the named exclusions.
 
     Args:
         clips: of any layout.
         names: keys of `EXCLUSIONS`.
     Returns:
-        the clips that stay, and a sentence for each exclusion: what it hit, and why it exists.
+        the remaining clips, and a sentence for each exclusion: what it left out, and why it exists.
     Raises:
         H36MError: for an unknown name.
     """

@@ -1,6 +1,6 @@
-"""Human3.6M in whatever layout people have it, told apart by looking at the files.
+"""Human3.6M in all common layouts, recognised from the files.
 
-own          ours: flat arrays and a JSON index (data_scripts/convert_h36m.py makes it of any other)
+own          ours: flat arrays and a JSON index (data_scripts/convert_h36m.py converts any other to it)
 videopose3d  data_3d_h36m.npz + data_2d_h36m_*.npz
 mmpose       annotation_body3d/fps50 or fps10 + cameras.pkl
 motionbert   h36m_sh_conf_cam_source_final.pkl, or folders of clips
@@ -23,8 +23,8 @@ class Layout:
     """One way Human3.6M is stored.
 
     Args:
-        title: in words.
-        wants: (pattern below the root, what it is for) of the files that make it whole.
+        title: description.
+        wants: (pattern below the root, purpose) of the files of a complete copy.
         origin: where the files come from.
         licence: of the files.
     """
@@ -89,18 +89,17 @@ LAYOUTS = {
         LICENCE,
     ),
 }
-_ALTERNATIVES = ("motionbert", "official")  # whose wants replace each other: one of them is enough
+_ALTERNATIVES = ("motionbert", "official")  # layouts for which any one of the wanted files is enough
 
 
 @dataclass(frozen=True)
 class Found:
-    """What a folder holds of Human3.6M.
+    """The Human3.6M files in a folder.
 
     Args:
         root: the folder.
         files: layout -> what its module found.
-        missing: layout -> (pattern, what it is for) of files that are not there; also for layouts of which only a
-            part is.
+        missing: layout -> (pattern, purpose) of files that are missing; also for incomplete layouts.
     """
 
     root: Path
@@ -131,7 +130,7 @@ def _module(name: str):
 
 
 def recognise(root: str | Path) -> Found:
-    """Look which layouts a folder holds, without opening the big files.
+    """Find the layouts in a folder, without opening the large files.
 
     Args:
         root: the folder.
@@ -155,7 +154,7 @@ def recognise(root: str | Path) -> Found:
 
 
 def _present(root: Path, pattern: str) -> bool:
-    """Whether a file is there, also where the folder given is the layout's inner or outer one."""
+    """Whether a file exists, also if the given folder is the layout's inner or outer one."""
     parts = Path(pattern).parts
     inner = ("/".join(parts[i:]) for i in range(len(parts)))
     return any(next(iter(root.glob(p)), None) or next(iter(root.glob(f"*/{p}")), None) for p in inner)
@@ -173,16 +172,16 @@ def load_h36m(
 
     Args:
         root: folder of the files.
-        layout: one of `LAYOUTS`, or "auto": the first of them that the folder holds.
-        pose2d: "gt", or detections the layout has: "cpn", "sh", "detectron", ...
-        subjects: those wanted; by default all that are there.
-        exclusions: names of `EXCLUSIONS`: published evaluations that leave takes out.
+        layout: one of `LAYOUTS`, or "auto": the first of them found in the folder.
+        pose2d: "gt", or detections that the layout has: "cpn", "sh", "detectron", ...
+        subjects: subjects to load; by default all.
+        exclusions: names of `EXCLUSIONS`: published evaluations that leave recordings out.
         options: of the layout's own `read`.
     Returns:
-        PoseDataset "h36m" on h36m17 in metres, four clips a take, named "S9/Greeting 1".
+        PoseDataset "h36m" on h36m17 in metres, four clips per recording, named "S9/Greeting 1".
     Raises:
-        H36MError: for files absent, incomplete or damaged, saying what to get and where.
-        UnsafeFileError: for a file that holds more than data.
+        H36MError: for absent, incomplete or damaged files; the message states what to get and where.
+        UnsafeFileError: for a file that contains more than data.
     """
     found = recognise(root)
     if layout != "auto" and layout not in LAYOUTS:

@@ -1,16 +1,16 @@
 """Layout 3, MMPose: rows of `annotation_body3d/fps50|fps10/h36m_{train,test}.npz`, one per image.
 
     imgname (N,)       S1/S1_Directions_1.54138969/S1_Directions_1.54138969_000001.jpg
-    part    (N,17,3)   pixels as the lens shows them, and 1
+    part    (N,17,3)   pixels with lens distortion, and 1
     S       (N,17,4)   metres in the frame of that row's camera, and 1
     center, scale      of the box around `part`
 
-`fps10` keeps every fifth frame under its 50 fps number: 000001, 000006, ... `cameras.pkl` holds R (camera axes to world
+`fps10` keeps every fifth frame with its 50 fps number: 000001, 000006, ... `cameras.pkl` holds R (camera axes to world
 axes), T (camera centre, metres), f, c, k and p = (p1, p2).
 
-Which lens these numbers mean: `part` follows from `S` by the "videopose3d" lens, within 3e-5 px; MMPose's own
-SimpleCamera doubles the cross term ("opencv" here) and misses `part` by 0.05 to 0.19 px. The reader measures which of
-the two a file follows, or neither ("none"), and declares it in each clip's camera.
+The lens model of these numbers: projecting `S` with the "videopose3d" lens gives `part` within 3e-5 px; MMPose's own
+SimpleCamera doubles the cross term ("opencv" here) and differs from `part` by 0.05 to 0.19 px. The reader measures
+which of the two a file follows, or neither ("none"), and sets it in each clip's camera.
 
 Source: MMPose 1.x, its Human3.6M converter and reader (facts only).
 """
@@ -35,16 +35,16 @@ from mocap3d.poses import Clip
 RATES = (50, 10)
 SPLITS = ("train", "test")
 DETECTIONS = "joint_2d_det_files/cpn_ft_h36m_dbb_{}.npy"
-EXACT = 0.01  # pixels; `part` nearer than this to the projection of `S` is its projection
-SLIPPED = 1.0  # pixels, median over a body: in a video exact otherwise, this frame is of another camera
-WRONG = 50.0  # pixels: no detector is that far off
+EXACT = 0.01  # pixels; `part` closer than this to the projection of `S` counts as its projection
+SLIPPED = 1.0  # pixels, median over a body: in an otherwise exact video, such a frame is from another camera
+WRONG = 50.0  # pixels: no detector has such an error
 _HEAD = re.compile(r"([^_/\\]+)_([^./\\]+)\.([^_/\\]+)$")
 
 
 @dataclass(frozen=True)
 class MMPoseFiles:
-    """What was found: the folder above `annotation_body3d`, the rate, the files there are by split, and where the
-    cameras and the factors belong."""
+    """Files found: the folder above `annotation_body3d`, the frame rate, the files by split, and the paths of
+    cameras and factors."""
 
     root: Path
     fps: int
@@ -61,7 +61,7 @@ def find(root: str | Path, fps: int | None = None) -> MMPoseFiles | None:
 
     Args:
         root: the folder.
-        fps: 50 or 10; None takes 50 if it is there.
+        fps: 50 or 10; None takes 50 if available.
     Returns:
         the files, or None if there is no annotation file.
     """
@@ -104,12 +104,12 @@ def read(
         subjects: only these; None for all.
         annotation: "mmpose", or "original" for the `h36m_*_original.npz` made from MotionBERT's data, whose `part`
             holds detections and their confidence.
-        fps: 50 or 10; None takes 50 if it is there.
-        notes: gets sentences on what was noticed.
+        fps: 50 or 10; None takes 50 if available.
+        notes: remarks on the files are appended here.
     Returns:
-        one Clip a video; several, named "take:first-last", where a video lacks frames.
+        one Clip per video; several, named "take:first-last", where a video lacks frames.
     Raises:
-        H36MError: for files that are missing, damaged, or contradict themselves.
+        H36MError: for files that are missing, damaged or inconsistent.
         UnsafeFileError: for a file that would run code or unpack without bound.
     """
     files = root if isinstance(root, MMPoseFiles) else find(root, fps)
@@ -167,7 +167,7 @@ def read_factors(root: str | Path | MMPoseFiles) -> dict[tuple[str, str], np.nda
 
 
 def _flat(value: object) -> object:
-    """An array of one column or row as (N,); anything else as it is."""
+    """An array of one column or row as (N,); anything else unchanged."""
     return value.reshape(-1) if isinstance(value, np.ndarray) and value.ndim == 2 else value
 
 
@@ -203,7 +203,7 @@ def _rows(path: Path) -> tuple[list[str], np.ndarray, np.ndarray]:
 def _sequences(path: Path, names: list[str]) -> list[_Sequence]:
     """Rows and frame numbers of each video, in order of first appearance."""
     groups: dict[tuple[str, ...], tuple[list[int], list[int]]] = {}
-    heads: dict[str, tuple[list[int], list[int]]] = {}  # by all of a name but its number: parsed once a video
+    heads: dict[str, tuple[list[int], list[int]]] = {}  # by the name without its number: parsed once per video
     for row, name in enumerate(names):
         head, _, tail = name.rpartition("_")
         number = tail.partition(".")[0]
@@ -222,7 +222,7 @@ def _sequences(path: Path, names: list[str]) -> list[_Sequence]:
 def _runs(
     path: Path, sequence: _Sequence, fps: int, written: dict, notes: list[str]
 ) -> Iterator[tuple[np.ndarray, dict[str, str]]]:
-    """Rows and labels of each run of frames without a gap; a note on each that is not all of its video."""
+    """Rows and labels of each run of frames without a gap; adds a note for each run that is not a whole video."""
     step = int(FPS) // fps
     gaps = np.diff(sequence.numbers)
     if (gaps % step).any() or (gaps <= 0).any() or (len(gaps) and gaps.min() > step):
@@ -240,7 +240,7 @@ def _runs(
 
 
 class _Cameras:
-    """The cameras of `cameras.pkl`, each with the lens model that `part` proves."""
+    """The cameras of `cameras.pkl`, each with the lens model that `part` follows."""
 
     def __init__(self, files: MMPoseFiles, notes: list[str]) -> None:
         self._notes = notes
@@ -253,7 +253,7 @@ class _Cameras:
             self._notes.append("cameras.pkl is absent; the calibration that comes with mocap3d was used")
 
     def of(self, sequence: _Sequence, poses: np.ndarray, part: np.ndarray, check: bool) -> Camera:
-        """The camera of a video; raises H36MError if its rows were not taken by it."""
+        """The camera of a video; raises H36MError if its rows do not fit the camera."""
         key = (sequence.subject, sequence.camera)
         points, seen = poses[sequence.rows, :, :3].astype(np.float64), part[sequence.rows]
         pixels = np.where(seen[..., 2:] > 0, seen[..., :2], np.nan)
@@ -308,6 +308,6 @@ class _Cameras:
 
 
 def _misses(camera: Camera, points: np.ndarray, pixels: np.ndarray) -> np.ndarray:
-    """(T, J) pixels between the projection of camera-frame points and where they were seen; 0 where they were not."""
+    """(T, J) pixels between the projection of camera-frame points and their detections; 0 where not detected."""
     with np.errstate(all="ignore"):
         return np.nan_to_num(np.linalg.norm(camera.project(points) - pixels, axis=-1))

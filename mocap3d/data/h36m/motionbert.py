@@ -1,14 +1,14 @@
-"""Layout 4, MotionBERT: `h36m_sh_conf_cam_source_final.pkl`, one row a frame and camera, and the clips cut from it.
+"""Layout 4, MotionBERT: `h36m_sh_conf_cam_source_final.pkl`, one row per frame and camera, and its clips.
 
     joint_2d (N,17,2) px as detected   confidence (N,17)   camera_name N ids   source N "s_09_act_05_subact_02_ca_01"
     joint3d_image (N,17,3) px: u, v of the ideal pinhole and the depth behind the root, in pixels of the root's depth
     test only: action N names   2.5d_factor (N,) mm per px   joints_2.5d_image (N,17,3) mm = joint3d_image * factor
 
-Metric positions are not in the file. They follow from it: the four views of a take show the root from four calibrated
-cameras, which gives its depth; `from_image_space` does the rest. Where a take has no second view that fits, the depth
-is taken from the factor; where there is no factor either, the take is left out, with a note.
+The file holds no metric positions, but they can be computed: the four views of a recording show the root from four
+calibrated cameras, which gives its depth; `from_image_space` does the rest. Where a recording has no second view that
+fits, the depth is computed from the factor; without a factor, the recording is left out, with a note.
 
-The file knows actions and "subactions", not stems: a take is "S9/Eating subaction 2", unless its stem is known.
+The file has actions and "subactions", not stems: a recording is "S9/Eating subaction 2", unless its stem is known.
 Source: MotionBERT's reader and trainer (facts only); LCN (Ci et al. 2019) for the image space.
 """
 
@@ -34,15 +34,15 @@ from mocap3d.poses import Clip
 PICKLE = "h36m_sh_conf_cam_source_final.pkl"
 SLICES = "MB3D_f243s81/H36M-SH"
 SPLITS = ("train", "test")
-FITS = 0.5  # pixels; views whose rays miss one point by more do not show the same moment
-# the takes MotionBERT's evaluator skips, and their neighbours: S9's stems that are known
+FITS = 0.5  # pixels; views whose rays miss a common point by more do not show the same moment
+# known stems of S9: the recordings that MotionBERT's evaluator skips, and their neighbours
 SKIPPED = ("s_09_act_05_subact_02", "s_09_act_10_subact_02", "s_09_act_13_subact_01")
 _KNOWN = {
     "s_09_act_05_subact_01": "Greeting 1", "s_09_act_05_subact_02": "Greeting",
     "s_09_act_10_subact_01": "SittingDown", "s_09_act_10_subact_02": "SittingDown 1",
     "s_09_act_13_subact_01": "Waiting 1", "s_09_act_13_subact_02": "Waiting",
 }  # fmt: skip
-# where one stem is bare and one has a number, subaction 1 is the numbered one, except here
+# where one of two stems has a number, it is subaction 1, except here
 _BARE_FIRST = {("SittingDown", subject) for subject in ("S5", "S7", "S8", "S9", "S11")} | {
     ("Photo", subject) for subject in ("S5", "S6", "S7")
 }
@@ -51,7 +51,7 @@ _SOURCE = re.compile(r"(s_(\d{1,2})_act_(\d{1,4})_subact_(\d{1,4}))_ca_(\d{1,2})
 
 @dataclass(frozen=True)
 class MotionBERTFiles:
-    """What was found: the pickle, or the folder of clips, or both."""
+    """Files found: the pickle, the folder of clips, or both."""
 
     pickle: Path | None
     slices: Path | None
@@ -78,13 +78,13 @@ def read(
 
     Args:
         root: a folder, the file, or what `find` returned for it.
-        pose2d: "gt" for the projection of the positions, lens included; "sh" for the file's detections.
+        pose2d: "gt" for the projection of the positions, with lens distortion; "sh" for the file's detections.
         subjects: only these; None for all.
-        notes: gets sentences on what was noticed, among them how far the file's factors are from computed ones.
+        notes: remarks are appended here, among them how much the file's factors differ from computed ones.
     Returns:
-        one Clip a video.
+        one Clip per video.
     Raises:
-        H36MError: for files that are missing, damaged, or contradict themselves.
+        H36MError: for files that are missing, damaged or inconsistent.
         UnsafeFileError: for a file that would run code or unpack without bound.
     """
     kind = pose2d.split("_")[0]
@@ -121,15 +121,15 @@ def read_factors(root: str | Path | MotionBERTFiles) -> dict[tuple[str, str], np
 def read_slices(
     root: str | Path | MotionBERTFiles, split: str = "train", limit: int | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Read the clips that MotionBERT's converter cut, in name order.
+    """Read the clips made by MotionBERT's converter, in name order.
 
     Args:
         root: a folder, or what `find` returned for it.
         split: "train" or "test".
-        limit: read only the first so many.
+        limit: read at most this many.
     Returns:
         inputs (N, F, 17, 3): x, y in screen units and confidence; labels (N, F, 17, 3): image space divided by half the
-        image width, z not relative to the root. They carry no subject, camera or unit, so they are no `Clip`s.
+        image width, z not relative to the root. They have no subject, camera or unit, so they are not `Clip`s.
     Raises:
         H36MError: for missing or damaged files.
     """
@@ -155,8 +155,8 @@ def read_slices(
 def source_names(takes: Iterable[str]) -> dict[str, str]:
     """ "S9/Greeting 1" -> "s_09_act_05_subact_01", by the numbers of Human3.6M's metadata.
 
-    Actions that Human3.6M lacks get numbers from 17 on, in alphabetical order. No take gets a name from `SKIPPED`,
-    which the published evaluator leaves out, unless it is that take of Human3.6M, which comes with its other take.
+    Actions that are not in Human3.6M get numbers from 17, in alphabetical order. No recording gets a name in `SKIPPED`,
+    which the published evaluator leaves out, unless it is that recording of Human3.6M, which comes with its pair.
     """
     groups: dict[tuple[str, str], list[str]] = {}
     for take in takes:
@@ -180,7 +180,7 @@ def source_names(takes: Iterable[str]) -> dict[str, str]:
 
 
 def _stem(source: str) -> str:
-    """A name for a take of which the file tells action and subaction only."""
+    """A name for a recording of which only action and subaction are known."""
     _, _, _, action, _, subaction = source.split("_")
     action = ACTIONS.get(int(action), f"act-{action}")
     return _KNOWN.get(source, f"{action} subaction {int(subaction)}")
@@ -207,7 +207,7 @@ class _Table(NamedTuple):
 def _takes(
     root: str | Path | MotionBERTFiles, subjects: Sequence[str] | None
 ) -> Iterator[tuple[_Table, dict[str, str], list[_View]]]:
-    """Each take: the table it is in, its labels, its views."""
+    """For each recording: its table, labels and views."""
     files = root if isinstance(root, MotionBERTFiles) else find(root)
     if files is None or files.pickle is None:
         clips = "; its clips carry no subject or camera, read them with read_slices" if files else ""
@@ -249,7 +249,7 @@ def _table(where: str, data: object) -> _Table:
 
 
 def _views(table: _Table, subjects: Sequence[str] | None) -> dict[str, list[_View]]:
-    """The videos, by what stands before "_ca_" of their source."""
+    """The videos, by the part of their source before "_ca_"."""
     takes, start, known = {}, 0, set()
     for source, rows in groupby(table.sources):
         stop = start + sum(1 for _ in rows)
@@ -273,7 +273,7 @@ def _views(table: _Table, subjects: Sequence[str] | None) -> dict[str, list[_Vie
 
 
 def _root_depths(views: list[_View], table: _Table, take: str, notes: list[str]) -> tuple[list[np.ndarray], bool]:
-    """(T,) metres of the root before each camera, or nothing if nothing tells it; and whether the cameras told it."""
+    """(T,) metres, the root's depth for each camera, empty if unknown; and whether it was triangulated."""
     roots = [table.image[view.rows, 0, :2].astype(np.float64) for view in views]
     miss, depths = np.inf, []
     if len(views) > 1 and len({len(root) for root in roots}) == 1:
@@ -291,13 +291,13 @@ def _root_depths(views: list[_View], table: _Table, take: str, notes: list[str])
 
 
 def _triangulated(cameras: list[Camera], roots: list[np.ndarray]) -> tuple[list[np.ndarray], float]:
-    """Depth before each camera of the point nearest to all rays, and its worst distance in pixels from them.
+    """Depth, for each camera, of the point nearest to all rays, and its largest distance from them in pixels.
 
     Args:
         cameras: V cameras; distortion is ignored.
         roots: V arrays (T, 2), ideal pixels.
     """
-    normal, right = 0.0, 0.0  # of the least-squares problem: sum (I - d d^T) x = sum (I - d d^T) t
+    normal, right = 0.0, 0.0  # least-squares problem: sum (I - d d^T) x = sum (I - d d^T) t
     for camera, root in zip(cameras, roots, strict=True):
         ray = np.concatenate([(root - camera.centre) / camera.focal, np.ones_like(root[:, :1])], -1)
         ray = camera.camera_to_world_direction(ray / np.linalg.norm(ray, axis=-1, keepdims=True))
@@ -317,7 +317,7 @@ def _triangulated(cameras: list[Camera], roots: list[np.ndarray]) -> tuple[list[
 
 
 def _at(depth: np.ndarray) -> np.ndarray:
-    """(T,) depths -> (T, 3) points on the optical axis, for functions that ask for the root and use its depth."""
+    """(T,) depths -> (T, 3) points on the optical axis, for functions that take the root but use only its depth."""
     return np.stack([np.zeros_like(depth), np.zeros_like(depth), depth], -1)
 
 

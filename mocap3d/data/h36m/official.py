@@ -1,13 +1,13 @@
-"""Layout 1: the official download, one `.cdf` a take, and the `.h5` files that the 3D-pose-baseline once handed out.
+"""Layout 1: the official download, one `.cdf` per recording, and the old `.h5` files of the 3D-pose-baseline.
 
     S9/MyPoseFeatures/D3_Positions/Greeting 1.cdf                 Pose (1, T, 96): 32 joints, mm, world frame
     S9/MyPoseFeatures/D3_Positions_mono/Greeting 1.54138969.cdf   the same in a camera's frame
-    S9/MyPoseFeatures/D2_Positions/Greeting 1.54138969.cdf        Pose (1, T, 64): pixels as the lens shows them
+    S9/MyPoseFeatures/D2_Positions/Greeting 1.54138969.cdf        Pose (1, T, 64): pixels with lens distortion
     S9/MyPoses/3D_positions/Greeting 1.h5                         3D_positions (96, T): mm, world frame
 
 The `cdflib` package reads the former, `h5py` the latter; neither is installed with mocap3d. The cameras are those of
-`camera.h36m_cameras`, lens model "videopose3d", which reproduces D2_Positions. `cdflib` believes the counts in a
-file's headers: one in which these are damaged is refused, but perhaps only after minutes.
+`camera.h36m_cameras`, lens model "videopose3d", which reproduces D2_Positions. `cdflib` trusts the counts in a
+file's headers: a file with damaged counts is refused, but possibly only after minutes.
 Source: the readers of VideoPose3D, MMPose and the 3D-pose-baseline (facts only).
 """
 
@@ -26,17 +26,17 @@ from mocap3d.data.h36m.facts import CAMERAS, KEPT_JOINTS, SUBJECTS, H36MError, c
 from mocap3d.data.h36m.reading import numbers
 from mocap3d.poses import Clip
 
-# where 3D positions may lie below a subject's folder, best first
+# possible places of 3D positions below a subject's folder, best first
 _PLACES = {
     "D3_Positions": ("D3_Positions", "*.cdf"), "D3_Positions_mono": ("D3_Positions_mono", "*.*.cdf"),
     "h5": ("3D_positions", "*.h5"),
 }  # fmt: skip
-LONGEST = 200_000  # frames, over an hour; the longest take has some 6,000
+LONGEST = 200_000  # frames, over an hour; the longest recording has about 6,000
 
 
 @dataclass(frozen=True)
 class OfficialFiles:
-    """What was found: for each subject the kind of its 3D files, and they; and its folder of 2D, if any."""
+    """Files found: for each subject the kind and paths of its 3D files, and its folder of 2D, if any."""
 
     root: Path
     positions: dict[str, tuple[str, tuple[Path, ...]]]
@@ -67,15 +67,15 @@ def read(
     subjects: Sequence[str] | None = None,
     notes: list[str] | None = None,
 ) -> list[Clip]:
-    """Read the positions, each take as seen by the four cameras.
+    """Read the positions of each recording for the four cameras.
 
     Args:
         root: a folder, or what `find` returned for it.
-        pose2d: only "gt": D2_Positions where they are, else the projection.
-        subjects: only these; None for all that are there.
-        notes: gets sentences on what was noticed.
+        pose2d: only "gt": D2_Positions if present, else the projection.
+        subjects: only these; None for all.
+        notes: remarks on the files are appended here.
     Returns:
-        one Clip a take and camera; of files in camera frames, those cameras that are there.
+        one Clip per recording and camera; for files in camera frames, only the cameras present.
     Raises:
         H36MError: for missing or damaged files, or a missing package, with the command that installs it.
     """
@@ -114,14 +114,14 @@ def read(
 
 
 def _values(path: Path, package: str, read: Callable[[object], object]) -> object:
-    """What `read` takes out of a file by means of a package."""
+    """The result of `read`, which reads a file with a package."""
     try:
         module = import_module(package)
     except ImportError as error:
         raise H36MError(f"reading {path.name} needs the package {package}: pip install {package}") from error
     try:
         return read(module)
-    except Exception as error:  # a damaged file makes these packages fail in any way
+    except Exception as error:  # for a damaged file, these packages may raise anything
         why = reading.reason(error)
         raise H36MError(f"{path} cannot be read ({why}); unpack or download it again") from error
 
@@ -161,5 +161,5 @@ def _kept(path: Path, points: np.ndarray) -> np.ndarray:
     """The 17 joints of 32, float64."""
     points = points[:, KEPT_JOINTS].astype(np.float64)
     if not np.isfinite(points).all():
-        raise H36MError(f"{path} holds values that are no numbers; unpack or download it again")
+        raise H36MError(f"{path} holds values that are not numbers; unpack or download it again")
     return points

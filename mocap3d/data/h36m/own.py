@@ -1,12 +1,12 @@
-"""Our own layout: flat arrays beside a JSON index. No pickles, nothing to unpack; loads memory-mapped.
+"""Our own layout: flat arrays and a JSON index. No pickles, nothing to unpack; arrays are memory-mapped.
 
     mocap3d.json     data set, cameras with their lens models, and for each clip its labels and its rows
     points3d.npy     float32 (N, 17, 3) metres, each clip in its camera's frame
-    points2d.npy     float32 (N, 17, 2) pixels, as the camera saw them, lens included
+    points2d.npy     float32 (N, 17, 2) pixels, with lens distortion
     confidence.npy   float32 (N, 17)
 
-Rows of one clip lie together, all clips are concatenated. A folder holds one 2D source. Every number comes back
-with the same bits; checksums tell damage, and files of an interrupted conversion, from data.
+Rows of a clip are contiguous, and all clips are concatenated. A folder holds one 2D source. Every number is read back
+with the same bits; checksums detect damage and files of an interrupted conversion.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ INDEX = "mocap3d.json"
 FORMAT = "mocap3d-clips"
 VERSION = 1
 _LABELS = ("subject", "split", *LABELS)
-# the arrays: shape of a row, and the rows of a clip
+# the arrays: shape of a row, and the values of a clip
 ARRAYS = {
     "points3d": ((17, 3), lambda clip: clip.pose3d.points),
     "points2d": ((17, 2), lambda clip: clip.pose2d.points),
@@ -39,7 +39,7 @@ ARRAYS = {
 
 
 def find(root: str | Path) -> Path | None:
-    """The index of this layout in a folder; None where there is none."""
+    """The index of this layout in a folder; None if there is none."""
     path = Path(root) / INDEX
     try:
         is_ours = FORMAT in path.read_bytes()[:200].decode("utf-8", "replace")
@@ -52,11 +52,11 @@ def write(dataset: PoseDataset, folder: str | Path, pose2d: str = "gt") -> dict[
     """Write any h36m17 data set.
 
     Args:
-        dataset: clips on h36m17, of any rates and cameras.
-        folder: made if missing; files of an earlier conversion are replaced.
-        pose2d: what the 2D is, for those who read it.
+        dataset: clips on h36m17, with any frame rates and cameras.
+        folder: created if missing; files of an earlier conversion are replaced.
+        pose2d: source of the 2D, recorded in the index.
     Returns:
-        take -> take: names stay as they are.
+        take -> take: names are not changed.
     Raises:
         H36MError: for another skeleton, or no clips.
     """
@@ -68,7 +68,7 @@ def write(dataset: PoseDataset, folder: str | Path, pose2d: str = "gt") -> dict[
         raise H36MError(f"{dataset.name} has no clips to write")
     cameras = list(dict.fromkeys(clip.camera for clip in dataset))
     number = {camera: i for i, camera in enumerate(cameras)}
-    # while arrays change, there is no index that could promise the old ones
+    # remove the index while arrays change, so that it never describes old ones
     (folder / INDEX).unlink(missing_ok=True)
     arrays = {name: _write_array(folder, name, dataset) for name in ARRAYS}
     clips = [
@@ -121,7 +121,7 @@ def read_index(path: str | Path) -> dict:
     """The index as a dictionary.
 
     Raises:
-        H36MError: if it is damaged, or of a version this mocap3d does not know.
+        H36MError: if it is damaged, or has a version this mocap3d does not support.
     """
     try:
         index = json.loads(Path(path).read_text(encoding="utf-8"))
@@ -145,14 +145,14 @@ def read(
 
     Args:
         files: the index, or its folder.
-        pose2d: what the 2D must be; None takes what is there.
-        subjects: those wanted; all by default.
+        pose2d: required source of the 2D; None accepts any.
+        subjects: subjects to read; all by default.
         notes: the data set's notes are appended here.
-        verify: whether to check that every array is as it was written.
+        verify: whether to verify the checksum of every array.
     Returns:
         the clips as they were written, bit for bit.
     Raises:
-        H36MError: naming what is damaged or not there.
+        H36MError: if something is damaged or missing; the message names it.
     """
     path = Path(files) if Path(files).name == INDEX else Path(files) / INDEX
     index = read_index(path)
@@ -194,7 +194,7 @@ def _clip(entry: dict, cameras: list[Camera], rows: dict[str, np.ndarray]) -> Cl
 
 def _camera(entry: dict) -> Camera:
     camera = Camera(**entry)
-    # it normalised its quaternion again, which may move the last bit; what was written was normal already
+    # Camera normalised the quaternion again, which may change the last bit; the stored one was normalised already
     object.__setattr__(camera, "rotation", tuple(map(float, entry["rotation"])))
     return camera
 
@@ -213,7 +213,7 @@ def _open_array(folder: Path, name: str, index: dict, verify: bool) -> np.ndarra
         array = np.load(path, mmap_mode="c", allow_pickle=False)
         if array.dtype != np.dtype("<f4") or array.shape != (rows, *shape) or array.flags.f_contiguous:
             raise ValueError(f"it holds {describe(array)}, its index says {rows} rows")
-    except Exception as error:  # numpy's header parser raises whatever a broken header makes it
+    except Exception as error:  # numpy's header parser may raise anything for a broken header
         wanted = f"it must be float32 (rows, {', '.join(map(str, shape))}): convert the data again"
         raise H36MError(f"{path} cannot be read ({reason(error)}); {wanted}") from error
     if verify and checksum(array.data) != crc32:

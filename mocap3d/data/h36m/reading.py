@@ -1,8 +1,8 @@
-"""What all readers do: check what a file holds before numpy computes with it, label takes, make clips.
+"""Shared by all readers: check the contents of a file before numpy uses them, label recordings, make clips.
 
-Published code knows file stems whose first word is the action. Where the writers in data_scripts had to give a take
-such a name, "walk 1", `takes.json` beside the files says which take it was, with its source and licence; the readers
-put that back. Published code never looks at it.
+Published code expects file stems whose first word is the action. Where the writers in data_scripts had to give a
+recording such a name, "walk 1", `takes.json` in the same folder maps it to the original name, source and licence,
+which the readers restore. Published code ignores that file.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ LABELS = ("take", "action", "source", "performer", "licence")
 
 
 def describe(value: object) -> str:
-    """What a file holds, in words for a message: an array's type and shape, the start of a text, else its kind."""
+    """Describe a value from a file for a message: an array's type and shape, the start of a text, else its type."""
     if isinstance(value, np.ndarray):
         return f"{value.dtype} {value.shape}"
     if isinstance(value, (str, bytes)):
@@ -33,25 +33,25 @@ def describe(value: object) -> str:
 
 
 def reason(error: Exception) -> str:
-    """An error in a message: printable, at most 200 characters, as it may quote a file."""
+    """An error as text for a message: printable, at most 200 characters, as it may quote a file."""
     return excerpt(f"{type(error).__name__}: {error}", 200)[1:-1]
 
 
 def is_name(value: object) -> bool:
-    """Whether a value can be the name of something: a text, printable and not too long."""
+    """Whether a value can be a name: a printable string that is not too long."""
     return isinstance(value, str) and 0 < len(value) < 100 and value.isprintable()
 
 
 def numbers(value: object, what: str, *shape: object, kinds: str = "f") -> np.ndarray:
-    """An array out of a file, once it is known to hold numbers in the shape wanted.
+    """An array from a file, after checking that it holds numbers in the expected shape.
 
     Args:
-        value: what the file holds. A flat list of numbers counts as an array; a nested one may be ragged or endless.
+        value: from the file. A flat list of numbers counts as an array; a nested one may be ragged or endless.
         what: file and key, for the message.
         shape: the size of each axis, several sizes (17, 16), or a word for an axis of any size, "frames".
-        kinds: of dtype that are taken: "f" floating point, "fiu" any real numbers.
+        kinds: accepted kinds of dtype: "f" floating point, "fiu" any real numbers.
     Raises:
-        H36MError: saying what was found and what is wanted.
+        H36MError: otherwise; the message states what was found and expected.
     """
     if isinstance(value, list) and all(isinstance(item, (int, float, np.number)) for item in value):
         value = np.array(value)
@@ -65,7 +65,7 @@ def numbers(value: object, what: str, *shape: object, kinds: str = "f") -> np.nd
 
 
 def words(value: object, what: str, rows: int) -> list[str]:
-    """A column of text out of a file, one a row.
+    """A column of text from a file, one string per row.
 
     Raises:
         H36MError: if it is anything else.
@@ -82,7 +82,7 @@ def words(value: object, what: str, rows: int) -> list[str]:
 
 
 def check_subjects(where: object, wanted: Sequence[str] | None, present: Iterable[str]) -> None:
-    """Raise an H36MError for subjects that are asked for and not there."""
+    """Raise an H36MError for requested subjects that are missing."""
     if absent := sorted(set(wanted or ()) - set(present)):
         raise H36MError(f"{where} has no {', '.join(absent)}; it has {', '.join(present)}")
 
@@ -104,7 +104,7 @@ def read_labels(folder: Path) -> dict[str, dict[str, str]]:
 
 
 def clip_labels(subject: str, stem: str, written: dict[str, dict[str, str]]) -> dict[str, str]:
-    """Labels of a clip read under a name: Human3.6M's own, or those of the take it was written from."""
+    """Labels of a clip read under a name: Human3.6M's own, or those of the recording it was written from."""
     own = {"take": f"{subject}/{stem}", "action": action_of(stem), "source": "h36m", "performer": subject}
     labels = written.get(own["take"], {**own, "licence": LICENCE})
     return {**labels, "subject": subject, "split": split_of(subject)}
@@ -113,17 +113,17 @@ def clip_labels(subject: str, stem: str, written: dict[str, dict[str, str]]) -> 
 def make_clip(
     where: object, camera: Camera, seen: np.ndarray, points: np.ndarray, labels: dict, fps: float = FPS
 ) -> Clip:
-    """A clip of what was read.
+    """Make a clip from the values of a file.
 
     Args:
         where: the file, for the message.
         camera: of the view.
-        seen: (T, 17, 2) pixels, or with a third channel, confidence, which is kept within [0, 1].
+        seen: (T, 17, 2) pixels, or with a third channel, confidence, which is clipped to [0, 1].
         points: (T, 17, 3) metres, camera frame.
-        labels: of the take.
+        labels: of the recording.
         fps: frames per second.
     Raises:
-        H36MError: for a pose that cannot be.
+        H36MError: for an invalid pose.
     """
     confidence = np.clip(seen[..., 2], 0, 1) if seen.shape[-1] == 3 else None
     try:

@@ -3,8 +3,8 @@
     3D  {subject: {stem: float32 (T, 32, 3)}}, metres, world frame
     2D  {subject: {stem: [four float32 (T', J, 2)]}}, pixels, cameras in the data set's order, T' >= T
 
-J is 17, or 16 for stacked hourglass, which has no nose. The cameras are in no file: they are those of
-`camera.h36m_cameras`, lens model "videopose3d", which made the ground-truth 2D.
+J is 17, or 16 for stacked hourglass, which has no nose. The cameras are not in the files: they are those of
+`camera.h36m_cameras`, lens model "videopose3d", with which the ground-truth 2D was made.
 
 Source: the published reader and data preparation (Pavllo et al. 2019), rewritten from its facts.
 """
@@ -41,7 +41,7 @@ NOSE16 = "midpoint of thorax and head, approximated"
 
 @dataclass(frozen=True)
 class Files:
-    """What was found: the 3D file, and the 2D files by the last part of their names."""
+    """Files found: the 3D file, and the 2D files by the last part of their names."""
 
     positions: Path
     keypoints: dict[str, Path]
@@ -60,19 +60,19 @@ def find(root: str | Path) -> Files | None:
 def read(
     files: Files | str | Path, pose2d: str = "gt", subjects: Sequence[str] | None = None, notes: list[str] | None = None
 ) -> list[Clip]:
-    """Read the layout, checked as its published reader would, with errors in words.
+    """Read the layout, with the checks of its published reader and clear errors.
 
     Args:
         files: from `find`, or the folder.
         pose2d: "gt", "cpn", "detectron", "sh", "sh-mpii", or the last part of a 2D file's name. Without a "gt" file
-            the truth is projected, by the lens model that made that file.
-        subjects: those wanted; by default all in the files.
-        notes: sentences about what was not taken as it stood are appended here.
+            the truth is projected, with the same lens model as in that file.
+        subjects: subjects to read; by default all in the files.
+        notes: remarks on whatever was changed or left out are appended here.
     Returns:
-        four clips a take, 2D cut to the length of the 3D.
+        four clips per recording, 2D cut to the length of the 3D.
     Raises:
-        H36MError: naming the file, the take and what is wrong.
-        UnsafeFileError: for a file that holds more than data, or is damaged.
+        H36MError: for invalid files; the message names the file, the recording and the problem.
+        UnsafeFileError: for a file that contains more than data, or is damaged.
     """
     notes = [] if notes is None else notes
     if not isinstance(files, Files):
@@ -123,7 +123,7 @@ def _table(path: Path, key: str) -> dict[str, dict]:
 
 
 def _keypoints(files: Files, pose2d: str, notes: list[str]) -> Path | None:
-    """The 2D file wanted; None where the truth is to be projected."""
+    """The requested 2D file; None if the truth is to be projected."""
     source = SOURCES_2D.get(pose2d, pose2d)
     if source in files.keypoints:
         if source.startswith("sh_"):
@@ -143,7 +143,7 @@ _MPII_NOTE = "; not fine-tuned: its spine and thorax are MPII's thorax and neck"
 
 
 def _views(views: object, where: str, frames: int) -> list[np.ndarray]:
-    """Four (frames, 17, 2 or 3) arrays, one a camera."""
+    """Four (frames, 17, 2 or 3) arrays, one per camera."""
     if views is None:
         raise H36MError(f"{where} is missing: it has 3D but no 2D; the two files do not belong together")
     several = isinstance(views, (list, tuple)) or isinstance(views, np.ndarray) and views.ndim

@@ -112,7 +112,7 @@ def test_what_is_wrong_is_said(tmp_path, world):
     for values, name, says in (
         (thirty_two(world)[:, :20], "Pose", "it must be"),
         (thirty_two(world), "Poses", "cannot be read"),
-        (thirty_two(world * np.nan), "Pose", "no numbers"),
+        (thirty_two(world * np.nan), "Pose", "not numbers"),
         (thirty_two(world * 1e6), "Pose", "metres"),
     ):
         write_cdf(path, values, name)
