@@ -302,8 +302,7 @@ def _loop(
                 if job.validation is not None:
                     error = job.measure(lambda: validation_error(model, job.validation))
                 state.seconds = time.monotonic() - began
-                best = state.add_entry(rate, error)
-                if best and keep_best:
+                if state.add_entry(rate, error) and keep_best:
                     state.best_model = {key: tensor.clone() for key, tensor in model.state_dict().items()}
                 _show(state, bar)
             after(report)
