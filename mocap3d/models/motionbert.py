@@ -140,6 +140,7 @@ class MotionBERT(nn.Module):
         drop_path: probability of skipping an addition in the last depth; it grows linearly from 0 in the first.
         image_space: whether poses are predicted in image space, as published, or in metres relative to the root, like
             the other models here. Cannot be inferred from the weights.
+        init: of new weights, "published" or "fan_in"; see `initialise`.
     Raises:
         ValueError: for an argument outside its range.
     Source: Zhu et al. 2023, section 3.2; MotionBERT's code for details the paper omits.
@@ -161,6 +162,7 @@ class MotionBERT(nn.Module):
         fuse: bool = True,
         drop_path: float = 0.0,
         image_space: bool = True,
+        init: str = "published",
     ) -> None:
         super().__init__()
         sizes = dict(
@@ -178,6 +180,8 @@ class MotionBERT(nn.Module):
             raise ValueError(f"channels={channels}, heads={heads}: channels not divisible by heads; give other heads")
         if not 0.0 <= drop_path < 1.0:
             raise ValueError(f"drop_path={drop_path}: a probability must be at least 0 and below 1")
+        if init not in ("published", "fan_in"):
+            raise ValueError(f"init={init!r}: give 'published' or 'fan_in'")
         self.name = next((name for name, known in SIZES.items() if known == sizes), f"motionbert_{depth}x{channels}")
         self.channels, self.mlp_ratio, self.depth, self.heads = channels, mlp_ratio, depth, heads
         self.joints, self.fuse, self.drop_path = joints, bool(fuse), drop_path
@@ -199,19 +203,26 @@ class MotionBERT(nn.Module):
         self.norm = nn.LayerNorm(channels, eps=EPS)
         self.representation = nn.Linear(channels, representation)
         self.head = nn.Linear(representation, 3)
-        self.initialise()
+        self.initialise(init)
 
-    def initialise(self) -> None:
-        """Draw new weights as MotionBERT does: small ones, and gates that start at one half.
+    def initialise(self, scheme: str = "published") -> None:
+        """Draw new weights; the gates start at one half.
 
-        MMPose intends the same, but also draws the gates and keeps torch's default biases of linear layers.
+        Args:
+            scheme: "published": a standard deviation of 0.02 everywhere, as MotionBERT does. MMPose intends the same,
+                but also draws the gates and keeps torch's default biases of linear layers. "fan_in": 1 / sqrt(inputs)
+                for linear layers and 1 for the joint embedding (own), with which a small network knows from the first
+                steps on which joint is which.
         """
+        published = scheme == "published"
         for module in self.modules():
             if isinstance(module, nn.Linear):
-                nn.init.trunc_normal_(module.weight, std=0.02)
+                nn.init.trunc_normal_(module.weight, std=0.02 if published else module.in_features**-0.5)
                 nn.init.zeros_(module.bias)
-        for embedding in (self.joint_embedding, self.frame_embedding):
-            nn.init.trunc_normal_(embedding, std=0.02)
+        nn.init.trunc_normal_(self.joint_embedding, std=0.02)
+        if not published:
+            nn.init.normal_(self.joint_embedding)
+        nn.init.trunc_normal_(self.frame_embedding, std=0.02)
         for gate in self.gates:
             nn.init.zeros_(gate.weight)
             nn.init.constant_(gate.bias, 0.5)

@@ -478,3 +478,15 @@ def test_the_space_of_the_poses_is_declared() -> None:
     pose = torch.randn(1, 2, 17, 3)
     assert metric.space == "metric" and torch.equal(metric.targets(pose), pose - pose[:, :, :1])
     assert torch.equal(metric.decode(pose), pose)
+
+
+def test_both_initialisations() -> None:
+    torch.manual_seed(0)
+    for init, linear_std, joint_std in (("published", 0.02, 0.02), ("fan_in", 64**-0.5, 1.0)):
+        model = create_model("motionbert_tiny", init=init)
+        layer = model.st[0].joints
+        assert layer.attention.qkv.weight.std().item() == pytest.approx(linear_std, rel=0.05)
+        assert model.joint_embedding.std().item() == pytest.approx(joint_std, rel=0.1)
+        assert not layer.fc1.bias.any() and (model.shares(torch.rand(1, 2, 17, 3)) == 0.5).all()
+    with pytest.raises(ValueError, match="init='kaiming': give 'published' or 'fan_in'"):
+        create_model("motionbert_tiny", init="kaiming")
