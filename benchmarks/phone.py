@@ -73,7 +73,7 @@ def measure(predict: Callable, clips: list, constant: np.ndarray) -> dict:
         found[name] = {
             key: round(float(np.mean([value[key] for value, member in zip(values, members, strict=True) if member])), 2)
             for key in values[0]
-        } | {"clips": int(members.sum())}  # fmt: skip
+        } | {"clips": int(members.sum())}
     return found
 
 
@@ -91,9 +91,7 @@ def main() -> None:
         data, clips = str(digest(dataset)["truth"])[:16], list(dataset)
         means = {id(clip): truth_of(clip).mean(0) for clip in clips}
         own = lambda clip: np.broadcast_to(means[id(clip)], clip.pose3d.points.shape)  # noqa: E731
-        constant = np.array([
-            1000 * metrics.p_mpjpe(own(clip), truth_of(clip)) for clip in clips
-        ])  # fmt: skip
+        constant = np.array([1000 * metrics.p_mpjpe(own(clip), truth_of(clip)) for clip in clips])
         for name, kind in todo.items():
             started = time.monotonic()
             if kind == "own":

@@ -135,10 +135,14 @@ def error_without(joints: tuple[str, ...], coco_clips, single: bool) -> float:
 @pytest.mark.parametrize(
     ("joints", "single", "most"),
     [
-        (("right_ear",), False, 5), (("nose", "left_eye", "right_eye"), False, 3), (("left_shoulder",), False, 5),
-        (("right_ear",), True, 12), (("left_ankle",), True, 25), (("left_wrist",), True, 12),
+        (("right_ear",), False, 5),
+        (("nose", "left_eye", "right_eye"), False, 3),
+        (("left_shoulder",), False, 5),
+        (("right_ear",), True, 12),
+        (("left_ankle",), True, 25),
+        (("left_wrist",), True, 12),
     ],
-)  # fmt: skip
+)
 def test_one_joint_never_seen_costs_little(coco_clips, joints, single, most):
     assert error_without(joints, coco_clips, single) - error_without((), coco_clips, single) <= most
 

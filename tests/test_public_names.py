@@ -56,7 +56,13 @@ TAKEN_APART = {
         "mocap3d.data.image_space": {"mm_factor", "scale_by_factor", "to_image_space"},
         "mocap3d.data.windows": {"published_chunks"},
         "mocap3d.evaluation.protocol": {
-            "AVERAGING", "BOTH_CENTRED", "EVERY_FRAME", "METRIC", "NO_FACTOR", "ROOT_COPIED", "TARGET_ADDED",
+            "AVERAGING",
+            "BOTH_CENTRED",
+            "EVERY_FRAME",
+            "METRIC",
+            "NO_FACTOR",
+            "ROOT_COPIED",
+            "TARGET_ADDED",
             "TARGET_ZEROED",
         },
         "mocap3d.evaluation.report": {"METRICS"},
@@ -79,18 +85,21 @@ TAKEN_APART = {
         "mocap3d.training.losses": {"pose_loss", "weighted_2d"},
         "mocap3d.training.pretraining": {"Pretraining", "seen_in_2d"},
     },
-}  # fmt: skip
+}
 
 OPEN_ROOMS = "bench data data/h36m evaluation figures formats lifting models training".split()
 SEALED_ROOMS = {"data/synthetic": 3}  # names it may export, at most
 
 # Where models are handled.
 MODEL_CODE = [
-    *(path for room in "models training evaluation lifting figures bench".split() for path in
-      sorted((PACKAGE / room).rglob("*.py"))),
+    *(
+        path
+        for room in "models training evaluation lifting figures bench".split()
+        for path in sorted((PACKAGE / room).rglob("*.py"))
+    ),
     PACKAGE / "data" / "windows.py",
     PACKAGE / "weights.py",
-]  # fmt: skip
+]
 GUESSES = {
     "models/cpu.py": {"except AttributeError"}  # asks this torch for an operator, not a model for an attribute
 }
@@ -197,9 +206,12 @@ def test_a_public_name_exists_and_is_documented(name):
         targets = node.targets if isinstance(node, ast.Assign) else []
         if name in {part.id for target in targets for part in ast.walk(target) if isinstance(part, ast.Name)}:
             above, line = lines[node.lineno - 2], lines[node.lineno - 1]
-            assert above.startswith("#") or "  # " in line or f"`{name}`" in module.__doc__ or re.search(
-                rf"\b{name}\[", module.__doc__
-            ), f"{name} needs a comment that says what it is"  # fmt: skip
+            assert (
+                above.startswith("#")
+                or "  # " in line
+                or f"`{name}`" in module.__doc__
+                or re.search(rf"\b{name}\[", module.__doc__)
+            ), f"{name} needs a comment that says what it is"
             return
     raise AssertionError(f"{name} is not defined in {module.__name__}")
 

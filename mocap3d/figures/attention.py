@@ -94,8 +94,12 @@ def show_attention(
     layout = _layout(
         title or "What one joint in one frame looks at",
         f"{token}  ·  on the skeleton: {whose}; the area of a dot is the weight",
-        height, pose2d.points[at], between, time, at,
-    )  # fmt: skip
+        height,
+        pose2d.points[at],
+        between,
+        time,
+        at,
+    )
     layout["updatemenus"] = [
         _menu(0.0, shown, [_layer_button(i, layer, len(layers), len(looks)) for i, layer in enumerate(layers)]),
         _menu(0.23, 0, [_joint_button(i, skeleton, name) for i, name in enumerate(names)]),
@@ -124,18 +128,31 @@ def show_gates(model: MotionBERT, pose2d: Pose2D, *, title: str | None = None, h
         raise style.FigureError(f"show_gates(): {model.name} averages its streams (fuse=False); it has no gates")
     share = 100 * model.shares(x)[:, 0, ..., 0].mean(1).cpu().numpy()  # (depth, J) %
     heat = {
-        "type": "heatmap", "z": style.compact(share.T, 1), "x": [f"depth {i}" for i in range(len(share))],
-        "y": [joint_label(pose2d.skeleton, j) for j in range(share.shape[1])], "zmin": 0, "zmax": 100,
-        "colorscale": [[0, style.OTHER_COLOURS[1]], [0.5, "#FFFFFF"], [1, LIT]], "texttemplate": "%{z:.0f}",
-        "hovertemplate": "<b>%{y}</b>, %{x}<br>st %{z:.1f} %<extra></extra>", "xgap": 2, "ygap": 1,
-        "colorbar": {"title": {"text": "% st", "side": "top"}, "thickness": 10, "outlinewidth": 0,
-                     "tickfont": {"size": 10, "color": style.FAINT}},
-    }  # fmt: skip
+        "type": "heatmap",
+        "z": style.compact(share.T, 1),
+        "x": [f"depth {i}" for i in range(len(share))],
+        "y": [joint_label(pose2d.skeleton, j) for j in range(share.shape[1])],
+        "zmin": 0,
+        "zmax": 100,
+        "colorscale": [[0, style.OTHER_COLOURS[1]], [0.5, "#FFFFFF"], [1, LIT]],
+        "texttemplate": "%{z:.0f}",
+        "hovertemplate": "<b>%{y}</b>, %{x}<br>st %{z:.1f} %<extra></extra>",
+        "xgap": 2,
+        "ygap": 1,
+        "colorbar": {
+            "title": {"text": "% st", "side": "top"},
+            "thickness": 10,
+            "outlinewidth": 0,
+            "tickfont": {"size": 10, "color": style.FAINT},
+        },
+    }
     layout = style.base_layout(
-        title or "Which stream goes on", "share of the st stream in %, mean over frames; the rest is ts", height,
+        title or "Which stream goes on",
+        "share of the st stream in %, mean over frames; the rest is ts",
+        height,
         xaxis=style.axis("times the two streams were mixed") | {"showgrid": False},
         yaxis=style.axis("joint") | {"autorange": "reversed", "ticks": "", "showgrid": False, "automargin": True},
-    )  # fmt: skip
+    )
     layout["margin"] |= {"b": 56}
     return style.make_figure([heat], layout)
 
@@ -189,18 +206,36 @@ def _looks(labels: list[str], heads: int, points: np.ndarray, time: np.ndarray) 
     looks = [line | {"line": {"width": width, "color": LIT}} for width in LINES.values()]
     dot = {"color": LIT, "opacity": 0.8, "line": {"width": 1, "color": "#FFFFFF"}}
     hover = "<b>%{text}</b><br>%{customdata:.1f} % of the weight<extra></extra>"
-    looks.append({"type": "scatter", "mode": "markers", "x": x, "y": y, "marker": dot, "text": labels,
-                  "showlegend": False, "hovertemplate": hover})  # fmt: skip
+    looks.append(
+        {
+            "type": "scatter",
+            "mode": "markers",
+            "x": x,
+            "y": y,
+            "marker": dot,
+            "text": labels,
+            "showlegend": False,
+            "hovertemplate": hover,
+        }
+    )
     ring = {"symbol": "circle-open", "size": 20, "color": style.INK, "line": {"width": 2.5}}
     looks.append(plain | {"mode": "markers", "marker": ring, "name": "who asks", "showlegend": True})
     right = {"type": "scatter", "mode": "lines", "x": style.compact(time, 3), "xaxis": "x2", "yaxis": "y2"}
     hover = "%{x:.2f} s: %{y:.2f} %<extra>"
     for number in range(heads):
         thin = {"width": 1.3, "color": "#8FCFBD"}
-        looks.append(right | {"line": thin, "name": "each head", "showlegend": number == 0,
-                              "hovertemplate": f"{hover}head {number}</extra>"})  # fmt: skip
-    looks.append(right | {"line": {"width": 3, "color": LIT}, "name": "mean over heads",
-                          "hovertemplate": hover + "mean</extra>"})  # fmt: skip
+        looks.append(
+            right
+            | {
+                "line": thin,
+                "name": "each head",
+                "showlegend": number == 0,
+                "hovertemplate": f"{hover}head {number}</extra>",
+            }
+        )
+    looks.append(
+        right | {"line": {"width": 3, "color": LIT}, "name": "mean over heads", "hovertemplate": hover + "mean</extra>"}
+    )
     return looks
 
 
@@ -218,30 +253,67 @@ def _layout(
     plain = {"showgrid": False, "zeroline": False}
     body = plain | {"constrain": "domain"}
     layout = style.base_layout(
-        title, subtitle, height,
+        title,
+        subtitle,
+        height,
         xaxis=style.axis("x, right (px)") | body | {"domain": [0, 0.43], "range": [low[0], high[0]]},
         yaxis=style.axis("y, down (px)") | body | {"range": [high[1], low[1]], "scaleanchor": "x"},
         xaxis2=style.axis("time (s)") | plain | {"domain": [0.53, 1], "anchor": "y2"},
         yaxis2=style.axis("weight (%)") | {"anchor": "x2", "range": [0, float(round(top, 2))]},
         legend={"x": 1, "xanchor": "right", "y": 1.02, "yanchor": "bottom", "orientation": "h"},
         shapes=[
-            {"type": "line", "xref": "x2 domain", "yref": "y2", "x0": 0, "x1": 1, "y0": equal, "y1": equal,
-             "line": {"color": style.FAINT, "width": 1, "dash": "dash"}},
-            {"type": "line", "xref": "x2", "yref": "y2 domain", "x0": time[at], "x1": time[at], "y0": 0, "y1": 1,
-             "line": {"color": style.INK, "width": 1, "dash": "dot"}},
+            {
+                "type": "line",
+                "xref": "x2 domain",
+                "yref": "y2",
+                "x0": 0,
+                "x1": 1,
+                "y0": equal,
+                "y1": equal,
+                "line": {"color": style.FAINT, "width": 1, "dash": "dash"},
+            },
+            {
+                "type": "line",
+                "xref": "x2",
+                "yref": "y2 domain",
+                "x0": time[at],
+                "x1": time[at],
+                "y0": 0,
+                "y1": 1,
+                "line": {"color": style.INK, "width": 1, "dash": "dot"},
+            },
         ],
         annotations=[
-            {"xref": "x2 domain", "yref": "y2", "x": 1, "y": equal, "text": "equal share", "showarrow": False,
-             "xanchor": "right", "yanchor": "bottom", "font": {"size": 10, "color": style.FAINT}},
+            {
+                "xref": "x2 domain",
+                "yref": "y2",
+                "x": 1,
+                "y": equal,
+                "text": "equal share",
+                "showarrow": False,
+                "xanchor": "right",
+                "yanchor": "bottom",
+                "font": {"size": 10, "color": style.FAINT},
+            }
         ],
-    )  # fmt: skip
+    )
     layout["margin"] |= {"t": 130, "b": 56, "l": 60}
     return layout
 
 
 def _menu(x: float, active: int, buttons: list[dict]) -> dict:
-    return {"type": "dropdown", "buttons": buttons, "active": active, "x": x, "xanchor": "left", "y": 1.03,
-            "yanchor": "bottom", "bgcolor": "#FFFFFF", "bordercolor": style.HAIR, "font": {"size": 12}}  # fmt: skip
+    return {
+        "type": "dropdown",
+        "buttons": buttons,
+        "active": active,
+        "x": x,
+        "xanchor": "left",
+        "y": 1.03,
+        "yanchor": "bottom",
+        "bgcolor": "#FFFFFF",
+        "bordercolor": style.HAIR,
+        "font": {"size": 12},
+    }
 
 
 def _layer_button(number: int, layer: tuple[int, str], layers: int, size: int) -> dict:

@@ -130,13 +130,16 @@ def body_trace(
         0 if not new else 2 * size + 1 if j == head else size for j, new in zip(line.vertices, line.first, strict=True)
     ]
     trace = {
-        "type": "scatter3d", "name": name, "showlegend": False, "mode": "lines+markers",
+        "type": "scatter3d",
+        "name": name,
+        "showlegend": False,
+        "mode": "lines+markers",
         **coordinates(line.trace(points)),
         "line": {"width": (5 if ghost else 9) - 3 * far, "color": [palette[side] for side in line.sides]},
         "marker": {"size": sizes, "color": [palette[side] for side in joint_sides], "opacity": 1, "line": {"width": 0}},
         "customdata": labels,
         "hovertemplate": f"<b>%{{customdata}}</b>  {name}<br>%{{x:.3f}}, %{{y:.3f}}, %{{z:.3f}} m<extra></extra>",
-    }  # fmt: skip
+    }
     if ghost:
         trace["line"]["dash"] = "dash"
     if tag:
@@ -169,7 +172,15 @@ def legend_keys(with_truth: str = "") -> list[dict]:
     if with_truth:
         keys.append((with_truth, {"color": style.GHOST_COLOURS["centre"], "width": 4, "dash": "dash"}))
     return [
-        {"type": "scatter3d", "name": name, "mode": "lines", "x": [None], "y": [None], "z": [None], "line": line,
-         "hoverinfo": "skip"}
+        {
+            "type": "scatter3d",
+            "name": name,
+            "mode": "lines",
+            "x": [None],
+            "y": [None],
+            "z": [None],
+            "line": line,
+            "hoverinfo": "skip",
+        }
         for name, line in keys
-    ]  # fmt: skip
+    ]

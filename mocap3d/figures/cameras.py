@@ -66,10 +66,13 @@ def show_cameras(
     middle = np.mean([camera.translation for camera in cameras], axis=0)
     away = _open_side(cameras, middle)
     layout = style.base_layout(
-        title or ("Cameras and subject" if pose3d is not None else "Cameras"), subtitle, height,
+        title or ("Cameras and subject" if pose3d is not None else "Cameras"),
+        subtitle,
+        height,
         scene=scene_layout(box, clouds, floor, away, ("x (m)", "y (m)", "z, up (m)"), rise=0.65),
-        legend=style.legend_at_right(), **controls,
-    )  # fmt: skip
+        legend=style.legend_at_right(),
+        **controls,
+    )
     layout["margin"]["b"] = 84 if controls else 16
     return style.make_figure(traces, layout, moving)
 
@@ -92,13 +95,18 @@ def _camera_trace(camera: Camera, shape: np.ndarray, number: int) -> dict:
     name = camera.name or f"camera {number + 1}"
     place = "centre at " + ", ".join(f"{value:.2f}" for value in np.asarray(camera.translation)) + " m"
     return {
-        "type": "scatter3d", "mode": "lines+markers+text", "name": name, "showlegend": False,
+        "type": "scatter3d",
+        "mode": "lines+markers+text",
+        "name": name,
+        "showlegend": False,
         **coordinates(style.compact(shape)),
-        "line": {"width": 5, "color": colour}, "marker": {"size": [5] + [0] * (len(shape) - 1), "color": colour},
-        "text": [f"<b>{name}</b>"] + [""] * (len(shape) - 1), "textposition": "top center",
+        "line": {"width": 5, "color": colour},
+        "marker": {"size": [5] + [0] * (len(shape) - 1), "color": colour},
+        "text": [f"<b>{name}</b>"] + [""] * (len(shape) - 1),
+        "textposition": "top center",
         "textfont": {"size": 12, "color": style.INK},
         "hovertemplate": f"<b>{name}</b><br>{place}<br>{camera.width} × {camera.height} px<extra></extra>",
-    }  # fmt: skip
+    }
 
 
 def _subject(pose: Pose3D, max_frames: int):
@@ -126,9 +134,13 @@ def _subject(pose: Pose3D, max_frames: int):
 
 def _path_trace(path: np.ndarray) -> dict:
     return {
-        "type": "scatter3d", "mode": "lines", "name": "path on the floor", **coordinates(style.compact(path)),
-        "line": {"width": 4, "color": "#A9A9A9"}, "hoverinfo": "skip",
-    }  # fmt: skip
+        "type": "scatter3d",
+        "mode": "lines",
+        "name": "path on the floor",
+        **coordinates(style.compact(path)),
+        "line": {"width": 4, "color": "#A9A9A9"},
+        "hoverinfo": "skip",
+    }
 
 
 def _open_side(cameras: list[Camera], middle: np.ndarray) -> np.ndarray:

@@ -49,27 +49,62 @@ def show_errors(
     subtitle += f"  ·  each column is the mean of {stride} frames" if stride > 1 else ""
     top = _round_up(float(np.nanpercentile(cells, 99)))
     heat = {
-        "type": "heatmap", "z": style.compact(cells.T, 1), "y": names, "x0": (stride - 1) / 2 / a.fps,
-        "dx": stride / a.fps, "colorscale": "Cividis", "zmin": 0, "zmax": top, "hoverongaps": False,
+        "type": "heatmap",
+        "z": style.compact(cells.T, 1),
+        "y": names,
+        "x0": (stride - 1) / 2 / a.fps,
+        "dx": stride / a.fps,
+        "colorscale": "Cividis",
+        "zmin": 0,
+        "zmax": top,
+        "hoverongaps": False,
         "hovertemplate": "<b>%{y}</b><br>%{x:.2f} s: %{z:.1f} mm<extra></extra>",
-        "colorbar": {"title": {"text": "mm", "side": "top"}, "thickness": 10, "outlinewidth": 0, "x": 1.0, "xpad": 6,
-                     "tickfont": {"size": 10, "color": style.FAINT}},
-    }  # fmt: skip
+        "colorbar": {
+            "title": {"text": "mm", "side": "top"},
+            "thickness": 10,
+            "outlinewidth": 0,
+            "x": 1.0,
+            "xpad": 6,
+            "tickfont": {"size": 10, "color": style.FAINT},
+        },
+    }
     bars = {
-        "type": "bar", "orientation": "h", "x": style.compact(means, 1), "y": names, "xaxis": "x2", "showlegend": False,
+        "type": "bar",
+        "orientation": "h",
+        "x": style.compact(means, 1),
+        "y": names,
+        "xaxis": "x2",
+        "showlegend": False,
         "marker": {"color": [style.SIDE_COLOURS[a.skeleton.side(joint)] for joint in a.skeleton.joints]},
-        "text": [f"{mean:.0f}" if np.isfinite(mean) else "missing" for mean in means], "textposition": "outside",
-        "textfont": {"size": 10, "color": style.FAINT}, "cliponaxis": False,
+        "text": [f"{mean:.0f}" if np.isfinite(mean) else "missing" for mean in means],
+        "textposition": "outside",
+        "textfont": {"size": 10, "color": style.FAINT},
+        "cliponaxis": False,
         "hovertemplate": "<b>%{y}</b>: mean %{x:.1f} mm<extra></extra>",
-    }  # fmt: skip
+    }
     layout = style.base_layout(
-        title or "Error of each joint over time", subtitle, height, bargap=0.35,
+        title or "Error of each joint over time",
+        subtitle,
+        height,
+        bargap=0.35,
         xaxis=style.axis("time (s)") | {"domain": [0, 0.74], "showgrid": False},
         xaxis2=style.axis("mean over time (mm)") | {"domain": [0.76, 0.97], "rangemode": "tozero", "nticks": 4},
         yaxis=style.axis("") | {"autorange": "reversed", "ticks": "", "showgrid": False, "automargin": True},
-        shapes=[{"type": "rect", "xref": "x domain", "yref": "y domain", "x0": 0, "x1": 1, "y0": 0, "y1": 1,
-                 "fillcolor": "#E4E7EB", "line": {"width": 0}, "layer": "below"}],
-    )  # fmt: skip
+        shapes=[
+            {
+                "type": "rect",
+                "xref": "x domain",
+                "yref": "y domain",
+                "x0": 0,
+                "x1": 1,
+                "y0": 0,
+                "y1": 1,
+                "fillcolor": "#E4E7EB",
+                "line": {"width": 0},
+                "layer": "below",
+            }
+        ],
+    )
     layout["margin"] |= {"b": 56, "r": 28}
     return style.make_figure([heat, bars], layout)
 
@@ -108,19 +143,32 @@ def show_history(history: Sequence[dict], *, title: str | None = None, height: i
         traces.append(_curve(at, validation, "validation", style.RIGHT, axis, "%{y:.1f} mm"))
         best = int(np.nanargmin(validation))
         subtitle = f"best validation MPJPE {validation[best]:.1f} mm at {unit} {at[best]:g}"
-        traces.append({
-            "type": "scatter", "x": [float(at[best])], "y": [round(float(validation[best]), 2)], "yaxis": axis,
-            "mode": "markers", "marker": {"size": 11, "color": style.LEFT, "symbol": "star"}, "name": "best",
-            "hoverinfo": "skip", "showlegend": False,
-        })  # fmt: skip
+        traces.append(
+            {
+                "type": "scatter",
+                "x": [float(at[best])],
+                "y": [round(float(validation[best]), 2)],
+                "yaxis": axis,
+                "mode": "markers",
+                "marker": {"size": 11, "color": style.LEFT, "symbol": "star"},
+                "name": "best",
+                "hoverinfo": "skip",
+                "showlegend": False,
+            }
+        )
         axes["yaxis2" if both else "yaxis"] = style.axis("validation MPJPE (mm)") | {
             "domain": [0, 0.44 if both else 1],
             "nticks": 5,
         }
     layout = style.base_layout(
-        title or "Training history", subtitle, height, hovermode="x unified", showlegend=False,
-        xaxis=style.axis(unit) | {"anchor": "y2" if both else "y"}, **axes,
-    )  # fmt: skip
+        title or "Training history",
+        subtitle,
+        height,
+        hovermode="x unified",
+        showlegend=False,
+        xaxis=style.axis(unit) | {"anchor": "y2" if both else "y"},
+        **axes,
+    )
     layout["margin"] |= {"b": 52, "l": 70, "t": 72}
     return style.make_figure(traces, layout)
 
@@ -128,10 +176,16 @@ def show_history(history: Sequence[dict], *, title: str | None = None, height: i
 def _curve(x: np.ndarray, y: np.ndarray, name: str, colour: str, axis: str, value: str) -> dict:
     x, y = x[np.isfinite(y)], y[np.isfinite(y)]  # epochs without a measurement do not break the line
     return {
-        "type": "scatter", "x": style.compact(x), "y": y.astype(np.float32), "yaxis": axis, "name": name,
-        "mode": "lines+markers" if len(x) < 60 else "lines", "line": {"color": colour, "width": 2.5},
-        "marker": {"size": 5, "color": colour}, "hovertemplate": f"{name} {value}<extra></extra>",
-    }  # fmt: skip
+        "type": "scatter",
+        "x": style.compact(x),
+        "y": y.astype(np.float32),
+        "yaxis": axis,
+        "name": name,
+        "mode": "lines+markers" if len(x) < 60 else "lines",
+        "line": {"color": colour, "width": 2.5},
+        "marker": {"size": 5, "color": colour},
+        "hovertemplate": f"{name} {value}<extra></extra>",
+    }
 
 
 def _log_ticks(low: float, high: float) -> dict:
@@ -144,8 +198,12 @@ def _log_ticks(low: float, high: float) -> dict:
 
 def _column(history: list[dict], key: str, default: Sequence[int] | None = None) -> np.ndarray:
     fallback = default if default is not None else [np.nan] * len(history)
-    return np.array([float(entry[key]) if entry.get(key) is not None else float(instead)
-                     for entry, instead in zip(history, fallback, strict=True)])  # fmt: skip
+    return np.array(
+        [
+            float(entry[key]) if entry.get(key) is not None else float(instead)
+            for entry, instead in zip(history, fallback, strict=True)
+        ]
+    )
 
 
 def _in_blocks(values: np.ndarray, size: int) -> np.ndarray:

@@ -70,14 +70,22 @@ def show_receptive_field(
     rows = list(range(levels + 1))
     layout = style.base_layout(
         title or f"{kind}: one pose sees {field} frames",
-        f"filter widths {', '.join(map(str, widths))}  ·  {cost}", height, showlegend=False,
+        f"filter widths {', '.join(map(str, widths))}  ·  {cost}",
+        height,
+        showlegend=False,
         xaxis=style.axis("frame") | {"range": [-0.7, frames - 0.3], "autorange": False, "showgrid": False},
-        yaxis=style.axis("") | {
-            "range": [-0.35, levels + 0.35], "autorange": False, "showgrid": False, "ticks": "", "automargin": True,
-            "tickvals": rows, "ticktext": [_level_name(widths, level) for level in rows],
+        yaxis=style.axis("")
+        | {
+            "range": [-0.35, levels + 0.35],
+            "autorange": False,
+            "showgrid": False,
+            "ticks": "",
+            "automargin": True,
+            "tickvals": rows,
+            "ticktext": [_level_name(widths, level) for level in rows],
         },
         **style.play_controls(range(outputs), FPS, shown, redraw=False, below=44, pace=1 / 15),
-    )  # fmt: skip
+    )
     if outputs > 1:
         for step, note in zip(layout["sliders"][0]["steps"], notes, strict=True):
             step["label"] = note
@@ -146,9 +154,13 @@ def _texts(widths: list[int], dots: list[np.ndarray], causal: bool) -> list[str]
 
 def _edges(x: np.ndarray, y: np.ndarray, pale: bool = False) -> dict:
     return {
-        "type": "scatter", "mode": "lines", "x": x, "y": y, "hoverinfo": "skip",
+        "type": "scatter",
+        "mode": "lines",
+        "x": x,
+        "y": y,
+        "hoverinfo": "skip",
         "line": {"width": 1, "color": "#E4E7EB"} if pale else {"width": 1.8, "color": style.OTHER_COLOURS[0]},
-    }  # fmt: skip
+    }
 
 
 def _dots(dots: list[np.ndarray], texts: list[str] | None, lit: bool = False) -> dict:
@@ -158,10 +170,12 @@ def _dots(dots: list[np.ndarray], texts: list[str] | None, lit: bool = False) ->
     pale = {"size": 6, "color": "#FFFFFF", "line": {"width": 1, "color": "#AEB6BF"}}
     told = {"text": texts, "hovertemplate": "%{text}<extra></extra>", "hoverlabel": {"bgcolor": "#FFFFFF"}}
     return {
-        "type": "scatter", "mode": "markers", "x": _xs(dots),
+        "type": "scatter",
+        "mode": "markers",
+        "x": _xs(dots),
         "y": np.repeat(np.arange(len(dots), dtype=np.float32), counts),
         "marker": {"size": 8, "color": colours.tolist(), "line": {"width": 0}} if lit else pale,
-    } | (told if texts else {"hoverinfo": "skip"})  # fmt: skip
+    } | (told if texts else {"hoverinfo": "skip"})
 
 
 def _level_name(widths: list[int], level: int) -> str:

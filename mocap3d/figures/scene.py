@@ -35,17 +35,29 @@ def floor_traces(box: np.ndarray, floor: float) -> list[dict]:
     (x0, x1), (y0, y1) = box[:2]
     step = grid_step(box)
     plate = {
-        "type": "mesh3d", "x": [x0, x1, x1, x0], "y": [y0, y0, y1, y1], "z": [round(floor - 0.006, 4)] * 4,
-        "i": [0, 0], "j": [1, 2], "k": [2, 3], "color": style.FLOOR, "hoverinfo": "skip", "showlegend": False,
+        "type": "mesh3d",
+        "x": [x0, x1, x1, x0],
+        "y": [y0, y0, y1, y1],
+        "z": [round(floor - 0.006, 4)] * 4,
+        "i": [0, 0],
+        "j": [1, 2],
+        "k": [2, 3],
+        "color": style.FLOOR,
+        "hoverinfo": "skip",
+        "showlegend": False,
         "lighting": {"ambient": 1, "diffuse": 0, "specular": 0},
-    }  # fmt: skip
+    }
     gap = (np.nan,) * 3
     rows = [[(x, y0, floor), (x, y1, floor), gap] for x in _multiples(x0, x1, step)]
     rows += [[(x0, y, floor), (x1, y, floor), gap] for y in _multiples(y0, y1, step)]
     grid = {
-        "type": "scatter3d", "mode": "lines", **coordinates(style.compact(np.array(rows).reshape(-1, 3))),
-        "line": {"width": 1.5, "color": style.HAIR}, "hoverinfo": "skip", "showlegend": False,
-    }  # fmt: skip
+        "type": "scatter3d",
+        "mode": "lines",
+        **coordinates(style.compact(np.array(rows).reshape(-1, 3))),
+        "line": {"width": 1.5, "color": style.HAIR},
+        "hoverinfo": "skip",
+        "showlegend": False,
+    }
     return [plate, grid]
 
 
@@ -63,25 +75,35 @@ def scene_layout(
     for name, (low, high), text in zip("xyz", box, titles, strict=True):
         ticks = _multiples(low if name != "z" else floor + 0.3, high, step)
         axes[f"{name}axis"] = {
-            "range": [float(low), float(high)], "autorange": False, "tickvals": ticks.tolist(),
+            "range": [float(low), float(high)],
+            "autorange": False,
+            "tickvals": ticks.tolist(),
             "ticktext": [f"{tick:g}".replace("-", "−") for tick in ticks],
             "title": {"text": text, "font": {"size": 11, "color": style.FAINT}},
-            "tickfont": {"size": 10, "color": "#8C959F"}, "showbackground": False, "showgrid": False,
-            "zeroline": False, "showline": False, "showspikes": False, "ticks": "",
-        }  # fmt: skip
+            "tickfont": {"size": 10, "color": "#8C959F"},
+            "showbackground": False,
+            "showgrid": False,
+            "zeroline": False,
+            "showline": False,
+            "showspikes": False,
+            "ticks": "",
+        }
     corners = np.array([(x, y, floor) for x in box[0] for y in box[1]])
     corners += 0.12 * (corners - corners.mean(0)) - [0, 0, 0.09 * extent.max()]  # room for ticks and axis titles
     shown = np.concatenate([corners, *(cloud.reshape(-1, 3) + [0, 0, 0.1] for cloud in clouds)])
     shown = (shown[np.isfinite(shown).all(-1)] - box.mean(1)) / extent.max()
     position, centre = fit_camera(shown, np.array([*eye, rise]))
     return axes | {
-        "aspectmode": "manual", "uirevision": "keep", "dragmode": "turntable",
+        "aspectmode": "manual",
+        "uirevision": "keep",
+        "dragmode": "turntable",
         "aspectratio": {axis: round(float(size / extent.max()), 4) for axis, size in zip("xyz", extent, strict=True)},
         "camera": {
             "eye": {axis: round(float(v), 4) for axis, v in zip("xyz", position, strict=True)},
-            "center": {"x": 0, "y": 0, "z": round(centre, 4)}, "up": {"x": 0, "y": 0, "z": 1},
+            "center": {"x": 0, "y": 0, "z": round(centre, 4)},
+            "up": {"x": 0, "y": 0, "z": 1},
         },
-    }  # fmt: skip
+    }
 
 
 def fit_camera(points: np.ndarray, direction: np.ndarray, aspect: float = 1.9) -> tuple[np.ndarray, float]:

@@ -65,10 +65,13 @@ def show_2d(
 
     subtitle, notes = _texts(pose2d, picked, names, note)
     layout = style.base_layout(
-        title or (" and ".join(names).capitalize() if other is not None else "2D pose"), subtitle, height,
-        legend=style.legend_at_right(), **image_axes(pose2d.image_size, [points for points, _ in picked]),
+        title or (" and ".join(names).capitalize() if other is not None else "2D pose"),
+        subtitle,
+        height,
+        legend=style.legend_at_right(),
+        **image_axes(pose2d.image_size, [points for points, _ in picked]),
         **style.play_controls(frames, pose2d.fps, still, redraw=False, notes=notes, below=44),
-    )  # fmt: skip
+    )
     layout["margin"] |= {"b": 128 if len(frames) > 1 else 52, "l": 60}
     return style.make_figure(traces, layout, steps)
 
@@ -102,13 +105,20 @@ def _looks(pose: Pose2D, line: Polyline, name: str, ghost: bool) -> list[dict]:
         joints = [line.vertices[i] for i in keep]
         sizes = [0 if not line.first[i] else 5 if ghost else 8 for i in keep]
         stroke = {"color": palette[side], "width": 2 if ghost else 4} | ({"dash": "dot"} if ghost else {})
-        looks.append({
-            "type": "scatter", "mode": "lines+markers", "name": style.SIDE_NAMES[side], "showlegend": not ghost,
-            "line": stroke, "marker": {"color": palette[side], "size": sizes, "opacity": 1, "line": {"width": 0}},
-            "customdata": [joint_label(pose.skeleton, j) if j >= 0 else "" for j in joints], "cliponaxis": False,
-            "hovertemplate": f"<b>%{{customdata}}</b>  {name}<br>%{{x:.1f}}, %{{y:.1f}} px<br>"
-                             "confidence %{marker.opacity:.2f}<extra></extra>",
-        })  # fmt: skip
+        looks.append(
+            {
+                "type": "scatter",
+                "mode": "lines+markers",
+                "name": style.SIDE_NAMES[side],
+                "showlegend": not ghost,
+                "line": stroke,
+                "marker": {"color": palette[side], "size": sizes, "opacity": 1, "line": {"width": 0}},
+                "customdata": [joint_label(pose.skeleton, j) if j >= 0 else "" for j in joints],
+                "cliponaxis": False,
+                "hovertemplate": f"<b>%{{customdata}}</b>  {name}<br>%{{x:.1f}}, %{{y:.1f}} px<br>"
+                "confidence %{marker.opacity:.2f}<extra></extra>",
+            }
+        )
     return looks
 
 
@@ -147,9 +157,14 @@ def image_axes(size: tuple[int, int], clouds: list[np.ndarray]) -> dict:
     low = np.maximum(np.nanmin(points, axis=0), -most) - pad
     high = np.minimum(np.nanmax(points, axis=0), size + most) + pad
     look = {
-        "autorange": False, "zeroline": False, "gridcolor": "#ECEFF2", "ticks": "outside", "tickcolor": style.HAIR,
-        "tickfont": {"size": 10, "color": "#8C959F"}, "constrain": "domain",
-    }  # fmt: skip
+        "autorange": False,
+        "zeroline": False,
+        "gridcolor": "#ECEFF2",
+        "ticks": "outside",
+        "tickcolor": style.HAIR,
+        "tickfont": {"size": 10, "color": "#8C959F"},
+        "constrain": "domain",
+    }
     font = {"size": 11, "color": style.FAINT}
     x = {"range": [float(low[0].round(1)), float(high[0].round(1))], "title": {"text": "x, right (px)", "font": font}}
     y = {"range": [float(high[1].round(1)), float(low[1].round(1))], "title": {"text": "y, down (px)", "font": font}}

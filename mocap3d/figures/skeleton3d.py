@@ -145,8 +145,12 @@ def _scene(bodies, pose, frames, still, eye, title, subtitle, notes, height) -> 
     traces += legend_keys("truth" if any(body.ghost for body in bodies) else "")
     heads = [cloud + [0, 0, 0.12] for cloud in clouds] if any(body.tag for body in bodies) else []
     layout = style.base_layout(
-        title, subtitle, height, scene=scene_layout(box, clouds + heads, floor, eye, _AXES[pose.frame]),
-        legend=style.legend_at_right(), **style.play_controls(frames, pose.fps, still, notes=notes),
-    )  # fmt: skip
+        title,
+        subtitle,
+        height,
+        scene=scene_layout(box, clouds + heads, floor, eye, _AXES[pose.frame]),
+        legend=style.legend_at_right(),
+        **style.play_controls(frames, pose.fps, still, notes=notes),
+    )
     layout["margin"]["b"] = 84 if len(frames) > 1 else 16
     return style.make_figure(traces, layout, steps)

@@ -54,9 +54,15 @@ def base_layout(title: str, subtitle: str = "", height: int = 560, **more) -> di
 def legend_at_right(**more) -> dict:
     """Legend in the upper right corner of the drawing, below the title and the mode bar."""
     return {
-        "x": 0.98, "xanchor": "right", "y": 1, "yanchor": "top", "font": {"size": 12}, "itemwidth": 30,
-        "bgcolor": "rgba(255,255,255,0.6)", "tracegroupgap": 4,
-    } | more  # fmt: skip
+        "x": 0.98,
+        "xanchor": "right",
+        "y": 1,
+        "yanchor": "top",
+        "font": {"size": 12},
+        "itemwidth": 30,
+        "bgcolor": "rgba(255,255,255,0.6)",
+        "tracegroupgap": 4,
+    } | more
 
 
 def compact(values: np.ndarray, decimals: int = 4) -> np.ndarray:
@@ -124,20 +130,43 @@ def play_controls(
     pause = button("❚❚  Pause", [None], jump)
     look = {"bgcolor": "#FFFFFF", "bordercolor": HAIR, "borderwidth": 1}
     return {
-        "updatemenus": [{
-            "type": "buttons", "direction": "left", "showactive": False, "buttons": [play, pause], **look,
-            "x": 0.02, "xanchor": "left", "y": 0, "yanchor": "top", "pad": {"t": below + 26, "r": 8},
-            "font": {"size": 12},
-        }],
-        "sliders": [{
-            "active": active, "steps": steps, "x": 0.24, "len": 0.74, "xanchor": "left", "y": 0, "yanchor": "top",
-            "pad": {"t": below + 8, "b": 4}, "ticklen": 0, "minorticklen": 0,
-            "font": {"color": "rgba(0,0,0,0)", "size": 1},  # shown in the current value, not under the slider
-            "bgcolor": "#AEB6BF", "activebgcolor": FAINT, "bordercolor": "#AEB6BF", "borderwidth": 0,
-            "currentvalue": {"font": {"size": 12, "color": FAINT}, "xanchor": "left", "offset": 8},
-            "transition": {"duration": 0},
-        }],
-    }  # fmt: skip
+        "updatemenus": [
+            {
+                "type": "buttons",
+                "direction": "left",
+                "showactive": False,
+                "buttons": [play, pause],
+                **look,
+                "x": 0.02,
+                "xanchor": "left",
+                "y": 0,
+                "yanchor": "top",
+                "pad": {"t": below + 26, "r": 8},
+                "font": {"size": 12},
+            }
+        ],
+        "sliders": [
+            {
+                "active": active,
+                "steps": steps,
+                "x": 0.24,
+                "len": 0.74,
+                "xanchor": "left",
+                "y": 0,
+                "yanchor": "top",
+                "pad": {"t": below + 8, "b": 4},
+                "ticklen": 0,
+                "minorticklen": 0,
+                "font": {"color": "rgba(0,0,0,0)", "size": 1},  # shown in the current value, not under the slider
+                "bgcolor": "#AEB6BF",
+                "activebgcolor": FAINT,
+                "bordercolor": "#AEB6BF",
+                "borderwidth": 0,
+                "currentvalue": {"font": {"size": 12, "color": FAINT}, "xanchor": "left", "offset": 8},
+                "transition": {"duration": 0},
+            }
+        ],
+    }
 
 
 def make_figure(traces: list[dict], layout: dict, frames: list[list[dict]] = ()) -> go.Figure:
@@ -203,6 +232,10 @@ def axis(text: str) -> dict:
     """A named axis of a flat figure."""
     return {
         "title": {"text": text, "font": {"size": 11, "color": FAINT}, "standoff": 8},
-        "tickfont": {"size": 11, "color": FAINT}, "gridcolor": "#ECEFF2", "zeroline": False,
-        "ticks": "outside", "tickcolor": HAIR, "ticklen": 4,
-    }  # fmt: skip
+        "tickfont": {"size": 11, "color": FAINT},
+        "gridcolor": "#ECEFF2",
+        "zeroline": False,
+        "ticks": "outside",
+        "tickcolor": HAIR,
+        "ticklen": 4,
+    }

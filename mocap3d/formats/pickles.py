@@ -128,8 +128,7 @@ class Unpickler(pickle._Unpickler):
 
     def load_build(self) -> None:
         """BUILD sets the contents of an existing object; allowed only for these types."""
-        state = self.stack.pop()
-        target = self.stack[-1]
+        state, target = self.stack.pop(), self.stack[-1]
         if type(target) is np.ndarray and not target.size:
             _fill(target, state)
         elif isinstance(target, np.dtype):

@@ -23,10 +23,18 @@ from mocap3d.skeleton import COCO17, H36M17, SKELETONS, Skeleton
 
 # A standing person facing +y in a world with z up: the right hand is at +x.
 STANDING = {
-    "pelvis": (0, 0, 0.95), "spine": (0, 0, 1.2), "thorax": (0, 0, 1.45), "nose": (0, 0.1, 1.55), "head": (0, 0, 1.7),
-    "hip": (0.13, 0, 0.95), "knee": (0.13, 0.02, 0.5), "foot": (0.13, 0, 0.08),
-    "shoulder": (0.17, 0, 1.42), "elbow": (0.22, 0, 1.15), "wrist": (0.25, 0.05, 0.9),
-}  # fmt: skip
+    "pelvis": (0, 0, 0.95),
+    "spine": (0, 0, 1.2),
+    "thorax": (0, 0, 1.45),
+    "nose": (0, 0.1, 1.55),
+    "head": (0, 0, 1.7),
+    "hip": (0.13, 0, 0.95),
+    "knee": (0.13, 0.02, 0.5),
+    "foot": (0.13, 0, 0.08),
+    "shoulder": (0.17, 0, 1.42),
+    "elbow": (0.22, 0, 1.15),
+    "wrist": (0.25, 0.05, 0.9),
+}
 
 
 def standing(frames: int = 12, fps: float = 50.0, **labels) -> Pose3D:

@@ -67,8 +67,23 @@ def crawl(rng: np.random.Generator, body: Body, time: np.ndarray) -> Motion:
             hand[inside, side, :4] = draw_goal(rng, one_of(rng, "front side overhead mouth"))[:4]
             grip[:, side] *= 1 - min_jerk(np.minimum(time - start, start + length - time) / (0.3 * length))
     flat = np.zeros((len(time), 2))
-    motion = Motion(pelvis, angles, trunk, neck, ankle, flat + 1, flat.copy(), hand[..., :3], hand[..., 3],
-                    hand[..., 4] - 0.1, np.zeros((len(time), 2, 2)), palm, grip, knee, flat + 1)  # fmt: skip
+    motion = Motion(
+        pelvis,
+        angles,
+        trunk,
+        neck,
+        ankle,
+        flat + 1,
+        flat.copy(),
+        hand[..., :3],
+        hand[..., 3],
+        hand[..., 4] - 0.1,
+        np.zeros((len(time), 2, 2)),
+        palm,
+        grip,
+        knee,
+        flat + 1,
+    )
     settle(body, motion)
     motion.trunk[:, 2] -= 0.8 * motion.angles[:, 2]  # the shoulders stay level
     shoulders = [H36M17.index(f"{name}_shoulder") for name in SIDES]

@@ -30,7 +30,7 @@ GOALS = {  # name: (mean, spread); own, by eye
     "brow": ((0.22, 0.10, 0.18, 1, 0.5), (0.06, 0.06, 0.06, 0, 0.3)),
     "nape": ((-0.12, 0.14, 0.08, 1, 0.9), (0.05, 0.06, 0.08, 0, 0.3)),
     "hail": ((0.30, 0.30, 0.55, 0, 0.1), (0.2, 0.2, 0.2, 0, 0.4)),
-}  # fmt: skip
+}
 
 
 def draw_goal(rng: np.random.Generator, name: str) -> np.ndarray:

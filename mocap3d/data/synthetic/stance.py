@@ -13,8 +13,16 @@ from mocap3d.data.synthetic.postures import KNEELING, SEATED, STANDING, Posture,
 from mocap3d.data.synthetic.primitives import bump, drift, jump, min_jerk, path
 
 
-def act(rng: np.random.Generator, body: Body, time: np.ndarray, kinds: list[str], chances: list[float],
-        tempo: float = 1.0, jumps: float = 0.0, roam: float = 1.0) -> Motion:  # fmt: skip
+def act(
+    rng: np.random.Generator,
+    body: Body,
+    time: np.ndarray,
+    kinds: list[str],
+    chances: list[float],
+    tempo: float = 1.0,
+    jumps: float = 0.0,
+    roam: float = 1.0,
+) -> Motion:
     """Go through random postures on the spot, stepping, turning and jumping between them.
 
     Args:

@@ -10,8 +10,17 @@ from mocap3d.data.synthetic.body import SIGN, Body
 from mocap3d.data.synthetic.keyframes import Keyframe, Move
 from mocap3d.data.synthetic.reach import draw_goal
 
-ARMS = {"hang": 2, "hip": 1.5, "front": 2, "side": 1, "overhead": 1, "fold": 0.7, "nape": 0.5, "anywhere": 1.5,
-        "belly": 1}  # fmt: skip
+ARMS = {
+    "hang": 2,
+    "hip": 1.5,
+    "front": 2,
+    "side": 1,
+    "overhead": 1,
+    "fold": 0.7,
+    "nape": 0.5,
+    "anywhere": 1.5,
+    "belly": 1,
+}
 
 
 def arms(rng: np.random.Generator, shares: dict[str, float], together: float = 0.7) -> np.ndarray:

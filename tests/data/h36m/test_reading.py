@@ -46,13 +46,26 @@ def endless() -> list:
 def absurd(*shape: int) -> dict[str, object]:
     """Values that are no array of floating point numbers of this shape, by what is wrong with them."""
     return {
-        "ragged": ragged(shape[0]), "ragged pair": ragged(2), "ragged list": [[1.0, 2.0], [3.0]],
-        "arrays of two lengths": [np.zeros(3), np.zeros(4)], "endless": endless(), "objects": np.zeros(shape, object),
-        "strings": np.full(shape, "1.5"), "bytes": np.full(shape, b"1.5"), "complex": np.zeros(shape, complex),
-        "no axis": np.array(1.0), "one axis more": np.zeros((*shape, 1)), "seven axes": np.zeros((1,) * 7),
-        "zero but huge": np.zeros((0, 10**15)), "huge but zero": np.zeros((10**9, 0)), "None": None, "number": 7,
-        "text": ESCAPE * 1000, "huge number": 10**5000, "numbers and text": [1.0, "x"] * shape[0],
-    }  # fmt: skip
+        "ragged": ragged(shape[0]),
+        "ragged pair": ragged(2),
+        "ragged list": [[1.0, 2.0], [3.0]],
+        "arrays of two lengths": [np.zeros(3), np.zeros(4)],
+        "endless": endless(),
+        "objects": np.zeros(shape, object),
+        "strings": np.full(shape, "1.5"),
+        "bytes": np.full(shape, b"1.5"),
+        "complex": np.zeros(shape, complex),
+        "no axis": np.array(1.0),
+        "one axis more": np.zeros((*shape, 1)),
+        "seven axes": np.zeros((1,) * 7),
+        "zero but huge": np.zeros((0, 10**15)),
+        "huge but zero": np.zeros((10**9, 0)),
+        "None": None,
+        "number": 7,
+        "text": ESCAPE * 1000,
+        "huge number": 10**5000,
+        "numbers and text": [1.0, "x"] * shape[0],
+    }
 
 
 def refused(read, file: str, key: str) -> None:
@@ -70,9 +83,11 @@ CASES = pytest.mark.parametrize("case", absurd(ROWS, 17, 3))
 def test_the_helper_takes_what_is_fine():
     """What the cases below refuse is refused for what is wrong with it, and for nothing else."""
     for fine, shape in (
-        (np.zeros((4, 17, 3), np.float32), ("N", 17, 3)), (np.zeros((4, 16, 2), ">f8"), ("frames", (17, 16), (2, 3))),
-        (np.zeros((0, 3)), ("N", 3)), (np.array(1.0), ()),
-    ):  # fmt: skip
+        (np.zeros((4, 17, 3), np.float32), ("N", 17, 3)),
+        (np.zeros((4, 16, 2), ">f8"), ("frames", (17, 16), (2, 3))),
+        (np.zeros((0, 3)), ("N", 3)),
+        (np.array(1.0), ()),
+    ):
         assert reading.numbers(fine, "x", *shape) is fine
     assert reading.numbers([1.0, np.float32(2), 3], "x", 3).tolist() == [1, 2, 3]
     assert reading.numbers(np.arange(3), "x", 3, kinds="fiu").tolist() == [0, 1, 2]
@@ -84,9 +99,10 @@ def test_what_was_found_and_what_is_wanted_is_said():
         (ragged(2), ("N", 17), r"file: S is object \(2,\); it must be float \(N, 17\)$"),
         (np.zeros((2, 3), int), ("N", 3), r"is int64 \(2, 3\); it must be float \(N, 3\)$"),
         (np.zeros((2, 15, 2)), ("frames", (17, 16), 2), r"it must be float \(frames, 17 or 16, 2\)$"),
-        ("\x07" * 90, (3,), r"is '(\\x07){37}...'; it must be"), ([1.0, None], (2,), "is list of 2; it must be"),
+        ("\x07" * 90, (3,), r"is '(\\x07){37}...'; it must be"),
+        ([1.0, None], (2,), "is list of 2; it must be"),
         ({}, (3, 3), "is dict of 0; it must be"),
-    ):  # fmt: skip
+    ):
         with pytest.raises(H36MError, match=says):
             reading.numbers(value, "file: S", *shape)
     with pytest.raises(H36MError, match=r"names must hold strings only; row 1 is int"):
@@ -209,7 +225,7 @@ def test_mmpose_detections_and_factors(mmpose_folder, case):
     for name, shape, read in (
         ("joint_2d_det_files/cpn_ft_h36m_dbb_test.npy", (ROWS, 17, 3), lambda: mmpose.read(mmpose_folder, "cpn")),
         ("annotation_body3d/fps50/h36m_factors.npy", (ROWS,), lambda: mmpose.read_factors(mmpose_folder)),
-    ):  # fmt: skip
+    ):
         path = mmpose_folder / name
         whole, value = path.read_bytes(), absurd(*shape)[case]
         if len(shape) == 1 and case == "one axis more":
@@ -374,10 +390,14 @@ def test_own_index_is_quoted_in_short(own_folder):
     text = path.read_text()
     index = json.loads(text)
     for changed in (
-        {"pose2d": ESCAPE * 1000}, {"format": ["x"] * 10**4}, {"version": ESCAPE * 1000}, {"version": 10**4000},
-        {"clips": [{**index["clips"][0], "image_size": ["x"] * 10**4}]}, {"clips": [{ESCAPE * 1000: 3}]},
+        {"pose2d": ESCAPE * 1000},
+        {"format": ["x"] * 10**4},
+        {"version": ESCAPE * 1000},
+        {"version": 10**4000},
+        {"clips": [{**index["clips"][0], "image_size": ["x"] * 10**4}]},
+        {"clips": [{ESCAPE * 1000: 3}]},
         {"arrays": {**index["arrays"], "points3d": {"rows": [ESCAPE] * 10**4, "crc32": 0}}},
-    ):  # fmt: skip
+    ):
         path.write_text(json.dumps(index | changed))
         with pytest.raises(H36MError) as caught:
             own.read(own_folder, "gt", verify=False)
