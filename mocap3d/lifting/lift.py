@@ -65,8 +65,7 @@ def lift(
         raise TypeError(f"lift() takes a Pose2D, not a {type(pose2d).__name__}; of a clip, give clip.pose2d")
     if height is not None and not 0.3 <= height <= 3:
         raise ValueError(f"height={height!r}: give metres, such as 1.75")
-    model = load_shipped() if model is None else model
-    model = unwrapped(model)
+    model = load_shipped() if model is None else unwrapped(model)
     in_image_space = model.space == "image"
     if camera is not None and not in_image_space:
         raise ValueError(f"{model.name} predicts metres by itself and cannot use a camera; leave it out")

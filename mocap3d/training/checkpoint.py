@@ -169,8 +169,7 @@ def save(out: Path, record: Mapping, checkpoint: Mapping | None = None) -> None:
             write_whole(out / CHECKPOINT, write)
         write_record(out, record)
     except (OSError, RuntimeError, zipfile.BadZipFile) as error:  # torch's own writer raises RuntimeError
-        reason = str(error).split("\n")[0][:200]
-        raise CheckpointError(f"no checkpoint could be written to {out} ({reason})") from None
+        raise CheckpointError(f"no checkpoint could be written to {out} ({_first_line(error)})") from None
 
 
 def exists(out: Path) -> bool:

@@ -112,8 +112,8 @@ class Workers:
 
     @contextmanager
     def norms(self, model: nn.Module) -> Iterator[None]:
-        """Batch norm during training: synchronised between GPUs, and with its momentum restored afterwards."""
-        norms, momenta = (batch_norms(model), {name: norm.momentum for name, norm in batch_norms(model).items()})
+        """Batch norm during training: synchronised between GPUs; the model gets its own modules back afterwards."""
+        norms = batch_norms(model)
         if self.device.type == "cuda":
             nn.SyncBatchNorm.convert_sync_batchnorm(model)  # new modules around the same tensors
         try:
@@ -122,7 +122,6 @@ class Workers:
             for name, module in norms.items():
                 if model.get_submodule(name) is not module:
                     model.set_submodule(name, module.train(model.training))
-                module.momentum = momenta[name]
 
 
 def join(device: torch.device) -> Workers:
