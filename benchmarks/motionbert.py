@@ -28,8 +28,9 @@ import torch
 from machine import best_product, describe_machine, time_interleaved
 from torch import nn
 
+from mocap3d.data.chunks import overlapping_chunks
 from mocap3d.data.loading import load_dataset
-from mocap3d.data.windows import overlapping_chunks, to_device
+from mocap3d.data.windows import to_device
 from mocap3d.evaluation.evaluate import evaluate
 from mocap3d.evaluation.predict import predict, predict_clips, to_metric
 from mocap3d.models.create import create_model

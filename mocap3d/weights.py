@@ -40,9 +40,9 @@ STYLES = {
 PARTS = ("pose", "trajectory")
 # Options that checkpoints of our training hold and shapes do not show, by architecture.
 SETTINGS = {
-    "SimpleBaseline3D": {},
-    "VideoPose3D": {"causal": bool, "dense": bool},
-    "MotionBERT": {"heads": int, "image_space": bool},
+    "SimpleBaseline3D": {"normalise": str},
+    "VideoPose3D": {"causal": bool, "dense": bool, "normalise": str},
+    "MotionBERT": {"heads": int, "image_space": bool, "normalise": str},
 }
 SHIPPED = {
     kind: Path(__file__).parent / "shipped" / f"{name}_{kind}.safetensors"
@@ -224,7 +224,7 @@ def _settings(checkpoint: Mapping[str, object], architecture: str) -> dict[str, 
 def _set_normalisation(model: nn.Module, values: object, source: str) -> None:
     if values is None:
         return
-    if not isinstance(model, SimpleBaseline3D):
+    if model.scaling is None:
         raise WeightsError(f"{source} has a wrong normalisation: {model.name} uses none")
     if not isinstance(values, Mapping):
         raise WeightsError(f"{source} has a wrong normalisation: a {type(values).__name__}, not values by name")
@@ -335,6 +335,8 @@ def _describe(model: nn.Module) -> dict:
         name, kwargs = "motionbert", {key: getattr(model, key) for key in keys}
         kwargs |= {"representation": model.head.in_features, "frames": model.receptive_field}
         kwargs["drop_path"] = float(model.drop_path)
+    if model.normalise != "published":
+        kwargs["normalise"] = model.normalise
     statistics = model.normalisation
     return {
         "format": FORMAT,

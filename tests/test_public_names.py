@@ -54,7 +54,7 @@ TAKEN_APART = {
     },
     "02": {  # a protocol switch by switch, and the 2.5D and the chunks of the published evaluators
         "mocap3d.data.image_space": {"mm_factor", "scale_by_factor", "to_image_space"},
-        "mocap3d.data.windows": {"published_chunks"},
+        "mocap3d.data.chunks": {"published_chunks"},
         "mocap3d.evaluation.protocol": {
             "AVERAGING",
             "BOTH_CENTRED",
@@ -77,10 +77,11 @@ TAKEN_APART = {
     },
     "06": {  # 2.5D by hand, and the blending of overlapping chunks
         "mocap3d.data": {"image_space"},
-        "mocap3d.data.windows": {"overlapping_chunks"},
+        "mocap3d.data.chunks": {"overlapping_chunks"},
     },
     "07": {  # masks, both losses and the schedule of pretraining by hand
-        "mocap3d.data.windows": {"batches", "cut_chunks"},
+        "mocap3d.data.chunks": {"cut_chunks"},
+        "mocap3d.data.windows": {"batches"},
         "mocap3d.training.fit": {"mask", "supervised"},
         "mocap3d.training.losses": {"pose_loss", "weighted_2d"},
         "mocap3d.training.pretraining": {"Pretraining", "seen_in_2d"},

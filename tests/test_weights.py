@@ -19,7 +19,8 @@ from mocap3d.evaluation.baselines import MeanPose
 from mocap3d.evaluation.evaluate import evaluate
 from mocap3d.formats.pickles import UnsafeFileError
 from mocap3d.models.create import create_model
-from mocap3d.models.simple_baseline import NORMALISATION, SimpleBaseline3D
+from mocap3d.models.scaling import STATISTICS
+from mocap3d.models.simple_baseline import SimpleBaseline3D
 from mocap3d.models.state_dicts import WeightsError
 from mocap3d.models.videopose3d import VideoPose3D
 from mocap3d.weights import SHIPPED, export_weights, load_shipped, load_weights, read_card, save_weights
@@ -687,8 +688,8 @@ def test_own_format_keeps_every_bit(form: str, dtype: torch.dtype, tmp_path: Pat
     assert back.state_dict().keys() == state.keys() and back.name == model.name and not back.training
     for key, value in back.state_dict().items():
         assert value.dtype == state[key].dtype and torch.equal(value, state[key].cpu())
-    for name in NORMALISATION:
-        assert torch.equal(getattr(back, name), getattr(model, name).cpu())
+    for name in STATISTICS:
+        assert torch.equal(getattr(back.scaling, name), getattr(model.scaling, name).cpu())
     assert back.stem.dropout == 0.125
     again = save_weights(back, tmp_path / "again.safetensors", CARD)
     assert again.read_bytes() == path.read_bytes()
@@ -759,7 +760,7 @@ def test_checkpoint_of_our_training(tmp_path: Path) -> None:
     torch.save(content, tmp_path / "checkpoint.pt")
     back = load_weights(tmp_path / "checkpoint.pt")
     assert all(map(torch.equal, back.state_dict().values(), model.state_dict().values()))
-    assert all(torch.equal(back.normalisation[name], model.normalisation[name]) for name in NORMALISATION)
+    assert all(torch.equal(back.normalisation[name], model.normalisation[name]) for name in STATISTICS)
     content["normalisation"] = {"mean_2d": torch.zeros(1)}
     torch.save(content, tmp_path / "checkpoint.pt")
     with pytest.raises(WeightsError, match="wrong normalisation"):

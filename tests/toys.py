@@ -16,7 +16,7 @@ from mocap3d.skeleton import H36M17
 class ToyLifter(nn.Module):
     """Two linear layers with a norm and dropout, on z-scored screen points, to a z-scored pose."""
 
-    name, receptive_field, input_skeleton, space = "toy", 1, "h36m17", "metric"
+    name, receptive_field, input_skeleton, space, normalise = "toy", 1, "h36m17", "metric", "published"
     clipwise = causal = checkpointing = False
 
     def __init__(self, hidden: int = 32, dropout: float = 0.1, norm: type = nn.BatchNorm1d) -> None:
@@ -58,7 +58,7 @@ class ToyLifter(nn.Module):
 class Oracle(nn.Module):
     """Answers with fixed poses, in order of the frames asked: for tests of what is measured, not of what is learnt."""
 
-    name, receptive_field, input_skeleton, space = "oracle", 1, "h36m17", "metric"
+    name, receptive_field, input_skeleton, space, normalise = "oracle", 1, "h36m17", "metric", "published"
     clipwise = causal = checkpointing = False
     normalisation = None
 
@@ -89,7 +89,7 @@ def small_motionbert(image_space: bool = True, frames: int = 9, seed: int = 0, *
 class Knows(nn.Module):
     """Says what it was told of each frame: x of the first joint of the input is the frame's number over 1e4."""
 
-    name, clipwise, input_skeleton = "knows", True, "h36m17"
+    name, clipwise, input_skeleton, normalise = "knows", True, "h36m17", "published"
     causal = checkpointing = False
     normalisation = None
 

@@ -37,11 +37,10 @@ from dataclasses import dataclass, field, replace
 
 import torch
 
+from mocap3d.normalise import person_size
 from mocap3d.poses import Pose2D
 from mocap3d.skeleton import H36M17
 
-# A standing person's height, head to ankles, is 0.4 of the total length of the 16 bones in any upright view (own).
-HEIGHT_PER_BONES = 0.4
 # This height in pixels for a person of 1.7 m within 1.5 m of the middle of the H36M room, mean over its 28
 # cameras (own, from the public calibration). Assumption: the published pixel errors hold at this size. People bend
 # and crouch: over open-mocap's test clips in that room the size averages 310 px, and the error of "cpn" 5.8 px.
@@ -278,20 +277,6 @@ def _detect_part(points, clips, fps: float, model: DetectorModel, generator) -> 
     confidence = _confidence(scale, apart, not_lost, (1 - is_mirrored) * not_swapped)
     confidence = torch.where(track.isfinite().all(0), confidence, 0)
     return noisy.permute(2, 1, 0).contiguous(), confidence.T.contiguous()  # (N, J, 2), (N, J)
-
-
-def person_size(points: torch.Tensor) -> torch.Tensor:
-    """Height in the image that the person would have when standing: 0.4 of the total length of the bones.
-
-    Args:
-        points: (N, 17, 2) h36m17, any unit; bones with a missing end count as average ones.
-    Returns:
-        (N,) in the input's unit; 0 where no bone is present.
-    Source: own. It depends less on the pose than a box around the joints.
-    """
-    parents, children = (list(ends) for ends in zip(*H36M17.bones, strict=True))
-    bones = (points[:, children] - points[:, parents]).norm(dim=-1)  # (N, 16)
-    return HEIGHT_PER_BONES * len(parents) * bones.nanmean(dim=1).nan_to_num()
 
 
 def _misses(model: DetectorModel, fps: float, draw: Callable, apart: torch.Tensor):

@@ -8,14 +8,15 @@ what makes a training run resumable, and a bad batch nameable.
     window     the plain form: any frames, any width
     batches    an epoch of windows, made the fast way: every clip is padded once, and every window is then one
                contiguous block of memory
-    cut_chunks for networks that give a pose for every frame they see: clips in chunks of one length
+
+For networks that predict a pose for every frame they see, `chunks` cuts clips into chunks of one length.
 """
 
 from __future__ import annotations
 
 import hashlib
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import count
 
@@ -27,10 +28,10 @@ from mocap3d.camera import pixels_to_screen
 from mocap3d.data.dataset import PoseDataset
 from mocap3d.data.image_space import screen_targets
 from mocap3d.missing import fill_missing
+from mocap3d.models.lifter import Lifter
+from mocap3d.normalise import normalise_points
 from mocap3d.poses import Clip
 from mocap3d.skeleton import H36M17, flip
-
-OVERLAP = 27  # frames that neighbouring chunks share, at least
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +46,9 @@ class DeviceDataset:
         start, stop: (K,) int64, clip k holds the frames start[k] .. stop[k] - 1.
         clips: the K clips themselves, for their labels.
         name: of the data set.
+        intrinsics: (K, 4) focal lengths and principal points, screen units, if not those of the clips' cameras.
+        normalised: whether points2d are normalised for a model, and no longer in screen units.
+        rotation: (N, 3, 3) virtual cameras of the frames, if points2d and pose3d are in their frames.
     """
 
     points2d: Tensor
@@ -55,6 +59,9 @@ class DeviceDataset:
     stop: Tensor
     clips: tuple[Clip, ...]
     name: str = ""
+    intrinsics: Tensor | None = None
+    normalised: bool = False
+    rotation: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.points2d)
@@ -154,6 +161,24 @@ def in_image_space(data: DeviceDataset) -> DeviceDataset:
     return replace(data, pose3d=torch.from_numpy(targets).to(data.device))
 
 
+def normalised(data: DeviceDataset, model: Lifter) -> DeviceDataset:
+    """The same frames with their 2D as the model reads it (`mocap3d.normalise`); the data itself if it is already.
+
+    With "ray", poses are in the frames of the virtual cameras too: `pose3d @ rotation` are those in the camera frame.
+    """
+    if model.normalise == "published" or data.normalised:
+        return data
+    intrinsics = data.intrinsics
+    if intrinsics is None:
+        cameras = np.stack([clip.camera.screen_intrinsics()[:4] for clip in data.clips])
+        intrinsics = torch.from_numpy(cameras).to(data.device)
+    points, rotation = normalise_points(
+        data.points2d, data.stop - data.start, model.normalise, model.receptive_field, model.causal, intrinsics
+    )
+    pose = data.pose3d if rotation is None else data.pose3d @ rotation.mT
+    return replace(data, points2d=points, pose3d=pose, rotation=rotation, normalised=True)
+
+
 def _check_somebody(clip: Clip, points: np.ndarray) -> None:
     empty = np.isnan(points).any((1, 2))
     if empty.any():
@@ -227,106 +252,6 @@ def mirrored(batch: Batch, count: int | None = None) -> Batch:
 def _check_width(width: int) -> None:
     if width < 1 or width % 2 == 0:
         raise ValueError(f"window width {width} must be odd, so that it has a middle frame")
-
-
-def cut_chunks(data: DeviceDataset, length: int = 243, stride: int = 81) -> Tensor:
-    """Cut clips into chunks of one length, leaving out no frame.
-
-    The last chunk of a clip ends where the clip ends, however much it overlaps the one before. A clip shorter than a
-    chunk is one chunk, which repeats its last frame. Published slicing leaves frames out: that is
-    `torch.from_numpy(np.stack(published_chunks([len(clip) for clip in data.clips])))`, which fits wherever these do.
-
-    Args:
-        data: the clips.
-        length: of a chunk, in frames.
-        stride: from the start of a chunk to the start of the next, at most `length`.
-    Returns:
-        (P, length) int64 rows of `data`, clip by clip. A frame may be in several chunks, or repeated in one.
-    Source: own.
-    """
-    if not 1 <= stride <= length:
-        raise ValueError(f"stride {stride} must be 1 to {length}, the length of a chunk, or frames are lost")
-    rows = []
-    for start, stop in zip(data.start.tolist(), data.stop.tolist(), strict=True):
-        last = max(stop - length, start)
-        first = torch.tensor([*range(start, last, stride), last])
-        rows.append((first[:, None] + torch.arange(length)).clamp(max=stop - 1))
-    return torch.cat(rows).to(data.device)
-
-
-def overlapping_chunks(length: int, frames: int, overlap: int = OVERLAP) -> list[range]:
-    """The fewest chunks of a clip that share `overlap` frames with their neighbours, evenly spread.
-
-    Args:
-        length: of the clip, in frames.
-        frames: of a chunk; a shorter clip is one chunk.
-        overlap: at least so many, and at most half a chunk.
-    Source: own.
-    """
-    if length <= frames:
-        return [range(length)]
-    overlap = min(overlap, frames // 2)
-    last = -(-(length - frames) // (frames - overlap))  # chunks beside the first
-    starts = [(length - frames) * number // last for number in range(last + 1)]
-    return [range(start, start + frames) for start in starts]
-
-
-def resample_frames(
-    length: int, frames: int, how: str = "jitter", rng: np.random.RandomState | None = None
-) -> np.ndarray:
-    """Stretch a short clip: which of its frames to show, (frames,) int64 in 0 .. length - 1.
-
-    Args:
-        length: of the clip, at most `frames` for "jitter".
-        frames: wanted.
-        how: "jitter" (evenly, each up or down by chance, as in MotionBERT's data), "even", or "repeat" (from the
-            start again).
-        rng: for "jitter".
-    Source: MotionBERT's resample.
-    """
-    if length < 1 or (how == "jitter" and length > frames):
-        raise ValueError(f"cannot stretch {length} frames to {frames}")
-    if how == "repeat":
-        return np.arange(frames) % length
-    even = np.linspace(0, length, num=frames, endpoint=False)
-    if how == "even":
-        return even.astype(np.int64)
-    if how != "jitter":
-        raise ValueError(f"how is {how!r}; give 'jitter', 'even' or 'repeat'")
-    rng = np.random.RandomState(0) if rng is None else rng
-    down = rng.randint(2, size=frames)
-    picked = np.sort(np.where(down == 1, np.floor(even), np.ceil(even)))
-    return np.minimum(picked, length - 1).astype(np.int64)
-
-
-def published_chunks(
-    lengths: Sequence[int], frames: int = 243, stride: int = 81, short: str = "resample", seed: int = 0
-) -> list[np.ndarray]:
-    """Cut concatenated clips into chunks of one length as published: what is left at an end is not used.
-
-    Args:
-        lengths: of the clips, in frames.
-        frames: of a chunk.
-        stride: from the start of a chunk to the start of the next; MotionBERT's is 81 in training, 243 in testing.
-        short: what becomes of a clip shorter than a chunk: "resample" (MotionBERT: stretched by chance, except the
-            last clip, which is lost) or "drop" (MMPose).
-        seed: of the chance; the generator is numpy's old one, as published.
-    Returns:
-        one (frames,) int64 array a chunk: rows of the frames of all clips.
-    Source: MotionBERT's published_chunks, MMPose's Human36mDataset.
-    """
-    if short not in ("resample", "drop"):
-        raise ValueError(f"short is {short!r}; give 'resample' or 'drop'")
-    if frames < 1 or stride < 1 or min(lengths, default=1) < 1:
-        raise ValueError(f"frames {frames}, stride {stride} and all lengths must be 1 or above")
-    rng, chunks, start = np.random.RandomState(seed), [], 0
-    for clip, length in enumerate(lengths):
-        for first in range(0, length - frames + 1, stride):
-            chunks.append(start + np.arange(first, first + frames))
-        if length < frames and short == "resample" and clip < len(lengths) - 1:
-            chunks.append(start + resample_frames(length, frames, rng=rng))
-        start += length
-    return chunks
 
 
 def padded_rows(lengths: Tensor, width: int, causal: bool = False) -> tuple[Tensor, Tensor]:
@@ -453,7 +378,6 @@ def batches(
             half = len(frames) // 2
             at[:half] += len(rows)
             pose3d[:half] = pose3d[:half].index_select(2, swap) * sign
-        # further augmentation (masks) belongs here, drawn from its own generator of (seed, epoch, step)
         yield Batch(points2d.windows(at), seen.windows(at) if confidence else None, pose3d, frames)
 
 

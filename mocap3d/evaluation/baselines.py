@@ -29,6 +29,7 @@ class MeanPose(nn.Module):
     receptive_field = 1
     input_skeleton = "h36m17"
     clipwise = causal = checkpointing = False
+    normalise = "published"
     space = "metric"
     normalisation = None
 
@@ -86,6 +87,7 @@ class NearestNeighbour(nn.Module):
     receptive_field = 1
     input_skeleton = "h36m17"
     clipwise = causal = checkpointing = False
+    normalise = "published"
     space = "metric"
     normalisation = None
 

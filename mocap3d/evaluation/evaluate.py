@@ -9,8 +9,9 @@ import numpy as np
 import torch
 
 from mocap3d import metrics
+from mocap3d.data.chunks import published_chunks
 from mocap3d.data.image_space import mm_factor, screen_to_metres, to_image_space
-from mocap3d.data.windows import DeviceDataset, described, published_chunks, to_device
+from mocap3d.data.windows import DeviceDataset, described, to_device
 from mocap3d.device import model_device
 from mocap3d.evaluation.predict import FRAMES_AT_ONCE, predict, predict_chunks
 from mocap3d.evaluation.protocol import (

@@ -15,10 +15,12 @@ import torch
 from torch import Tensor
 
 from mocap3d import metrics
+from mocap3d.data.chunks import OVERLAP, cut_chunks, overlapping_chunks
 from mocap3d.data.image_space import screen_to_metres
-from mocap3d.data.windows import OVERLAP, DeviceDataset, cut_chunks, overlapping_chunks, padded_rows, window
+from mocap3d.data.windows import DeviceDataset, normalised, padded_rows, window
 from mocap3d.evaluation.protocol import ReportError
 from mocap3d.models.lifter import Lifter
+from mocap3d.normalise import normalise_points
 from mocap3d.skeleton import H36M17, ROOT, flip, root_relative
 
 FRAMES_AT_ONCE = 4096
@@ -47,17 +49,13 @@ def predict(
         (M, J, 3) in the model's space: metres, camera frame, root-relative (the root is where the model puts it), or
         image space (see `to_metric`).
     """
+    data = normalised(data, model)
     if frames is None or model.clipwise:
-        every = predict_clips(
-            model,
-            data.points2d,
-            data.stop - data.start,
-            confidence=data.confidence,
-            flip_test=flip_test,
-            batch_size=batch_size,
-        )
-        return every if frames is None else every[frames]
-    return _predict_windows(model, data, frames, flip_test, batch_size)
+        every = _predict_every(model, data.points2d, data.stop - data.start, data.confidence, flip_test, batch_size)
+        poses = every if frames is None else every[frames]
+    else:
+        poses = _predict_windows(model, data, frames, flip_test, batch_size)
+    return poses if data.rotation is None else poses @ (data.rotation if frames is None else data.rotation[frames])
 
 
 @torch.no_grad()
@@ -80,6 +78,7 @@ def predict_clips(
     lengths: Tensor,
     *,
     confidence: Tensor | None = None,
+    intrinsics: Tensor | None = None,
     flip_test: bool = False,
     batch_size: int = FRAMES_AT_ONCE,
 ) -> Tensor:
@@ -94,12 +93,24 @@ def predict_clips(
         points2d: (N, J, 2) screen units, no NaN: the clips, concatenated.
         lengths: (K,) int64, of the clips, in frames.
         confidence: (N, J); None stands for 1 everywhere.
+        intrinsics: (K, 4), see `normalise_points`.
         flip_test, batch_size: see `predict`.
     Returns:
         (N, J, 3) metres, camera frame, root-relative; or image space, see `predict`.
     Source: Pavllo et al. 2019 (padding by repetition, flip test); concatenated clips are ours.
     """
     confidence = torch.ones_like(points2d[..., 0]) if confidence is None else confidence
+    points, rotation = normalise_points(
+        points2d, lengths, model.normalise, model.receptive_field, model.causal, intrinsics
+    )
+    poses = _predict_every(model, points, lengths, confidence, flip_test, batch_size)
+    return poses if rotation is None else poses @ rotation
+
+
+def _predict_every(
+    model: Lifter, points2d: Tensor, lengths: Tensor, confidence: Tensor, flip_test: bool, batch_size: int
+) -> Tensor:
+    """`predict_clips` of points as the model reads them."""
     if model.clipwise:
         return _blended(model, points2d, lengths, confidence, flip_test, batch_size)
     width, parts = model.receptive_field, []
@@ -168,6 +179,15 @@ def predict_chunks(
     Returns:
         (P, C, J, 3), same as in `predict`.
     """
+    data = normalised(data, model)
+    poses = _predict_chunks(model, data, chunks, flip_test, batch_size)
+    return poses if data.rotation is None else poses @ data.rotation[chunks]
+
+
+def _predict_chunks(
+    model: Lifter, data: DeviceDataset, chunks: Tensor, flip_test: bool = False, batch_size: int = FRAMES_AT_ONCE
+) -> Tensor:
+    """`predict_chunks` of normalised data, in virtual cameras if it has them."""
     with _in_evaluation_mode(model):
         return torch.cat(
             [
@@ -225,8 +245,10 @@ def _lift(model: Lifter, points2d: Tensor, confidence: Tensor, flip_test: bool) 
     return pose
 
 
+@torch.no_grad()
 def validation_error(model: Lifter, data: DeviceDataset, most: int = VALIDATION_FRAMES) -> float:
     """MPJPE in mm over at most `most` evenly spaced frames, with the "videopose3d" root rule and without flip test."""
+    data = normalised(data, model)  # in virtual cameras, errors are as large
     chunks = cut_chunks(data, model.receptive_field, model.receptive_field) if model.clipwise else None
     rows = len(data) if chunks is None else len(chunks)
     most = most if chunks is None else max(most // model.receptive_field, 1)
@@ -235,7 +257,7 @@ def validation_error(model: Lifter, data: DeviceDataset, most: int = VALIDATION_
         poses, frames = _predict_windows(model, data, chosen), chosen
     else:
         frames = chunks[chosen]  # (P, C)
-        poses = to_metric(model, predict_chunks(model, data, frames), data, frames)
+        poses = to_metric(model, _predict_chunks(model, data, frames), data, frames)
     truth = root_relative(data.pose3d[frames])
     known = torch.isfinite(truth).all(-1)
     return 1000 * float(metrics.mean_distance(poses, torch.where(known[..., None], truth, 0), known))

@@ -15,6 +15,7 @@ from mocap3d.evaluation.predict import predict_clips
 from mocap3d.metrics import bone_lengths
 from mocap3d.missing import fill_missing
 from mocap3d.models.lifter import Lifter
+from mocap3d.normalise import FOV, assumed_intrinsics
 from mocap3d.poses import Pose2D, Pose3D
 from mocap3d.skeleton import H36M17, ROOT, root_relative
 from mocap3d.weights import load_shipped
@@ -34,6 +35,7 @@ def lift(
     *,
     height: float | None = None,
     camera: Camera | None = None,
+    fov: float | None = None,
 ) -> Pose3D:
     """Lift a 2D pose with a trained model.
 
@@ -50,16 +52,19 @@ def lift(
         flip_test: average with the un-mirrored pose of the mirrored input, as some protocols do; takes twice as long.
         height: metres, of the person. By default metric models keep the size they predict, and 1.70 is assumed for
             models of image space.
-        camera: intrinsics of the camera that filmed it, for models of image space: then perspective is undone too, and
-            the person is placed by height and focal length ("estimated"). Without it depth is as if filmed from
-            far away.
+        camera: intrinsics of the camera that filmed it. For a model with normalise="ray": the direction in which the
+            camera sees the person. For models of image space: perspective is undone too, and the person is placed by
+            height and focal length ("estimated"); without it depth is as if filmed from far away.
+        fov: in place of camera for normalise="ray": field of view in degrees along the longer side of the image. With
+            neither, 65 is assumed, as phones have.
     Returns:
         Pose3D on h36m17, camera frame, metres, the pelvis at the origin (root "relative"), or where a model with a
         trajectory, or a camera, puts it ("estimated").
     Raises:
         SkeletonError: if the skeleton has no conversion.
         TypeError: if something other than a Pose2D is given.
-        ValueError: for a height that is none, or a camera of another image size or for a model that predicts metres.
+        ValueError: for an impossible height or field of view, a camera of another image size, or a camera or field of
+            view for a model that uses none.
     """
     if not isinstance(pose2d, Pose2D):
         raise TypeError(f"lift() takes a Pose2D, not a {type(pose2d).__name__}; of a clip, give clip.pose2d")
@@ -67,8 +72,12 @@ def lift(
         raise ValueError(f"height={height!r}: give metres, such as 1.75")
     model = load_shipped() if model is None else unwrapped(model)
     in_image_space = model.space == "image"
-    if camera is not None and not in_image_space:
+    if camera is not None and not in_image_space and model.normalise != "ray":
         raise ValueError(f"{model.name} predicts metres by itself and cannot use a camera; leave it out")
+    if fov is not None and (model.normalise != "ray" or camera is not None):
+        raise ValueError(f"fov={fov!r}: only for models with normalise='ray', and in place of a camera; leave it out")
+    if fov is not None and not 5 <= fov <= 170:
+        raise ValueError(f"fov={fov!r}: give degrees along the longer side of the image, from 5 to 170, such as 65")
     if camera is not None and (camera.width, camera.height) != tuple(pose2d.image_size):
         raise ValueError(
             f"the camera's image is {camera.width}x{camera.height}, the pose's {pose2d.image_size[0]}x"
@@ -82,7 +91,9 @@ def lift(
     screen = pixels_to_screen(torch.from_numpy(filled).to(device), *pose2d.image_size)  # (T, J, 2)
     confidence = torch.from_numpy(pose2d.confidence).to(device)
     lengths = torch.tensor([len(screen)], device=device)
-    points = predict_clips(model, screen, lengths, confidence=confidence, flip_test=flip_test).cpu().numpy()
+    known = assumed_intrinsics(*pose2d.image_size, fov or FOV) if camera is None else camera.screen_intrinsics()[:4]
+    options = {"confidence": confidence, "intrinsics": screen.new_tensor([*known])[None], "flip_test": flip_test}
+    points = predict_clips(model, screen, lengths, **options).cpu().numpy()
     root = "estimated" if model.space == "metric absolute" else "relative"
     if in_image_space:
         points, root = _metres_by_height(points, pose2d, filled[:, ROOT], height or HEIGHT, camera)

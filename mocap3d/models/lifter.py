@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from mocap3d.skeleton import H36M17, root_relative
 
 Space = Literal["metric", "metric absolute", "image"]
+Normalise = Literal["published", "root", "ray"]
 JOINTS = len(H36M17)
 
 
@@ -35,6 +36,8 @@ class Lifter(Protocol):
         space: of the poses. "metric": metres in the camera frame, relative to the root; "metric absolute": the same
             at the predicted root position; "image": x and y on the screen, z the depth behind the root in the
             same unit, relative to the root (see `data.image_space`).
+        normalise: how 2D joints are given to `encode`. "published": screen units; "root", "ray": relative to the pelvis
+            and to the body's size, with "ray" in a virtual camera that looks at it (see `mocap3d.normalise`).
         normalisation: statistics of the training data by name, for a checkpoint; None if there are none (yet).
     """
 
@@ -45,13 +48,14 @@ class Lifter(Protocol):
     causal: bool
     checkpointing: bool
     space: Space
+    normalise: Normalise
     normalisation: Mapping[str, Tensor] | None
 
     def __call__(self, x: Tensor) -> Tensor:
         """Network input -> network output."""
 
     def encode(self, points2d: Tensor, confidence: Tensor | None = None) -> Tensor:
-        """2D joints, (B, T, 17, 2) screen units without NaN, and confidence (B, T, 17) -> network input.
+        """2D joints, (B, T, 17, 2) as `normalise` says, without NaN, and confidence (B, T, 17) -> network input.
 
         A model that does not use confidence ignores it; None means 1 everywhere.
         """
@@ -63,7 +67,7 @@ class Lifter(Protocol):
         """Network output -> poses, (B, T', 17, 3) in the model's space; not re-centred on the root."""
 
     def fit_normalisation(self, points2d: Tensor, pose3d: Tensor) -> None:
-        """Compute the statistics of (N, 17, 2) screen units and (N, 17, 3) poses; `fit` calls it once."""
+        """Compute the statistics of (N, 17, 2) input of `encode` and (N, 17, 3) poses; `fit` calls it once."""
 
 
 class WrappedLifter(nn.Module):
@@ -74,9 +78,11 @@ class WrappedLifter(nn.Module):
     checkpointing = False
     normalisation = None
 
-    def __init__(self, module: nn.Module, frames: int, confidence: bool, space: Space, name: str) -> None:
+    def __init__(
+        self, module: nn.Module, frames: int, confidence: bool, space: Space, name: str, normalise: Normalise
+    ) -> None:
         super().__init__()
-        self.module = module
+        self.module, self.normalise = module, normalise
         self.name, self.space, self.confidence = name, space, confidence
         self.receptive_field, self.clipwise = frames, frames > 1
 
@@ -113,7 +119,13 @@ class WrappedLifter(nn.Module):
 
 
 def as_lifter(
-    module: nn.Module, *, frames: int = 1, confidence: bool = False, space: Space = "metric", name: str | None = None
+    module: nn.Module,
+    *,
+    frames: int = 1,
+    confidence: bool = False,
+    space: Space = "metric",
+    name: str | None = None,
+    normalise: Normalise = "published",
 ) -> WrappedLifter:
     """Wrap any network that maps joints to joints as a model that can be trained, evaluated and used for lifting.
 
@@ -123,11 +135,12 @@ def as_lifter(
         confidence: whether to pass the detector's confidence as a third channel, (B, T, 17, 3).
         space: of the output, see `Lifter`.
         name: printed name; by default the class name of the module.
+        normalise: how the 2D joints are given to it, see `Lifter`; all but "published" need space="metric".
     Returns:
         the module wrapped in a model that fulfils `Lifter`, with the same parameters.
     Raises:
         TypeError: if module is not an nn.Module.
-        ValueError: for an invalid frames or space; later, if the module returns another shape.
+        ValueError: for an invalid frames, space or normalise; later, if the module returns another shape.
     Source: own.
     """
     if not isinstance(module, nn.Module):
@@ -137,7 +150,16 @@ def as_lifter(
         raise ValueError(f"frames={frames!r}: give 1 for a network of single frames, or the length of its longest clip")
     if space not in Space.__args__:
         raise ValueError(f"space={space!r}: give one of {', '.join(Space.__args__)}")
-    return WrappedLifter(module, frames, bool(confidence), space, name or type(module).__name__)
+    if check_normalise(normalise) != "published" and space != "metric":
+        raise ValueError(f"normalise={normalise!r} needs space='metric', not {space!r}: the place in the image is lost")
+    return WrappedLifter(module, frames, bool(confidence), space, name or type(module).__name__, normalise)
+
+
+def check_normalise(normalise: str) -> Normalise:
+    """The value, if it is one of `Normalise`."""
+    if normalise not in Normalise.__args__:
+        raise ValueError(f"normalise={normalise!r}: give one of {', '.join(Normalise.__args__)}")
+    return normalise
 
 
 @contextmanager

@@ -20,7 +20,7 @@ Tokens stay (B, T, J, D) in memory throughout: queries, keys and values are view
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import torch
 import torch.nn.functional as F
@@ -28,7 +28,8 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from mocap3d.models.cpu import linear, linear_gelu
-from mocap3d.models.lifter import Space
+from mocap3d.models.lifter import Normalise, Space, check_normalise
+from mocap3d.models.scaling import Scaling
 from mocap3d.skeleton import H36M17, root_relative
 
 # Base and Lite are from the paper; tiny is ours, for CPUs: 417,801 parameters, 8.1 M multiplications per frame.
@@ -141,6 +142,8 @@ class MotionBERT(nn.Module):
         image_space: whether poses are predicted in image space, as published, or in metres relative to the root, like
             the other models here. Cannot be inferred from the weights.
         init: of new weights, "published" or "fan_in"; see `initialise`.
+        normalise: how its 2D joints are given to it, see `Lifter`; all but "published" need image_space=False, and
+            input and output are then z-scores.
     Raises:
         ValueError: for an argument outside its range.
     Source: Zhu et al. 2023, section 3.2; MotionBERT's code for details the paper omits.
@@ -148,7 +151,6 @@ class MotionBERT(nn.Module):
 
     input_skeleton = "h36m17"
     clipwise, causal = True, False
-    normalisation = None  # the network works in screen units, or metres
 
     def __init__(
         self,
@@ -163,6 +165,7 @@ class MotionBERT(nn.Module):
         drop_path: float = 0.0,
         image_space: bool = True,
         init: str = "published",
+        normalise: Normalise = "published",
     ) -> None:
         super().__init__()
         sizes = dict(
@@ -182,6 +185,10 @@ class MotionBERT(nn.Module):
             raise ValueError(f"drop_path={drop_path}: a probability must be at least 0 and below 1")
         if init not in ("published", "fan_in"):
             raise ValueError(f"init={init!r}: give 'published' or 'fan_in'")
+        if image_space and normalise != "published":
+            raise ValueError(f"normalise={normalise!r} loses the place in the image; give image_space=False as well")
+        self.normalise = check_normalise(normalise)
+        self.scaling = None if normalise == "published" else Scaling()
         self.name = next((name for name, known in SIZES.items() if known == sizes), f"motionbert_{depth}x{channels}")
         self.channels, self.mlp_ratio, self.depth, self.heads = channels, mlp_ratio, depth, heads
         self.joints, self.fuse, self.drop_path = joints, bool(fuse), drop_path
@@ -298,7 +305,7 @@ class MotionBERT(nn.Module):
         """Turn 2D joints into the network's input.
 
         Args:
-            points2d: (B, T, 17, 2), screen coordinates, h36m17. A missing joint (NaN) is encoded as three zeros, the
+            points2d: (B, T, 17, 2), h36m17, as `normalise` says. A missing joint (NaN) is encoded as three zeros, the
                 same as a masked joint in pretraining.
             confidence: (B, T, 17) in [0, 1], of the detector. By default 1 for every joint that is present.
         Returns:
@@ -316,6 +323,8 @@ class MotionBERT(nn.Module):
                 f"confidence has shape {tuple(confidence.shape)}; points2d of shape {tuple(points2d.shape)} need "
                 f"{tuple(points2d.shape[:-1])}"
             )
+        if self.scaling:
+            points2d = self.scaling.encode(points2d)
         x = torch.cat([points2d, confidence[..., None].to(points2d.dtype)], -1)  # (B, T, J, 3)
         return torch.where(torch.isnan(x).any(-1, keepdim=True), 0.0, x)
 
@@ -326,14 +335,25 @@ class MotionBERT(nn.Module):
 
     def targets(self, pose3d: torch.Tensor) -> torch.Tensor:
         """Turn poses into targets: (B, T, 17, 3) in the model's space -> the same, relative to the root."""
-        return root_relative(pose3d)
+        return self.scaling.targets(pose3d) if self.scaling else root_relative(pose3d)
 
     def decode(self, output: torch.Tensor) -> torch.Tensor:
-        """Turn network output into poses: (B, T, 17, 3) in the model's space, unchanged; not re-centred."""
-        return output
+        """Turn network output into poses: (B, T, 17, 3), in the model's space; not re-centred."""
+        return self.scaling.decode(output.flatten(-2)) if self.scaling else output
 
     def fit_normalisation(self, points2d: torch.Tensor, pose3d: torch.Tensor) -> None:
-        """Does nothing: this network works in screen units, or metres."""
+        """Compute the statistics of (N, 17, 2) points and (N, 17, 3) poses, unless published, which has none."""
+        if self.scaling:
+            self.scaling.fit(points2d, pose3d)
+
+    @property
+    def normalisation(self) -> dict[str, torch.Tensor] | None:
+        """Statistics for a checkpoint, see `Scaling.statistics`."""
+        return self.scaling.statistics if self.scaling else None
+
+    @normalisation.setter
+    def normalisation(self, statistics: Mapping[str, torch.Tensor]) -> None:
+        self.scaling.statistics = statistics
 
 
 def _checkpointed(layers: nn.Sequential, x: torch.Tensor) -> torch.Tensor:

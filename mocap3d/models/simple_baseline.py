@@ -21,14 +21,15 @@ import torch.nn.functional as F
 from torch import nn
 
 from mocap3d.models.cpu import dropout, linear
-from mocap3d.skeleton import H36M17, ROOT, root_relative
+from mocap3d.models.lifter import Normalise, check_normalise
+from mocap3d.models.scaling import Scaling
+from mocap3d.skeleton import H36M17, ROOT
 
 JOINTS_OUT = tuple(i for i in range(len(H36M17)) if i != ROOT)
 JOINTS_IN = {
     "weigq": tuple(i for i, joint in enumerate(H36M17.joints) if joint != "nose"),
     "mmpose": tuple(range(len(H36M17))),
 }
-NORMALISATION = ("mean_2d", "std_2d", "mean_3d", "std_3d")
 
 
 class Layer(nn.Module):
@@ -65,6 +66,7 @@ class SimpleBaseline3D(nn.Module):
         channels: width of every layer.
         stages: number of residual stages.
         dropout: probability of dropping a channel in training.
+        normalise: how its 2D joints are given to it, see `Lifter`.
     Raises:
         ValueError: for an argument outside its range.
     Source: Martinez et al. 2017, section 3 and figure 2; the code of both ports for details the paper omits.
@@ -75,7 +77,14 @@ class SimpleBaseline3D(nn.Module):
     clipwise = causal = checkpointing = False
     space = "metric"
 
-    def __init__(self, form: str = "weigq", channels: int = 1024, stages: int = 2, dropout: float = 0.5) -> None:
+    def __init__(
+        self,
+        form: str = "weigq",
+        channels: int = 1024,
+        stages: int = 2,
+        dropout: float = 0.5,
+        normalise: Normalise = "published",
+    ) -> None:
         super().__init__()
         if form not in JOINTS_IN:
             raise ValueError(f"form={form!r}: there are two published forms; use 'weigq' or 'mmpose'")
@@ -91,12 +100,8 @@ class SimpleBaseline3D(nn.Module):
         self.stages = nn.ModuleList(Stage(channels, dropout, bias) for _ in range(stages))
         self.head = nn.Linear(channels, 3 * len(JOINTS_OUT))
         self.initialise()
-        self._normalised = False
-        # Not in the state_dict, since the published files hold no statistics.
-        for name, joints, size in zip(
-            NORMALISATION, 2 * [self.joints_in] + 2 * [JOINTS_OUT], (2, 2, 3, 3), strict=True
-        ):
-            self.register_buffer(name, torch.full((len(joints), size), torch.nan), persistent=False)
+        self.normalise = check_normalise(normalise)
+        self.scaling = Scaling(self.joints_in, JOINTS_OUT, together=normalise != "published")
 
     def initialise(self) -> None:
         """Draw new weights as the form's own code does; biases and the mmpose head keep torch's defaults."""
@@ -126,24 +131,16 @@ class SimpleBaseline3D(nn.Module):
             (B, T, 2 J_in), z-scores.
         """
         _check(points2d, 2)
-        self._need_normalisation()
-        z = (points2d[..., self.joints_in, :] - self.mean_2d) / self.std_2d  # (B, T, J_in, 2)
-        return torch.nan_to_num(z, nan=0.0).flatten(-2)  # (B, T, 2 J_in)
+        return self.scaling.encode(points2d).flatten(-2)  # (B, T, 2 J_in)
 
     def targets(self, pose3d: torch.Tensor) -> torch.Tensor:
         """Turn poses into training targets: (B, T, 17, 3) m, camera frame -> (B, T, 48) z-scores; NaN stays NaN."""
         _check(pose3d, 3)
-        self._need_normalisation()
-        relative = root_relative(pose3d)[..., JOINTS_OUT, :]  # (B, T, 16, 3)
-        return ((relative - self.mean_3d) / self.std_3d).flatten(-2)  # (B, T, 48)
+        return self.scaling.targets(pose3d).flatten(-2)  # (B, T, 48)
 
     def decode(self, output: torch.Tensor) -> torch.Tensor:
         """Turn network output into poses: (B, T, 48) z-scores -> (B, T, 17, 3) m, camera frame, pelvis at 0."""
-        self._need_normalisation()
-        relative = output.unflatten(-1, (len(JOINTS_OUT), 3)) * self.std_3d + self.mean_3d  # (B, T, 16, 3)
-        pose = relative.new_zeros(*relative.shape[:-2], len(H36M17), 3)
-        pose[..., JOINTS_OUT, :] = relative
-        return pose
+        return self.scaling.decode(output)
 
     def fit_normalisation(self, points2d: torch.Tensor | np.ndarray, pose3d: torch.Tensor | np.ndarray) -> None:
         """Compute the means and standard deviations of training data, ignoring missing joints (NaN).
@@ -155,46 +152,18 @@ class SimpleBaseline3D(nn.Module):
             ValueError: for other shapes, or if a joint is missing in every frame.
         Source: Martinez et al. 2017, section 3.1 ("data preprocessing"); population standard deviation.
         """
-        points = torch.as_tensor(points2d).double()
-        pose = torch.as_tensor(pose3d).double()
-        _check(points, 2)
-        _check(pose, 3)
-        points = points.reshape(-1, len(H36M17), 2)[:, self.joints_in]  # (N, J_in, 2)
-        relative = root_relative(pose).reshape(-1, len(H36M17), 3)[:, JOINTS_OUT]  # (N, 16, 3)
-        statistics = _mean_and_std(points, self.joints_in) + _mean_and_std(relative, JOINTS_OUT)
-        self.normalisation = dict(zip(NORMALISATION, statistics, strict=True))
+        for values, size in ((points2d, 2), (pose3d, 3)):
+            _check(torch.as_tensor(values), size)
+        self.scaling.fit(points2d, pose3d)
 
     @property
     def normalisation(self) -> dict[str, torch.Tensor] | None:
         """For a checkpoint: "mean_2d", "std_2d" (J_in, 2) screen, "mean_3d", "std_3d" (16, 3) m; None if unset."""
-        if not self._normalised:
-            return None
-        return {name: getattr(self, name).detach().cpu().clone() for name in NORMALISATION}
+        return self.scaling.statistics
 
     @normalisation.setter
     def normalisation(self, statistics: Mapping[str, torch.Tensor | np.ndarray]) -> None:
-        values = {}
-        for name in NORMALISATION:
-            if name not in statistics:
-                raise ValueError(f"normalisation lacks {name!r}; give all of {', '.join(NORMALISATION)}")
-            values[name] = torch.as_tensor(statistics[name])
-            if values[name].shape != getattr(self, name).shape:
-                raise ValueError(
-                    f"{name} has shape {tuple(values[name].shape)}; the {self.form} form needs "
-                    f"{tuple(getattr(self, name).shape)}"
-                )
-            if not torch.isfinite(values[name]).all() or ("std" in name and (values[name] <= 0).any()):
-                raise ValueError(f"{name} must be finite" + (" and above 0" if "std" in name else ""))
-        for name, value in values.items():
-            getattr(self, name).copy_(value)
-        self._normalised = True
-
-    def _need_normalisation(self) -> None:
-        if not self._normalised:
-            raise ValueError(
-                f"{self.name} has no normalisation yet: call "
-                "model.fit_normalisation(points2d, pose3d), or set model.normalisation"
-            )
+        self.scaling.statistics = statistics
 
 
 def _check(points: torch.Tensor, size: int) -> None:
@@ -203,13 +172,3 @@ def _check(points: torch.Tensor, size: int) -> None:
             f"got shape {tuple(points.shape)}; needs (..., 17, {size}) in h36m17, batch first: "
             "convert with mocap3d.skeleton.convert"
         )
-
-
-def _mean_and_std(values: torch.Tensor, joints: tuple[int, ...]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean and standard deviation over the first axis of (N, J, C); a constant coordinate gets 1."""
-    mean = values.nanmean(0)  # (J, C)
-    if torch.isnan(mean).any():
-        never = [H36M17.joints[joint] for joint, row in zip(joints, mean, strict=True) if torch.isnan(row).any()]
-        raise ValueError(f"no frame holds the joints {', '.join(never)}: a model needs each seen at least once")
-    std = (values - mean).square().nanmean(0).sqrt()
-    return mean, torch.where(std < 1e-6, 1.0, std)

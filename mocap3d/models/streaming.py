@@ -7,12 +7,16 @@ whatever the receptive field, and mostly the time to read the weights once.
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from mocap3d.missing import fill_missing
+from mocap3d.normalise import centred_points, person_size, sampled_frames, scaled_points
 from mocap3d.skeleton import H36M17
 
 
@@ -45,10 +49,15 @@ class Stream:
 
     Args:
         model: a causal VideoPose3D. Its weights are copied: training it further changes nothing here.
+        intrinsics: focal lengths (2) and principal point (2) in screen units, for a model with normalise="ray"; by
+            default `assumed_intrinsics` of a landscape image.
     Source: own; beyond its beginning a sequence is continued by its first frame, as Pavllo et al. 2019 do.
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, intrinsics: Sequence[float] | None = None) -> None:
+        self._intrinsics = None if intrinsics is None else torch.tensor([[*intrinsics]])
+        self._normalise, self._scaling = model.normalise, copy.deepcopy(model.scaling)
+        self._sampled = model.receptive_field - 1 + sampled_frames(model.receptive_field, causal=True)
         with torch.no_grad():
             self._stem = Column(model.stem)
             self._blocks = [(Column(block.first), Column(block.second)) for block in model.blocks]
@@ -58,6 +67,7 @@ class Stream:
     def reset(self) -> None:
         """Forget all frames: the next one is the first of another sequence."""
         self._last: torch.Tensor | None = None  # (B, 17, 2), the frame before, with no joint missing
+        self._sizes: torch.Tensor | None = None  # (B, R) of each person in the last R frames
         for column in (self._stem, *(column for block in self._blocks for column in block)):
             column.ring, column.oldest = None, 0
 
@@ -68,6 +78,17 @@ class Stream:
         filled = torch.from_numpy(fill_missing(frames, past_only=True)).to(person)
         empty = torch.zeros_like(person) if self._last is None else self._last[number]
         return filled[-1] if filled[-1].isfinite().all() else empty
+
+    def _normalised(self, frame: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """`normalise_points` for the next frame, (B, 17, 2), whose clip is known up to here."""
+        intrinsics = None if self._intrinsics is None else self._intrinsics.to(frame)
+        points, rotation = centred_points(frame, self._normalise, intrinsics)
+        size = person_size(points)[:, None]  # (B, 1)
+        if self._sizes is None:
+            self._sizes = size.repeat(1, int(self._sampled[-1]) + 1)
+        self._sizes = torch.cat([self._sizes[:, 1:], size], 1)
+        median = self._sizes[:, self._sampled].median(1).values
+        return self._scaling.encode(scaled_points(points, median)), rotation
 
     @torch.no_grad()
     def __call__(self, points2d: torch.Tensor | np.ndarray) -> torch.Tensor:
@@ -96,7 +117,12 @@ class Stream:
         if not frame.isfinite().all():
             frame = torch.stack([self._fill(person, number) for number, person in enumerate(frame)])
         self._last = frame
-        x = self._stem(self._last.flatten(1))  # (B, 34) -> (B, C)
+        rotation = None
+        if self._normalise != "published":
+            frame, rotation = self._normalised(frame)
+        x = self._stem(frame.flatten(1))  # (B, 34) -> (B, C)
         for first, second in self._blocks:
             x = x + second(first(x))
-        return F.linear(x, weight, bias).view(*points.shape[:-2], -1, 3)
+        pose = F.linear(x, weight, bias)  # (B, 3 J)
+        pose = self._scaling.decode(pose) if self._scaling else pose.unflatten(-1, (-1, 3))
+        return (pose if rotation is None else pose @ rotation).view(*points.shape[:-2], -1, 3)

@@ -21,14 +21,15 @@ in cache.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from mocap3d.models.cpu import dropout, linear
-from mocap3d.models.lifter import Space
+from mocap3d.models.lifter import Normalise, Space, check_normalise
+from mocap3d.models.scaling import Scaling
 from mocap3d.models.streaming import Stream
 from mocap3d.skeleton import H36M17, ROOT, root_relative
 
@@ -98,6 +99,8 @@ class VideoPose3D(nn.Module):
         causal: the pose belongs to the window's last frame instead of its middle one, so no future frames are needed.
         dense: dense filters instead of dilated ones, as in the paper's ablation. Slow.
         joints_out: 17; or 1 for a trajectory model, whose output is the root's absolute position.
+        normalise: how its 2D joints are given to it, see `Lifter`. "published" works in screen units and metres; with
+            the others, input and output are z-scores.
     Raises:
         ValueError: for an argument outside its range.
     Source: Pavllo et al. 2019, section 3 and appendix A; widths (1, 1, 1, 1, 1) are MMPose's single-frame form.
@@ -105,7 +108,6 @@ class VideoPose3D(nn.Module):
 
     input_skeleton = "h36m17"
     clipwise = checkpointing = False
-    normalisation = None  # the network works in screen units and metres
 
     def __init__(
         self,
@@ -115,6 +117,7 @@ class VideoPose3D(nn.Module):
         causal: bool = False,
         dense: bool = False,
         joints_out: int = len(H36M17),
+        normalise: Normalise = "published",
     ) -> None:
         super().__init__()
         widths = tuple(int(width) for width in filter_widths)
@@ -126,6 +129,10 @@ class VideoPose3D(nn.Module):
             raise ValueError(f"dropout={dropout}: a probability of dropping must be at least 0 and below 1")
         if joints_out not in (1, len(H36M17)):
             raise ValueError(f"joints_out={joints_out}: 17 for poses, or 1 for the root's trajectory")
+        if joints_out == 1 and normalise != "published":
+            raise ValueError(f"normalise={normalise!r}: a trajectory model needs the place in the image, 'published'")
+        self.normalise = check_normalise(normalise)
+        self.scaling = None if normalise == "published" else Scaling()
         self.filter_widths, self.channels, self.joints_out = widths, channels, joints_out
         self.causal, self.dense = bool(causal), bool(dense)
         self.receptive_field = math.prod(widths)  # frames
@@ -160,9 +167,11 @@ class VideoPose3D(nn.Module):
         with torch.autocast(x.device.type, enabled=False):  # bfloat16 would round a metre to 4 mm
             return linear(x.to(self.head.weight.dtype), self.head.weight, self.head.bias)  # (B, T', 3 J_out)
 
-    def stream(self) -> Stream:
+    def stream(self, intrinsics: Sequence[float] | None = None) -> Stream:
         """Lift frames one by one as they arrive, with the current weights; requires a causal model.
 
+        Args:
+            intrinsics: see `Stream`.
         Raises:
             ValueError: if this model needs future frames.
         """
@@ -171,7 +180,7 @@ class VideoPose3D(nn.Module):
                 f"{self.name} needs {self.receptive_field // 2} frames of the future; "
                 "only a model made and trained with causal=True can stream"
             )
-        return Stream(self)
+        return Stream(self, intrinsics)
 
     @property
     def space(self) -> Space:
@@ -181,7 +190,7 @@ class VideoPose3D(nn.Module):
     def encode(self, points2d: torch.Tensor, confidence: torch.Tensor | None = None) -> torch.Tensor:
         """Turn 2D joints into the network's input: (B, T, 17, 2) screen, h36m17 -> (B, T, 34)."""
         _check(points2d, 2)
-        return points2d.flatten(-2)
+        return (self.scaling.encode(points2d) if self.scaling else points2d).flatten(-2)
 
     def targets(self, pose3d: torch.Tensor) -> torch.Tensor:
         """Turn poses into targets: (B, T, 17, 3) m, camera frame, absolute -> (B, T, 3 J_out), NaN stays NaN.
@@ -189,14 +198,27 @@ class VideoPose3D(nn.Module):
         Poses are relative to the root; a trajectory model's target is the root itself.
         """
         _check(pose3d, 3)
+        if self.scaling:
+            return self.scaling.targets(pose3d).flatten(-2)
         return (pose3d[..., [ROOT], :] if self.joints_out == 1 else root_relative(pose3d)).flatten(-2)
 
     def decode(self, output: torch.Tensor) -> torch.Tensor:
         """Turn network output into poses: (B, T, 3 J_out) -> (B, T, J_out, 3) m, camera frame; not re-centred."""
-        return output.unflatten(-1, (self.joints_out, 3))
+        return self.scaling.decode(output) if self.scaling else output.unflatten(-1, (self.joints_out, 3))
 
     def fit_normalisation(self, points2d: torch.Tensor, pose3d: torch.Tensor) -> None:
-        """Does nothing: this network works in screen units and metres."""
+        """Compute the statistics of (N, 17, 2) points and (N, 17, 3) poses, unless published, which has none."""
+        if self.scaling:
+            self.scaling.fit(points2d, pose3d)
+
+    @property
+    def normalisation(self) -> dict[str, torch.Tensor] | None:
+        """Statistics for a checkpoint, see `Scaling.statistics`."""
+        return self.scaling.statistics if self.scaling else None
+
+    @normalisation.setter
+    def normalisation(self, statistics: Mapping[str, torch.Tensor]) -> None:
+        self.scaling.statistics = statistics
 
 
 class PoseAndTrajectory(nn.Module):
@@ -216,7 +238,7 @@ class PoseAndTrajectory(nn.Module):
 
     input_skeleton = "h36m17"
     clipwise = checkpointing = False
-    normalisation = None
+    normalise, normalisation = "published", None
 
     def __init__(self, pose: VideoPose3D, trajectory: VideoPose3D | None = None, absolute: bool = False) -> None:
         super().__init__()
@@ -224,6 +246,8 @@ class PoseAndTrajectory(nn.Module):
             trajectory = VideoPose3D(
                 pose.filter_widths, pose.channels, pose.stem.dropout, pose.causal, pose.dense, joints_out=1
             )
+        if pose.normalise != "published":
+            raise ValueError(f"{pose.name} has normalise={pose.normalise!r}; with a trajectory it must be 'published'")
         if (pose.joints_out, trajectory.joints_out) != (17, 1):
             raise ValueError(
                 f"the networks put out {pose.joints_out} and {trajectory.joints_out} joints; they must be 17 and 1"

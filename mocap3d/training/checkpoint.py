@@ -230,6 +230,7 @@ def _read(path: Path, expected: Mapping, device: torch.device) -> dict:
     found = checkpoint["fingerprint"]
     defaults = {field.name: field.default for field in fields(Recipe) if field.name in expected["recipe"]}
     found["recipe"] = defaults | found["recipe"]  # fields added to recipes since
+    found["model"]["settings"].setdefault("normalise", "published")  # a setting added since
     settings = expected["model"]["settings"]  # settings that a model no longer has change nothing
     found["model"]["settings"] = {k: v for k, v in found["model"]["settings"].items() if k in settings}
     return checkpoint

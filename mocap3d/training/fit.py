@@ -29,7 +29,8 @@ import torch
 from torch import Tensor, nn, optim
 from tqdm.auto import tqdm
 
-from mocap3d.data.windows import Batch, cut_chunks, described, in_image_space, to_device
+from mocap3d.data.chunks import cut_chunks
+from mocap3d.data.windows import Batch, described, in_image_space, normalised, to_device
 from mocap3d.device import choose_device, compiled, in_several_processes, unwrapped
 from mocap3d.evaluation.predict import validation_error
 from mocap3d.models.lifter import Lifter, activation_checkpointing
@@ -197,7 +198,8 @@ def fit(
         workers = join(device)
         device = workers.device
     network, model = model, unwrapped(model)
-    data, watched = to_device(train, device), None if validation is None else to_device(validation, device)
+    data = to_device(train, device)
+    watched = None if validation is None else normalised(to_device(validation, device), model)
     chunks = None
     if model.clipwise:
         frames = model.receptive_field
@@ -218,7 +220,8 @@ def fit(
     stored = checkpoints.load(out, identity, device) if there else None
     if stored is None:
         if model.normalisation is None:
-            model.fit_normalisation(data.points2d, data.pose3d)
+            seen = normalised(data, model)
+            model.fit_normalisation(seen.points2d, seen.pose3d)
         if model.normalisation is not None:
             check_statistics(job)
         optimizer, state = make_optimizer(model, recipe), _plan(job, say)

@@ -17,7 +17,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from mocap3d.data.windows import Batch, DeviceDataset, InStep, cut_chunks, described, endless_batches, to_device
+from mocap3d.data.chunks import cut_chunks
+from mocap3d.data.windows import Batch, DeviceDataset, InStep, described, endless_batches, to_device
 from mocap3d.device import choose_device, unwrapped
 from mocap3d.poses import Clip, Pose2D
 from mocap3d.skeleton import ROOT, root_relative

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from mocap3d.data.detector import detect_tensor
-from mocap3d.data.windows import Batch, DeviceDataset, batches, epoch_order, steps_in_epoch
+from mocap3d.data.windows import Batch, DeviceDataset, batches, epoch_order, normalised, steps_in_epoch
 from mocap3d.evaluation.evaluate import pose2d_source
 from mocap3d.evaluation.predict import VALIDATION_FRAMES
 from mocap3d.evaluation.report import html_table, text_table
@@ -84,6 +84,7 @@ class Job:
         data = self.train
         if recipe.detector is not None:
             data = add_detector_noise(data, recipe.detector, self.seed, epoch)
+        data = normalised(data, model)
         options = {"seed": self.seed, "epoch": epoch, "first": first, "mirror": recipe.flip, "balance": recipe.balance}
         if self.chunks is not None:
             return batches(data, recipe.batch_size, chunks=self.chunks, confidence=True, **options)

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mocap3d.camera import Camera, h36m_cameras, pixels_to_screen
+from mocap3d.data.chunks import published_chunks, resample_frames
 from mocap3d.data.image_space import (
     ImageSpaceError,
     denormalise,
@@ -20,7 +21,6 @@ from mocap3d.data.image_space import (
     screen_to_metres,
     to_image_space,
 )
-from mocap3d.data.windows import published_chunks, resample_frames
 from tests.toys import body
 
 MM_CAMERA = Camera((1145.05, 1143.78), (512.54, 515.45), 1000, 1002)

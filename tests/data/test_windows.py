@@ -12,16 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mocap3d.camera import pixels_to_screen
+from mocap3d.data.chunks import cut_chunks, published_chunks
 from mocap3d.data.dataset import PoseDataset
 from mocap3d.data.windows import (
     DeviceDataset,
     batches,
-    cut_chunks,
     epoch_generator,
     epoch_order,
     mirrored,
     padded_rows,
-    published_chunks,
     steps_in_epoch,
     to_device,
     window,

@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mocap3d.camera import h36m_cameras
+from mocap3d.data.chunks import OVERLAP, overlapping_chunks
 from mocap3d.data.image_space import denormalise, scale_by_factor, screen_targets
-from mocap3d.data.windows import OVERLAP, in_image_space, overlapping_chunks, to_device
+from mocap3d.data.windows import in_image_space, to_device
 from mocap3d.evaluation.evaluate import evaluate
 from mocap3d.evaluation.predict import predict_chunks, predict_clips, to_metric
 from mocap3d.evaluation.protocol import CLIPS_WHOLE, METRIC, PROTOCOLS, ROOT_DEPTH

@@ -261,7 +261,7 @@ def test_missing_joint_takes_its_mean_place(device: torch.device) -> None:
     points, _ = random_poses(seed=6)
     wrist = H36M17.index("left_wrist")
     at_mean, missing = points.clone().to(device), points.clone().to(device)
-    at_mean[..., wrist, :] = model.mean_2d[JOINTS_IN["weigq"].index(wrist)]
+    at_mean[..., wrist, :] = model.scaling.mean_2d[JOINTS_IN["weigq"].index(wrist)]
     missing[..., wrist, :] = torch.nan
     torch.testing.assert_close(model.encode(missing), model.encode(at_mean))
     assert torch.isfinite(model(model.encode(missing))).all()
@@ -274,9 +274,9 @@ def test_missing_joints_do_not_spoil_the_statistics() -> None:
     pose[:10, 5] = torch.nan
     model = SimpleBaseline3D(channels=8)
     model.fit_normalisation(points, pose.numpy())
-    torch.testing.assert_close(model.mean_2d[3], points[:20, 3].mean(0))
+    torch.testing.assert_close(model.scaling.mean_2d[3], points[:20, 3].mean(0))
     relative = (pose - pose[:, :1])[10:, 5]
-    torch.testing.assert_close(model.std_3d[4], relative.std(0, correction=0))  # joint 5 is output 4: no pelvis
+    torch.testing.assert_close(model.scaling.std_3d[4], relative.std(0, correction=0))  # joint 5 is output 4: no pelvis
     assert model.targets(pose[:, None]).isnan().sum() == 10 * 3  # a target that is not known stays unknown
     points[:, 8] = torch.nan
     with pytest.raises(ValueError, match="thorax"):
@@ -304,7 +304,7 @@ def test_normalisation_is_kept_beside_the_state_dict(device: torch.device) -> No
         assert torch.equal(twin.encode(points), model.encode(points))
         assert torch.equal(twin.targets(pose), model.targets(pose))
     statistics["mean_2d"] += 1  # a copy: the model is not changed from outside
-    assert torch.equal(other.mean_2d, model.mean_2d)
+    assert torch.equal(other.scaling.mean_2d, model.scaling.mean_2d)
 
 
 # Wrong use

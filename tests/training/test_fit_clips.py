@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from mocap3d.data.windows import cut_chunks, in_image_space, to_device
+from mocap3d.data.chunks import cut_chunks
+from mocap3d.data.windows import in_image_space, to_device
 from mocap3d.evaluation.evaluate import evaluate
 from mocap3d.evaluation.predict import predict_chunks, validation_error
 from mocap3d.models.create import create_model

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from mocap3d.data.windows import Batch, cut_chunks, to_device
+from mocap3d.data.chunks import cut_chunks
+from mocap3d.data.windows import Batch, to_device
 from mocap3d.models.create import create_model
 from mocap3d.models.motionbert import MotionBERT
 from mocap3d.training.fit import fit, supervised
