@@ -240,12 +240,12 @@ def draw_cameras(
     return _aim(drawn, points, clip, low, high, mixture)
 
 
-def clip_starts(points: Tensor, clip: Tensor) -> Tensor:
+def clip_starts(points: Tensor, clip: Tensor, dimensions: int = 3) -> Tensor:
     """(K,) int64: the first frame of each clip; checks the arguments, which are the same as in `draw_cameras`."""
-    if points.ndim != 3 or points.shape[-1] != 3 or len(points) == 0 or not points.is_floating_point():
+    if points.ndim != 3 or points.shape[-1] != dimensions or len(points) == 0 or not points.is_floating_point():
         raise ValueError(
             f"points have shape {tuple(points.shape)} and dtype {points.dtype}; give floating-point "
-            "(frames, joints, 3), frames > 0"
+            f"(frames, joints, {dimensions}), frames > 0"
         )
     if clip.shape != points.shape[:1] or clip.dtype != torch.int64:
         raise ValueError(f"clip has shape {tuple(clip.shape)} and dtype {clip.dtype}; give one int64 label per frame")

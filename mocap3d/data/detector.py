@@ -191,6 +191,13 @@ DETECTORS = {
 }
 
 
+def get_detector(detector: str | DetectorModel) -> DetectorModel:
+    """The DetectorModel of this name; a DetectorModel is returned as it is. ValueError for an unknown name."""
+    if not isinstance(detector, DetectorModel) and detector not in DETECTORS:
+        raise ValueError(f"detector is {detector!r}; give one of {', '.join(DETECTORS)}, or a DetectorModel")
+    return detector if isinstance(detector, DetectorModel) else DETECTORS[detector]
+
+
 def detect(pose2d: Pose2D, detector: str | DetectorModel = "cpn", seed: int = 0) -> Pose2D:
     """Replace ground-truth joints by simulated detections.
 
@@ -341,11 +348,7 @@ def _checked(points, clips, fps: float, detector: str | DetectorModel) -> Detect
         raise ValueError(f"clips have shape {tuple(clips.shape)}; give one label per frame, ({len(points)},)")
     if not 0 < fps < 10_000:
         raise ValueError(f"fps is {fps!r}; give frames per second, above 0 and below 10000")
-    if isinstance(detector, DetectorModel):
-        return detector
-    if detector not in DETECTORS:
-        raise ValueError(f"detector is {detector!r}; give one of {', '.join(DETECTORS)}, or a DetectorModel")
-    return DETECTORS[detector]
+    return get_detector(detector)
 
 
 def _parts(count: int, clips: torch.Tensor | None) -> list[int]:

@@ -29,7 +29,7 @@ from torch import Tensor
 from mocap3d.camera import Camera, screen_to_pixels
 from mocap3d.data.cameras import draw_cameras, film_tensor
 from mocap3d.data.dataset import SIMULATED, DatasetError, PoseDataset
-from mocap3d.data.detector import DETECTORS, DetectorModel, detect_tensor
+from mocap3d.data.detector import DetectorModel, detect_tensor, get_detector
 from mocap3d.data.open_mocap import load_open_mocap
 from mocap3d.poses import Clip, Pose2D, Pose3D, PoseError
 from mocap3d.skeleton import COCO17, H36M17
@@ -212,7 +212,7 @@ def detect_coco(
     coco: Tensor,
     clips: Tensor | None = None,
     fps: float = 50.0,
-    detector: str = "cpn",
+    detector: str | DetectorModel = "cpn",
     generator: torch.Generator | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Simulate detections on coco17 with `detect_tensor`, whose detectors support only h36m17.
@@ -223,15 +223,13 @@ def detect_coco(
     Args:
         h36m, coco: (N, 17, 2) true 2D on the two skeletons, pixels or screen units.
         clips, fps, generator: same as in `detect_tensor`.
-        detector: "cpn" or "sh".
+        detector: "cpn", "sh" or a DetectorModel.
     Returns:
         noisy (N, 17, 2) coco17, confidence (N, 17).
     Raises:
         ValueError: for an unknown detector, and same as in `detect_tensor`.
     """
-    if detector not in DETECTORS:
-        raise ValueError(f"detector is {detector!r}; give one of {', '.join(DETECTORS)}")
-    noisy, confidence = detect_tensor(h36m, clips, fps, _with_face(DETECTORS[detector]), generator)
+    noisy, confidence = detect_tensor(h36m, clips, fps, _with_face(get_detector(detector)), generator)
     trunk, limbs = H36M17.indices(TRUNK), H36M17.indices(LIMBS)
     face = coco[:, COCO17.indices(FACE)] + noisy[:, trunk] - h36m[:, trunk]
     return torch.cat([face, noisy[:, limbs]], 1), confidence[:, trunk + limbs]
