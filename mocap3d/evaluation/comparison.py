@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from mocap3d.evaluation.protocol import EvalProtocol, ReportError
-from mocap3d.evaluation.report import ALL_METRICS, Report, cells, group_of, html_table, text_table, titles
+from mocap3d.evaluation.report import ALL_METRICS, Report, cells, group_of, html_table, source_title, text_table, titles
 
 
 @dataclass(frozen=True, repr=False)
@@ -158,7 +158,9 @@ class ReportTable:
         sources = list(dict.fromkeys(name for report in self.reports.values() for name in report.by_source))
         sources = sources if len(sources) > 1 else []
         measured = [metric for metric in ALL_METRICS if any(metric in r.metrics for r in self.reports.values())]
-        rows = [["model", *titles(measured), *(f"MPJPE mm: {name or '(none)'}" for name in sources), "protocol"]]
+        clips = [clip for report in self.reports.values() for clip in report.clips]
+        heads = [f"MPJPE mm: {source_title(source, clips)}" for source in sources]
+        rows = [["model", *titles(measured), *heads, "protocol"]]
         marks = self._marks()
         for name, report in self.reports.items():
             by_source = report.by_source

@@ -9,7 +9,7 @@ from __future__ import annotations
 import html
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -17,6 +17,7 @@ import numpy as np
 
 from mocap3d.evaluation.protocol import EvalProtocol, ReportError
 from mocap3d.files import write_whole
+from mocap3d.poses import persons
 
 # name -> (title, unit, factor for printing, frames lost at each clip's end)
 METRICS = {
@@ -158,7 +159,7 @@ class Report:
         rows = [["", *titles(self.metrics), "frames"]]
         parts = {"all": self.summary | {"frames": sum(clip.frames for clip in self.clips)}}
         if len(self.by_source) > 1:
-            parts |= {f"source {name or '(none)'}": values for name, values in self.by_source.items()}
+            parts |= {f"source {source_title(name, self.clips)}": row for name, row in self.by_source.items()}
         parts |= {name: values for name, values in self.by_action.items()}
         rows += [[name, *cells(values, self.metrics), f"{values['frames']:,}"] for name, values in parts.items()]
         return rows
@@ -241,6 +242,12 @@ class Report:
 def group_of(clip: ClipErrors, averaging: str) -> str:
     """The group in which a clip is averaged."""
     return {"frames": "", "actions": clip.action, "sources": clip.source}[averaging]
+
+
+def source_title(source: str, clips: Iterable[ClipErrors]) -> str:
+    """A source with its number of persons: a difference between models holds for those."""
+    number = persons(clip.performer for clip in clips if clip.source == source)
+    return f"{source or '(none)'} ({number} person{'s' * (number != '1')})"
 
 
 def titles(measured: Sequence[str]) -> list[str]:

@@ -290,6 +290,21 @@ def test_what_is_printed(dataset, truth):
         report.model = "y"
 
 
+def test_sources_are_printed_with_their_persons(dataset, truth):
+    named = PoseDataset(
+        "named",
+        tuple(replace(c, performer="cmu-02" if c.source == "source-0" else "unknown, one of 3") for c in dataset),
+    )
+    report = report_of(named, noisy(truth))
+    assert "source source-0 (1 person) " in str(report) and "source source-1 (<=3 persons) " in str(report)
+    assert "source-1 (&lt;=3 persons)" in report._repr_html_()
+    assert "MPJPE mm: source-0 (1 person)  MPJPE mm: source-1 (<=3 persons)" in repr(table([report]))
+    assert "source source-0 (? persons)" in str(report_of(dataset, noisy(truth)))
+    assert report.by_source.keys() == {"source-0", "source-1"}
+    alone = named.select(source="source-0")
+    assert "person" not in str(report_of(alone, noisy(truth)[to_device(named).clip.numpy() % 4 < 2]))
+
+
 def test_bad_calls_are_refused_with_the_fix(dataset, truth):
     model = Oracle(truth)
     with pytest.raises(ReportError, match="videopose3d, mmpose"):
