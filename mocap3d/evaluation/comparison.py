@@ -80,12 +80,11 @@ def compare(a: Report, b: Report, metric: str = "mpjpe_mm", resamples: int = 10_
         raise ReportError(f"no metric {metric!r} in both reports; there are: {', '.join(both)}")
     if resamples < 1:
         raise ReportError(f"resamples is {resamples}; give at least 1")
-    lost = ALL_METRICS[metric][3]
     units = list(dict.fromkeys((clip.source, clip.recording) for clip in a.clips))
     groups = list(dict.fromkeys(group_of(clip, a.protocol.averaging) for clip in a.clips))
     totals, weights = np.zeros((2, len(units), len(groups)))
     for clip, other in zip(a.clips, b.clips, strict=True):
-        weight, gap = max(clip.weight - lost, 0), clip.values[metric] - other.values[metric]
+        weight, gap = clip.weight_of(metric), clip.values[metric] - other.values[metric]
         if weight > 0 and not math.isnan(gap):
             at = (units.index((clip.source, clip.recording)), groups.index(group_of(clip, a.protocol.averaging)))
             totals[at] += weight * gap

@@ -33,7 +33,12 @@ TRAJECTORY_METRICS = {  # for models that predict where the root is
     "trajectory_mm": ("trajectory", "mm", 1, 0),
     "trajectory_aligned_mm": ("aligned trajectory", "mm", 1, 0),
 }
-ALL_METRICS = METRICS | TRAJECTORY_METRICS
+FILLED_METRICS = {  # for data with missing 2D joints, which are filled before lifting
+    "seen_mpjpe_mm": ("MPJPE seen", "mm", 1, 0),
+    "filled_mpjpe_mm": ("MPJPE filled", "mm", 1, 0),
+    "filled": ("filled", "%", 100, 0),
+}
+ALL_METRICS = METRICS | TRAJECTORY_METRICS | FILLED_METRICS
 
 
 @dataclass(frozen=True)
@@ -44,8 +49,8 @@ class ClipErrors:
         take, source, subject, action, camera, performer: the clip's labels.
         frames: number of frames that count.
         weight: the same without missing joints: the number of joints with ground truth, divided by joints per frame.
-        values: metric name -> value: all `METRICS`, and `TRAJECTORY_METRICS` if they were measured; NaN where the clip
-            is too short.
+        values: metric name -> value: all `METRICS`, `TRAJECTORY_METRICS` if they were measured, and `FILLED_METRICS` if
+            a 2D joint of the data was filled; NaN where the clip is too short, or has no such joint.
         joints_mm: MPJPE of each joint, mm.
     """
 
@@ -69,6 +74,17 @@ class ClipErrors:
     def identity(self) -> tuple:
         return (self.source, self.take, self.subject, self.action, self.camera, self.frames)
 
+    def weight_of(self, metric: str) -> float:
+        """The weight of this clip in an average over clips, in joints divided by joints per frame.
+
+        It is `weight`, less the frames that the metric loses at the ends. "seen_mpjpe_mm" and "filled_mpjpe_mm" have
+        the weight of the seen and of the filled joints alone, which add up to `weight`.
+        """
+        filled = self.values.get("filled", 0.0)
+        if metric in ("seen_mpjpe_mm", "filled_mpjpe_mm"):
+            return self.weight * (filled if metric == "filled_mpjpe_mm" else 1 - filled)
+        return max(self.weight - ALL_METRICS[metric][3], 0)
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Report:
@@ -90,12 +106,14 @@ class Report:
     digest: str = ""
 
     def mean(self, metric: str = "mpjpe_mm", clips: Sequence[ClipErrors] | None = None) -> float:
-        """A metric over the given clips (default: all), averaged by the rule of the protocol."""
+        """A metric over the given clips (default: all), averaged by the rule of the protocol.
+
+        A clip weighs as much as it has joints that count for the metric (`ClipErrors.weight_of`).
+        """
         if metric not in ALL_METRICS:
             raise ReportError(f"no metric {metric!r}; there are: {', '.join(ALL_METRICS)}")
-        lost = ALL_METRICS[metric][3]
         clips = self.clips if clips is None else clips
-        return self._average(clips, lambda clip: (clip.values.get(metric, math.nan), max(clip.weight - lost, 0)))
+        return self._average(clips, lambda clip: (clip.values.get(metric, math.nan), clip.weight_of(metric)))
 
     def _average(
         self, clips: Sequence[ClipErrors], value_and_weight: Callable[[ClipErrors], tuple[float, float]]
