@@ -61,7 +61,8 @@ def main() -> None:
         cells = [_spread([report.by_source[source]["mpjpe_mm"] for report in reports]) for source in test.sources]
         more = [_spread([getattr(r, key) for r in reports]) for key in ("mpjpe_mm", "p_mpjpe_mm")]
         lines.append([name, *cells, *more, _spread([report.mean("mpjve_mm") for report in reports])])
-    head = ["MPJPE mm", *real.test.sources, "macro average", "P-MPJPE", "MPJVE mm/frame"]
+    sources = [f"{row['source']} (persons: {row['persons']})" for row in real.test.table()]
+    head = ["MPJPE mm", *sources, "macro average", "P-MPJPE", "MPJVE mm/frame"]
     print("\n".join(text_table([head, *lines])))
     print(first["SimpleBaseline3D"].protocol)
     for other in ("nearest neighbour in 2D", "SimpleBaseline3D, synthetic motion only"):

@@ -7,7 +7,9 @@ Clip     both, for one performer filmed by one camera
 
 from __future__ import annotations
 
+import re
 import warnings
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -302,9 +304,9 @@ class Clip:
         pose3d: (T, J, 3) metres, in this camera's frame.
         take: name of the recording, shared by its camera views, unique in its data set. Chunks of one
             recording are named "recording:frames".
-        split: "train", "test" or "check".
+        split: "train", "test" or "check"; "known" or "left-out" where training clips are held out.
         source: where the motion comes from, e.g. "cmu-asfamc-02".
-        performer: the real person, where known.
+        performer: the real person, where known; "unknown, one of 3" for a group whose members are not told apart.
         licence: of the motion.
     Raises:
         PoseError: if 2D and 3D do not match.
@@ -355,3 +357,23 @@ class Clip:
     def __repr__(self) -> str:
         what = f"{self.take}: {self.subject} {self.action}"
         return f"Clip({what}, camera {self.camera.name}, {len(self)} frames, {self.split})"
+
+
+def persons(performers: Iterable[str]) -> str:
+    """The number of persons behind performer labels, for the head of a table.
+
+    Args:
+        performers: `Clip.performer` of each clip. "unknown, one of 3" stands for up to 3 persons.
+    Returns:
+        the number as text; "<=3" where it is an upper limit, "?" if some performer is unknown.
+
+    >>> persons(["cmu-02", "cmu-02", "cmu-07"]), persons(["unknown, one of 3"]), persons(["unknown"])
+    ('2', '<=3', '?')
+    """
+    names = set(performers)
+    groups = {name: match for name in names if (match := re.fullmatch(r"unknown, one of (\d+)", name))}
+    single = names - set(groups)
+    if not names or any(not name or name.startswith("unknown") for name in single):
+        return "?"
+    most = len(single) + sum(int(match[1]) for match in groups.values())
+    return f"<={most}" if groups else str(most)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from mocap3d.camera import h36m_cameras
 from mocap3d.data.dataset import DatasetError, PoseDataset, film
 from mocap3d.data.loading import load_dataset
-from mocap3d.poses import Clip, Pose2D, Pose3D, PoseError
+from mocap3d.poses import Clip, Pose2D, Pose3D, PoseError, persons
 
 
 def body(seed=0, frames=12, fps=50.0):
@@ -150,3 +150,20 @@ def test_detections_of_a_clip_do_not_hang_on_its_neighbours():
     assert "simulated cpn" in together.notes[-1]
     with pytest.raises(DatasetError, match="simulated already"):
         together.with_detections("sh")
+
+
+@pytest.mark.parametrize(
+    ("performers", "number"),
+    [
+        (["cmu-02"] * 3, "1"),
+        (["S9", "S11"], "2"),
+        (["unknown, one of 3"] * 2, "<=3"),
+        (["cmu-02", "unknown, one of 3"], "<=4"),
+        (["cmu-02", ""], "?"),
+        (["unknown"], "?"),
+        (["unknown, one of many"], "?"),
+        ([], "?"),
+    ],
+)
+def test_persons_are_counted_by_their_labels(performers, number):
+    assert persons(performers) == number

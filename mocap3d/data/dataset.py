@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from mocap3d.camera import Camera
-from mocap3d.poses import Clip, Pose3D
+from mocap3d.poses import Clip, Pose3D, persons
 
 SIMULATED = "2D: simulated"  # first words of the note on such 2D
 
@@ -53,6 +53,16 @@ class PoseDataset:
     def check(self) -> PoseDataset:
         """Clips for neither training nor test: the same captures as others, in another format."""
         return self.select(split="check")
+
+    @property
+    def known(self) -> PoseDataset:
+        """Recordings of known motion that were held out of training: `load_dataset(..., hold_out="recordings")`."""
+        return self.select(split="known")
+
+    @property
+    def left_out(self) -> PoseDataset:
+        """Training clips of the skeleton that `load_dataset(..., hold_out=...)` left out."""
+        return self.select(split="left-out")
 
     @property
     def frames(self) -> int:
@@ -115,7 +125,7 @@ class PoseDataset:
         return replace(self, clips=clips, notes=(*self.notes, f"{SIMULATED} {detector} detections, seed {seed}"))
 
     def table(self) -> list[dict[str, object]]:
-        """One row per split and source: clips, recordings, frames, minutes of motion, actions."""
+        """One row per split and source: clips, recordings, frames, minutes of motion, actions, persons."""
         rows = []
         for split, source in dict.fromkeys((clip.split, clip.source) for clip in self.clips):
             clips = [clip for clip in self.clips if (clip.split, clip.source) == (split, source)]
@@ -129,6 +139,7 @@ class PoseDataset:
                     "frames": sum(map(len, clips)),
                     "minutes": round(sum(takes.values()) / 60, 1),
                     "actions": len({clip.action for clip in clips}),
+                    "persons": persons(clip.performer for clip in clips),
                 }
             )
         return rows
@@ -138,7 +149,8 @@ class PoseDataset:
         if not self.clips:
             return head
         rows = self.table()
-        widths = {key: max(len(key), *(len(str(row[key])) for row in rows)) for key in rows[0]}
+        keys = [key for key in rows[0] if key != "persons" or len(self.sources) > 1]  # they tell sources apart
+        widths = {key: max(len(key), *(len(str(row[key])) for row in rows)) for key in keys}
         lines = ["  ".join(key.ljust(width) for key, width in widths.items())]
         lines += ["  ".join(str(row[key]).ljust(width) for key, width in widths.items()) for row in rows]
         return "\n".join([head, *(f"  {line.rstrip()}" for line in lines)])

@@ -25,8 +25,9 @@ def load_dataset(name: str = "synthetic", root: str | Path | None = None, pose2d
             MOCAP3D_H36M.
         pose2d: "gt" for projected ground truth, or detections: "cpn" or "sh", which are simulated, except in "h36m",
             which has files of real ones.
-        options: passed to `make_synthetic`, `load_open_mocap` or `load_h36m`. With cameras="phone-v1", "open-mocap" is
-            the fixed test set of `load_phone_test` instead, which comes with its own detections.
+        options: passed to `make_synthetic`, `load_open_mocap` or `load_h36m`; e.g. hold_out="recordings" for
+            "open-mocap". With cameras="phone-v1", "open-mocap" is the fixed test set of `load_phone_test` instead,
+            which comes with its own detections.
     Returns:
         PoseDataset on h36m17 with `.train` and `.test`, at 50 fps (MMPose's fps10 files: 10).
     Raises:

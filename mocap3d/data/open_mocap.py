@@ -14,9 +14,23 @@ The split is fixed, and has no leaks that we know of:
     train  cmu-cc-005      modern dance
     check  cmu-cc-001, cmu-cc-002: the SAME captures as ASF/AMC 01 and 02 in another format. Never train on them.
 
-Recordings with the same Bandai content and style differ by 10 to 15 mm, so they are never split by number. The CMU
-tests are minutes of motion of one or two people: differences between models are measured pairwise on the same clips,
-and do not generalise to other people.
+The test sources hold new kinds of motion, new people and new skeletons. `hold_out` takes further clips out of `.train`,
+to choose models on or to measure on; without it, nothing changes. They are filmed by the cameras of the training
+subjects.
+
+    hold_out="recordings"  new recordings of known motion, as in Human3.6M: about an eighth of each training source
+                           becomes the split "known" (`PoseDataset.known`): the CMU recordings numbered 5, 10 and 15,
+                           and the Bandai styles "childish" and "youthful".
+    hold_out="bandai"      a skeleton that is not in training: the training clips of sources named bandai*, cmu-cc* or
+    hold_out="cc"          cmu-asfamc* become the split "left-out" (`PoseDataset.left_out`). `.test` keeps its clips
+    hold_out="cmu"         of that skeleton, so choose on "left-out", and measure on `.test`.
+
+Recordings with the same Bandai content and style differ by 10 to 15 mm, so they are never split by number. The frames
+of "known" are on average 32 mm ("youthful"), 42 mm ("childish") and 46 to 80 mm (CMU) from the nearest pose of the same
+content in training, with pelvis and facing direction aligned.
+
+The CMU tests are minutes of motion of one or two people: differences between models are measured pairwise on the same
+clips, and do not generalise to other people. Printed tables state the number of persons of every source.
 
 Recordings are cut to fit, never deformed: frames around marker pops are dropped, and where a walk leaves the area that
 all four cameras see, it is cut there and the next chunk gets a new place. Nothing is scaled or looped.
@@ -45,6 +59,12 @@ from mocap3d.poses import Pose3D
 VERSION = 1  # part of the cache key: raise it when anything below changes the result
 TRAIN_SUBJECTS = tuple(subject for subject in SUBJECTS if subject not in TEST_SUBJECTS)
 HELD_OUT_CONTENTS = ("dance", "kick", "punch", "slash", "guide", "call", "respond")
+KNOWN_RECORDINGS = (
+    *("cmu-asfamc-01/01_05", "cmu-asfamc-01/01_10"),
+    *("cmu-cc-005/005_05", "cmu-cc-005/005_10", "cmu-cc-005/005_15"),
+)
+KNOWN_STYLES = ("childish", "youthful")  # alike, so that neither stands in for the other in training
+SKELETONS = {"bandai": "bandai", "cc": "cmu-cc", "cmu": "cmu-asfamc"}  # hold_out -> first letters of its sources
 POP_SPEED = 12.0  # m/s; a sprinting foot or a punching wrist stays below, a jumping marker does not
 POP_MARGIN, POP_GAP = 0.05, 0.5  # seconds dropped around a pop; pops closer than the gap are merged
 SHORTEST = 0.5  # seconds; shorter chunks are dropped
@@ -85,7 +105,9 @@ SOURCES = (
 )
 
 
-def load_open_mocap(root: str | Path | None = None, seed: int = 0, cache: str | Path | None = None) -> PoseDataset:
+def load_open_mocap(
+    root: str | Path | None = None, seed: int = 0, cache: str | Path | None = None, hold_out: str | None = None
+) -> PoseDataset:
     """Load the CMU and Bandai-Namco folders as a data set.
 
     Args:
@@ -93,12 +115,17 @@ def load_open_mocap(root: str | Path | None = None, seed: int = 0, cache: str | 
             MOCAP3D_DATA environment variable. Sources that are absent are left out, and noted.
         seed: of each recording's angle and subject.
         cache: folder for the built poses; by default mocap3d's folder in the user's cache.
+        hold_out: "recordings" moves recordings of known motion from `.train` to `.known`; "bandai", "cc" or "cmu" moves
+            a skeleton from `.train` to `.left_out`. None leaves all in `.train`. See the head of this module.
     Returns:
         PoseDataset with four clips per chunk of a recording.
     Raises:
-        DatasetError: if the folder or every source in it is missing.
+        DatasetError: if the folder or every source in it is missing, or `hold_out` is unknown or finds no clip.
         MotionFileError: if a file is damaged, or an .amc has no .asf in its folder.
     """
+    if hold_out not in (None, "recordings", *SKELETONS):
+        choices = ", ".join(map(repr, ("recordings", *SKELETONS)))
+        raise DatasetError(f"hold_out is {hold_out!r}; give one of {choices}, or None to hold nothing out of training")
     root = root or os.environ.get("MOCAP3D_DATA")
     if not root:
         raise DatasetError(
@@ -122,13 +149,28 @@ def load_open_mocap(root: str | Path | None = None, seed: int = 0, cache: str | 
     if missing:
         notes = [*notes, f"absent, so left out: {', '.join(missing)}"]
     cameras = {subject: h36m_cameras(subject) for subject in SUBJECTS}
-    clips, start = [], 0
+    clips, start, held_out = [], 0, set()
     for piece in pieces:
+        if hold_out and piece["split"] == "train" and _is_held_out(piece, hold_out):
+            piece["split"] = "known" if hold_out == "recordings" else "left-out"
+            held_out.add(piece["take"].partition(":")[0])
         frames = piece.pop("frames")
         pose = Pose3D(points[start : start + frames], fps=FPS)
         clips += film(pose, cameras[piece["subject"]], **piece)
         start += frames
+    if hold_out and not held_out:
+        raise DatasetError(f"hold_out={hold_out!r} finds no training clip in {root}; absent: {', '.join(missing)}")
+    if hold_out:
+        notes = [*notes, f"hold_out={hold_out!r}: {len(held_out)} recordings held out of training"]
     return PoseDataset("open-mocap", tuple(clips), tuple(notes))
+
+
+def _is_held_out(piece: dict, hold_out: str) -> bool:
+    """Whether `hold_out` takes a chunk of a training recording out of training."""
+    if hold_out != "recordings":
+        return piece["source"].startswith(SKELETONS[hold_out])
+    recording = piece["take"].partition(":")[0]  # e.g. bandai/dataset-1_walk_childish_001
+    return recording in KNOWN_RECORDINGS or not set(KNOWN_STYLES).isdisjoint(recording.split("_")[2:3])
 
 
 def _files(root: Path, source: MotionSource) -> list[Path]:

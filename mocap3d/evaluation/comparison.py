@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from mocap3d.evaluation.protocol import EvalProtocol, ReportError
-from mocap3d.evaluation.report import ALL_METRICS, Report, cells, group_of, html_table, text_table, titles
+from mocap3d.evaluation.report import ALL_METRICS, Report, cells, group_of, html_table, source_title, text_table, titles
 
 
 @dataclass(frozen=True, repr=False)
@@ -80,12 +80,11 @@ def compare(a: Report, b: Report, metric: str = "mpjpe_mm", resamples: int = 10_
         raise ReportError(f"no metric {metric!r} in both reports; there are: {', '.join(both)}")
     if resamples < 1:
         raise ReportError(f"resamples is {resamples}; give at least 1")
-    lost = ALL_METRICS[metric][3]
     units = list(dict.fromkeys((clip.source, clip.recording) for clip in a.clips))
     groups = list(dict.fromkeys(group_of(clip, a.protocol.averaging) for clip in a.clips))
     totals, weights = np.zeros((2, len(units), len(groups)))
     for clip, other in zip(a.clips, b.clips, strict=True):
-        weight, gap = max(clip.weight - lost, 0), clip.values[metric] - other.values[metric]
+        weight, gap = clip.weight_of(metric), clip.values[metric] - other.values[metric]
         if weight > 0 and not math.isnan(gap):
             at = (units.index((clip.source, clip.recording)), groups.index(group_of(clip, a.protocol.averaging)))
             totals[at] += weight * gap
@@ -158,7 +157,9 @@ class ReportTable:
         sources = list(dict.fromkeys(name for report in self.reports.values() for name in report.by_source))
         sources = sources if len(sources) > 1 else []
         measured = [metric for metric in ALL_METRICS if any(metric in r.metrics for r in self.reports.values())]
-        rows = [["model", *titles(measured), *(f"MPJPE mm: {name or '(none)'}" for name in sources), "protocol"]]
+        clips = [clip for report in self.reports.values() for clip in report.clips]
+        heads = [f"MPJPE mm: {source_title(source, clips)}" for source in sources]
+        rows = [["model", *titles(measured), *heads, "protocol"]]
         marks = self._marks()
         for name, report in self.reports.items():
             by_source = report.by_source

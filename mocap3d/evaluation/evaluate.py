@@ -58,6 +58,7 @@ def evaluate(
         factors: see `measure`.
     Returns:
         Report: MPJPE, P-MPJPE, N-MPJPE, MPJVE, acceleration error, PCK@150mm and AUC, by action, joint, source, clip.
+            If the data has missing 2D joints, also the MPJPE of seen and of filled joints, and the share of the latter.
     Raises:
         ReportError: for an unknown protocol, another frame rate, or predictions that are not finite.
     Deviation: VideoPose3D weights a clip's MPJVE by its n frames; here the weight is its n - 1 differences.
@@ -118,6 +119,7 @@ def measure(
     if (factors or targets) and protocol.space == METRIC:
         raise ReportError(f"the {protocol.name} protocol evaluates {METRIC}; it has no use for factors or targets")
     counted, clips = _counted_frames(data, protocol), []
+    any_filled = any(np.isnan(clip.pose2d.points).any() for clip in data.clips)
     for start, clip in zip(data.start.tolist(), data.clips, strict=True):
         rows = slice(start, start + len(clip))
         _check_rate(clip, protocol)
@@ -132,7 +134,8 @@ def measure(
         prediction, truth = _in_space(prediction, truth, clip, protocol, in_image_space, *given)
         prediction, truth = _roots(prediction, truth, protocol.root)
         truth = np.where(counted[rows][:, None, None], truth, np.nan)
-        clips.append(_clip_errors(clip, prediction, truth))
+        errors = _clip_errors(clip, prediction, truth)
+        clips.append(_with_filled(errors, clip, prediction, truth) if any_filled else errors)
     if not clips:
         raise ReportError(f"{protocol.name} counts no frame of {data.name}: {protocol}")
     protocol = replace(
@@ -256,6 +259,18 @@ def _clip_errors(clip: Clip, prediction: np.ndarray, truth: np.ndarray) -> ClipE
         values,
         tuple((1000 * metrics.per_joint_error(prediction, truth)).tolist()),
     )
+
+
+def _with_filled(errors: ClipErrors, clip: Clip, prediction: np.ndarray, truth: np.ndarray) -> ClipErrors:
+    """Add the MPJPE of the joints that the detector saw, and of those that were filled before lifting."""
+    filled = np.isnan(clip.pose2d.points).any(-1)  # (T, J)
+    distance = 1000 * metrics.joint_errors(prediction, truth)  # (T, J) mm, NaN where the truth is unknown
+    counted = np.isfinite(distance)
+    seen_mm, filled_mm = (
+        float(distance[part].mean()) if part.any() else float("nan") for part in (counted & ~filled, counted & filled)
+    )
+    values = {"seen_mpjpe_mm": seen_mm, "filled_mpjpe_mm": filled_mm, "filled": float(filled[counted].mean())}
+    return replace(errors, values={**errors.values, **values})
 
 
 def _roots(prediction: np.ndarray, truth: np.ndarray, rule: str) -> tuple[np.ndarray, np.ndarray]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import html
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -17,6 +17,7 @@ import numpy as np
 
 from mocap3d.evaluation.protocol import EvalProtocol, ReportError
 from mocap3d.files import write_whole
+from mocap3d.poses import persons
 
 # name -> (title, unit, factor for printing, frames lost at each clip's end)
 METRICS = {
@@ -32,7 +33,12 @@ TRAJECTORY_METRICS = {  # for models that predict where the root is
     "trajectory_mm": ("trajectory", "mm", 1, 0),
     "trajectory_aligned_mm": ("aligned trajectory", "mm", 1, 0),
 }
-ALL_METRICS = METRICS | TRAJECTORY_METRICS
+FILLED_METRICS = {  # for data with missing 2D joints, which are filled before lifting
+    "seen_mpjpe_mm": ("MPJPE seen", "mm", 1, 0),
+    "filled_mpjpe_mm": ("MPJPE filled", "mm", 1, 0),
+    "filled": ("filled", "%", 100, 0),
+}
+ALL_METRICS = METRICS | TRAJECTORY_METRICS | FILLED_METRICS
 
 
 @dataclass(frozen=True)
@@ -43,8 +49,8 @@ class ClipErrors:
         take, source, subject, action, camera, performer: the clip's labels.
         frames: number of frames that count.
         weight: the same without missing joints: the number of joints with ground truth, divided by joints per frame.
-        values: metric name -> value: all `METRICS`, and `TRAJECTORY_METRICS` if they were measured; NaN where the clip
-            is too short.
+        values: metric name -> value: all `METRICS`, `TRAJECTORY_METRICS` if they were measured, and `FILLED_METRICS` if
+            a 2D joint of the data was filled; NaN where the clip is too short, or has no such joint.
         joints_mm: MPJPE of each joint, mm.
     """
 
@@ -68,6 +74,17 @@ class ClipErrors:
     def identity(self) -> tuple:
         return (self.source, self.take, self.subject, self.action, self.camera, self.frames)
 
+    def weight_of(self, metric: str) -> float:
+        """The weight of this clip in an average over clips, in joints divided by joints per frame.
+
+        It is `weight`, less the frames that the metric loses at the ends. "seen_mpjpe_mm" and "filled_mpjpe_mm" have
+        the weight of the seen and of the filled joints alone, which add up to `weight`.
+        """
+        filled = self.values.get("filled", 0.0)
+        if metric in ("seen_mpjpe_mm", "filled_mpjpe_mm"):
+            return self.weight * (filled if metric == "filled_mpjpe_mm" else 1 - filled)
+        return max(self.weight - ALL_METRICS[metric][3], 0)
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Report:
@@ -89,12 +106,14 @@ class Report:
     digest: str = ""
 
     def mean(self, metric: str = "mpjpe_mm", clips: Sequence[ClipErrors] | None = None) -> float:
-        """A metric over the given clips (default: all), averaged by the rule of the protocol."""
+        """A metric over the given clips (default: all), averaged by the rule of the protocol.
+
+        A clip weighs as much as it has joints that count for the metric (`ClipErrors.weight_of`).
+        """
         if metric not in ALL_METRICS:
             raise ReportError(f"no metric {metric!r}; there are: {', '.join(ALL_METRICS)}")
-        lost = ALL_METRICS[metric][3]
         clips = self.clips if clips is None else clips
-        return self._average(clips, lambda clip: (clip.values.get(metric, math.nan), max(clip.weight - lost, 0)))
+        return self._average(clips, lambda clip: (clip.values.get(metric, math.nan), clip.weight_of(metric)))
 
     def _average(
         self, clips: Sequence[ClipErrors], value_and_weight: Callable[[ClipErrors], tuple[float, float]]
@@ -158,7 +177,7 @@ class Report:
         rows = [["", *titles(self.metrics), "frames"]]
         parts = {"all": self.summary | {"frames": sum(clip.frames for clip in self.clips)}}
         if len(self.by_source) > 1:
-            parts |= {f"source {name or '(none)'}": values for name, values in self.by_source.items()}
+            parts |= {f"source {source_title(name, self.clips)}": row for name, row in self.by_source.items()}
         parts |= {name: values for name, values in self.by_action.items()}
         rows += [[name, *cells(values, self.metrics), f"{values['frames']:,}"] for name, values in parts.items()]
         return rows
@@ -241,6 +260,12 @@ class Report:
 def group_of(clip: ClipErrors, averaging: str) -> str:
     """The group in which a clip is averaged."""
     return {"frames": "", "actions": clip.action, "sources": clip.source}[averaging]
+
+
+def source_title(source: str, clips: Iterable[ClipErrors]) -> str:
+    """A source with its number of persons: a difference between models holds for those."""
+    number = persons(clip.performer for clip in clips if clip.source == source)
+    return f"{source or '(none)'} ({number} person{'s' * (number != '1')})"
 
 
 def titles(measured: Sequence[str]) -> list[str]:

@@ -9,7 +9,15 @@ from mocap3d.camera import h36m_cameras
 from mocap3d.data import open_mocap
 from mocap3d.data.dataset import DatasetError
 from mocap3d.data.loading import load_dataset
-from mocap3d.data.open_mocap import HELD_OUT_CONTENTS, capture_area, fit_into, quiet_stretches, read_take, turn
+from mocap3d.data.open_mocap import (
+    HELD_OUT_CONTENTS,
+    TRAIN_SUBJECTS,
+    capture_area,
+    fit_into,
+    quiet_stretches,
+    read_take,
+    turn,
+)
 from mocap3d.formats.motion_file import MotionFileError
 from mocap3d.metrics import bone_lengths, joint_errors, p_mpjpe
 from mocap3d.poses import Pose3D
@@ -100,6 +108,42 @@ def test_a_small_folder_becomes_a_dataset(root, tmp_path):
     assert len(walk) >= 2 and sum(walk) == pytest.approx(240 / 30, abs=0.6)  # nine metres do not fit, nothing is lost
     wave = [take for take in dataset.takes if "wave" in take]
     assert len(wave) == 2 and any("around marker pops" in note for note in dataset.notes)
+
+
+@pytest.mark.parametrize(
+    ("hold_out", "split", "held_out"),
+    [("recordings", "known", {"youthful"}), ("bandai", "left-out", {"youthful", "normal"})],
+)
+def test_training_clips_are_held_out_by_name(root, tmp_path, hold_out, split, held_out):
+    write_bandai(root / "bandai/dataset-2/dataset-2_walk_youthful_003.bvh", np.zeros(60))
+    write_bandai(root / "bandai/dataset-2/dataset-2_kick_youthful_003.bvh", np.zeros(60))
+    plain, held = load(root, tmp_path), load(root, tmp_path, hold_out=hold_out)
+    for before, after in zip(plain, held, strict=True):
+        style = before.recording.split("_")[2]
+        assert after.split == (split if before.split == "train" and style in held_out else before.split)
+        assert after.take == before.take and after.subject == before.subject
+        assert (after.pose2d.points == before.pose2d.points).all()
+    assert plain.train.frames == held.train.frames + held.select(split=split).frames
+    assert held.notes[-1].startswith(f"hold_out='{hold_out}'") and held.notes[:-1] == plain.notes
+    assert len(held.known if split == "known" else held.left_out) > 0
+    with pytest.raises(DatasetError, match="no split.*known"):
+        plain.known  # noqa: B018
+
+
+def test_what_cannot_be_held_out_is_refused(root, tmp_path):
+    with pytest.raises(
+        DatasetError, match="hold_out is 'takes'; give one of 'recordings', 'bandai', 'cc', 'cmu', or None"
+    ):
+        load(root, tmp_path, hold_out="takes")
+    with pytest.raises(DatasetError, match="'cc' finds no training clip.*absent: .*cmu-cc-005"):
+        load(root, tmp_path, hold_out="cc")
+
+
+def test_tables_of_several_sources_count_persons(root, tmp_path):
+    dataset = load(root, tmp_path)
+    assert {row["persons"] for row in dataset.table()} == {"<=3"}
+    assert "persons" in repr(dataset) and "<=3" in repr(dataset)
+    assert "persons" not in repr(dataset.train)  # one source alone
 
 
 def test_every_joint_stays_inside_all_four_images(root, tmp_path):
@@ -253,6 +297,26 @@ def test_real_split_has_no_leaks(real):
     assert numbers == {"train": {"1", "5"}, "test": {"2", "7"}, "check": {"1", "2"}}
     assert set(real.train.select(source=["cmu-asfamc-01", "cmu-cc-005"]).subjects) <= set(open_mocap.TRAIN_SUBJECTS)
     assert set(real.test.subjects) <= set(open_mocap.TEST_SUBJECTS)
+
+
+def test_real_known_motion_is_an_eighth_of_each_source(mocap_root):
+    held = load_dataset("open-mocap", mocap_root, hold_out="recordings")
+    assert set(held.known.sources) == set(held.train.sources) and set(held.known.subjects) <= set(TRAIN_SUBJECTS)
+    assert not {clip.recording for clip in held.known} & {clip.recording for clip in held.train}
+    for source in held.known.sources:
+        known, train = held.known.select(source=source), held.train.select(source=source)
+        assert set(known.actions) == set(train.actions)
+        assert 0.10 < known.frames / (known.frames + train.frames) < 0.15
+        recordings = [len({clip.recording for clip in part}) for part in (known, train)]
+        assert 0.10 < recordings[0] / sum(recordings) <= 0.15
+
+
+@pytest.mark.parametrize(("hold_out", "source"), [("bandai", "bandai"), ("cc", "cmu-cc-005"), ("cmu", "cmu-asfamc-01")])
+def test_real_skeletons_can_be_left_out(mocap_root, real, hold_out, source):
+    held = load_dataset("open-mocap", mocap_root, hold_out=hold_out)
+    assert held.left_out.sources == (source,) and held.left_out.takes == real.train.select(source=source).takes
+    assert source not in held.train.sources and len(held.train.sources) == 2
+    assert held.test.takes == real.test.takes and held.check.takes == real.check.takes
 
 
 def test_real_bodies_are_upright_right_handed_and_of_human_size(real):

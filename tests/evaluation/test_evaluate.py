@@ -291,6 +291,80 @@ def test_what_is_printed(dataset, truth):
         report.model = "y"
 
 
+def test_sources_are_printed_with_their_persons(dataset, truth):
+    named = PoseDataset(
+        "named",
+        tuple(replace(c, performer="cmu-02" if c.source == "source-0" else "unknown, one of 3") for c in dataset),
+    )
+    report = report_of(named, noisy(truth))
+    assert "source source-0 (1 person) " in str(report) and "source source-1 (<=3 persons) " in str(report)
+    assert "source-1 (&lt;=3 persons)" in report._repr_html_()
+    assert "MPJPE mm: source-0 (1 person)  MPJPE mm: source-1 (<=3 persons)" in repr(table([report]))
+    assert "source source-0 (? persons)" in str(report_of(dataset, noisy(truth)))
+    assert report.by_source.keys() == {"source-0", "source-1"}
+    alone = named.select(source="source-0")
+    assert "person" not in str(report_of(alone, noisy(truth)[to_device(named).clip.numpy() % 4 < 2]))
+
+
+@pytest.fixture(scope="module")
+def gaps(dataset):
+    """The same clips; the left wrist is missing in the first, the head in the first half of the third."""
+    clips = list(dataset)
+    for number, joint, frames in ((0, "left_wrist", 12), (2, "head", 6)):
+        points = clips[number].pose2d.points.copy()
+        points[:frames, H36M17.index(joint)] = np.nan
+        clips[number] = replace(clips[number], pose2d=replace(clips[number].pose2d, points=points, confidence=None))
+    return PoseDataset("gaps", tuple(clips))
+
+
+@pytest.mark.parametrize("averaging", ["frames", "actions", "sources"])
+def test_errors_of_filled_joints_are_apart(gaps, truth, averaging):
+    predictions, data = noisy(truth), to_device(gaps)
+    predictions[..., H36M17.index("left_wrist"), 0] += 0.2
+    report = report_of(gaps, predictions, replace(PLAIN, averaging=averaging))
+    errors = 1000 * np.linalg.norm(predictions - truth, axis=-1)  # (N, J)
+    filled, clip = data.confidence.numpy() == 0, data.clip.numpy()
+    assert filled.sum() == 18
+    groups = {"frames": "", "actions": "action", "sources": "source"}
+    labels = np.array([getattr(c, groups[averaging]) if groups[averaging] else "" for c in gaps])[clip]
+    for metric, part in (("seen_mpjpe_mm", ~filled), ("filled_mpjpe_mm", filled)):
+        means = [errors[labels == g][part[labels == g]] for g in dict.fromkeys(labels)]
+        assert report.mean(metric) == pytest.approx(np.mean([m.mean() for m in means if len(m)]), rel=1e-5)
+    if averaging == "frames":
+        share = report.mean("filled")
+        assert share == pytest.approx(filled.mean())
+        both = share * report.mean("filled_mpjpe_mm") + (1 - share) * report.mean("seen_mpjpe_mm")
+        assert both == pytest.approx(report.mpjpe_mm)
+        assert compare(report, report_of(gaps, truth), "seen_mpjpe_mm", resamples=10).difference == pytest.approx(
+            report.mean("seen_mpjpe_mm"), rel=1e-4
+        )
+
+
+def test_only_reports_with_filled_joints_print_them(dataset, gaps, truth, tmp_path):
+    plain, report = (report_of(data, noisy(truth)) for data in (dataset, gaps))
+    assert set(plain.metrics) == set(METRICS) and "filled" not in str(plain)
+    assert "MPJPE seen mm  MPJPE filled mm  filled %" in str(report) and "MPJPE filled mm" in repr(table([report]))
+    for metric in METRICS:
+        assert plain.mean(metric) == report.mean(metric)
+    again = Report.from_json(report.to_json(tmp_path / "report.json"))
+    assert str(again) == str(report) and again.metrics == report.metrics
+    assert math.isnan(again.clips[1].values["filled_mpjpe_mm"]) and again.clips[1].values["filled"] == 0
+    assert again.mean("filled_mpjpe_mm") == report.mean("filled_mpjpe_mm")
+
+
+def test_filled_joints_count_where_the_truth_is_known(gaps, truth):
+    """One clip, of whose filled joints the truth is unknown in some frames."""
+    clip = gaps[0]
+    points = clip.pose3d.points.copy()
+    points[:4, H36M17.index("left_wrist")] = np.nan
+    clip = replace(clip, pose3d=replace(clip.pose3d, points=points))
+    report = report_of(PoseDataset("one", (clip,)), noisy(truth[: len(clip)]))
+    joints = len(clip) * 17 - 4
+    assert report.mean("filled") == pytest.approx(8 / joints)
+    assert report.clips[0].weight_of("filled_mpjpe_mm") == pytest.approx(8 / 17)
+    assert report.clips[0].weight_of("seen_mpjpe_mm") == pytest.approx((joints - 8) / 17)
+
+
 def test_bad_calls_are_refused_with_the_fix(dataset, truth):
     model = Oracle(truth)
     with pytest.raises(ReportError, match="videopose3d, mmpose"):
