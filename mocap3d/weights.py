@@ -165,6 +165,8 @@ def export_weights(model: nn.Module, style: str) -> dict[str, torch.Tensor]:
         raise ValueError(f"style={style!r}: {type(model).__name__} can be exported as {styles}")
     if isinstance(model, SimpleBaseline3D) and style != model.form:
         raise ValueError(f"{model.name} has other layers than {style} builds; export it as {model.form}")
+    if model.normalise != "published" or isinstance(model, VideoPose3D) and model.confidence:
+        raise ValueError(f"this {model.name} reads other input than {style} has; export one with normalise='published'")
     prefix = ""
     if isinstance(model, VideoPose3D) and style == "mmpose":
         if model.dense:
@@ -330,6 +332,7 @@ def _describe(model: nn.Module) -> dict:
         name, kwargs = "videopose3d", {"filter_widths": list(model.filter_widths)}
         kwargs |= {key: getattr(model, key) for key in ("channels", "causal", "dense", "joints_out")}
         kwargs["dropout"] = float(model.stem.dropout)
+        kwargs |= {"confidence": True} if model.confidence else {}
     else:
         keys = ("channels", "mlp_ratio", "depth", "heads", "joints", "fuse", "image_space")
         name, kwargs = "motionbert", {key: getattr(model, key) for key in keys}

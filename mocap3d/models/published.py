@@ -182,7 +182,7 @@ def videopose3d_options(
         dense: whether the filters are dense. None infers it from their widths: 3, 7, 19 are read as the dense form of
             3, 3, 3, although a dilated network could have them too.
     Returns:
-        "filter_widths", "channels", "dense", "joints_out".
+        "filter_widths", "channels", "dense", "joints_out"; of our own networks with it, "confidence".
     """
     prefix = {"mocap3d": "blocks.", "videopose3d": "layers_conv.", "mmpose": "backbone.tcn_blocks."}[writer]
     blocks = _count_stages(shapes, prefix)
@@ -198,7 +198,8 @@ def videopose3d_options(
     widths = _dense_widths(kernels)
     if dense is None:  # published dilated networks have the same width throughout
         dense = len(kernels) > 1 and kernels[0] > 1 and widths == len(kernels) * kernels[:1]
-    return {
+    with_confidence = {"confidence": True} if writer == "mocap3d" and shapes.get("stem.weight", ())[2:] == (51,) else {}
+    return with_confidence | {
         "filter_widths": widths if dense and widths else kernels,
         "channels": (shapes.get(f"{names['stem']}.weight") or (0,))[0],
         "dense": dense,

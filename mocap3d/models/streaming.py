@@ -57,6 +57,7 @@ class Stream:
     def __init__(self, model: nn.Module, intrinsics: Sequence[float] | None = None) -> None:
         self._intrinsics = None if intrinsics is None else torch.tensor([[*intrinsics]])
         self._normalise, self._scaling = model.normalise, copy.deepcopy(model.scaling)
+        self._confidence = model.confidence
         self._sampled = model.receptive_field - 1 + sampled_frames(model.receptive_field, causal=True)
         with torch.no_grad():
             self._stem = Column(model.stem)
@@ -91,12 +92,15 @@ class Stream:
         return self._scaling.encode(scaled_points(points, median)), rotation
 
     @torch.no_grad()
-    def __call__(self, points2d: torch.Tensor | np.ndarray) -> torch.Tensor:
+    def __call__(
+        self, points2d: torch.Tensor | np.ndarray, confidence: torch.Tensor | np.ndarray | None = None
+    ) -> torch.Tensor:
         """Lift the next frame.
 
         Args:
             points2d: (17, 2), or (B, 17, 2) for B persons at once; screen coordinates, h36m17. A missing joint (NaN)
                 is filled from this and earlier frames (`fill_missing`); of an empty frame the one before is taken.
+            confidence: (17,) or (B, 17), for a model that uses it; by default 1 for every joint that is not missing.
         Returns:
             (17, 3) or (B, 17, 3) m, camera frame, relative to the root; of a trajectory model (1, 3), the root.
         Raises:
@@ -114,12 +118,17 @@ class Stream:
             raise ValueError(
                 f"got {len(frame)} persons after {len(self._last)}; call reset() to begin another sequence"
             )
+        seen = frame.isfinite().all(-1).to(frame)  # (B, 17)
+        if confidence is not None:
+            seen = seen * torch.as_tensor(confidence).to(frame).view_as(seen)
         if not frame.isfinite().all():
             frame = torch.stack([self._fill(person, number) for number, person in enumerate(frame)])
         self._last = frame
         rotation = None
         if self._normalise != "published":
             frame, rotation = self._normalised(frame)
+        if self._confidence:
+            frame = torch.cat([frame, seen[..., None]], -1)
         x = self._stem(frame.flatten(1))  # (B, 34) -> (B, C)
         for first, second in self._blocks:
             x = x + second(first(x))

@@ -101,6 +101,7 @@ class VideoPose3D(nn.Module):
         joints_out: 17; or 1 for a trajectory model, whose output is the root's absolute position.
         normalise: how its 2D joints are given to it, see `Lifter`. "published" works in screen units and metres; with
             the others, input and output are z-scores.
+        confidence: whether the detector's confidence is a third channel of every joint (own).
     Raises:
         ValueError: for an argument outside its range.
     Source: Pavllo et al. 2019, section 3 and appendix A; widths (1, 1, 1, 1, 1) are MMPose's single-frame form.
@@ -118,6 +119,7 @@ class VideoPose3D(nn.Module):
         dense: bool = False,
         joints_out: int = len(H36M17),
         normalise: Normalise = "published",
+        confidence: bool = False,
     ) -> None:
         super().__init__()
         widths = tuple(int(width) for width in filter_widths)
@@ -138,7 +140,8 @@ class VideoPose3D(nn.Module):
         self.receptive_field = math.prod(widths)  # frames
         kind = "_causal" * causal + "_dense" * dense + "_trajectory" * (joints_out == 1)
         self.name = f"videopose3d_{self.receptive_field}{kind}"
-        self.stem = Layer(2 * len(H36M17), channels, widths[0], 1, widths[0], dropout)
+        self.confidence = bool(confidence)
+        self.stem = Layer((2 + self.confidence) * len(H36M17), channels, widths[0], 1, widths[0], dropout)
         dilations = [math.prod(widths[:i]) for i in range(1, len(widths))]
         self.blocks = nn.ModuleList(
             Block(channels, width, dilation, dropout, causal, dense)
@@ -188,9 +191,13 @@ class VideoPose3D(nn.Module):
         return "metric absolute" if self.joints_out == 1 else "metric"
 
     def encode(self, points2d: torch.Tensor, confidence: torch.Tensor | None = None) -> torch.Tensor:
-        """Turn 2D joints into the network's input: (B, T, 17, 2) screen, h36m17 -> (B, T, 34)."""
+        """Turn 2D joints into the network's input: (B, T, 17, 2) h36m17 -> (B, T, 34); with confidence (B, T, 51)."""
         _check(points2d, 2)
-        return (self.scaling.encode(points2d) if self.scaling else points2d).flatten(-2)
+        x = self.scaling.encode(points2d) if self.scaling else points2d
+        if self.confidence:
+            seen = torch.ones_like(x[..., 0]) if confidence is None else confidence.to(x)
+            x = torch.cat([x, seen[..., None]], -1)  # (B, T, 17, 3)
+        return x.flatten(-2)
 
     def targets(self, pose3d: torch.Tensor) -> torch.Tensor:
         """Turn poses into targets: (B, T, 17, 3) m, camera frame, absolute -> (B, T, 3 J_out), NaN stays NaN.
@@ -253,6 +260,8 @@ class PoseAndTrajectory(nn.Module):
                 f"the networks put out {pose.joints_out} and {trajectory.joints_out} joints; they must be 17 and 1"
             )
         frames = [(model.receptive_field, model.causal) for model in (pose, trajectory)]
+        if pose.confidence or trajectory.confidence:
+            raise ValueError("confidence=True is not supported together with a trajectory")
         if frames[0] != frames[1]:
             raise ValueError(
                 f"{pose.name} and {trajectory.name} use different windows; give both the same filter_widths and causal"

@@ -47,7 +47,7 @@ def fingerprint(job: Job) -> dict:
             "name": model.name,
             "class": type(model).__name__,
             "receptive_field": model.receptive_field,
-            "layers": repr(model),
+            "layers": repr(model).replace("\n  (scaling): Scaling()", ""),  # as before models had one
             "settings": _settings(model),
             "tensors": {key: list(tensor.shape) for key, tensor in model.state_dict().items()},
         },

@@ -61,9 +61,16 @@ class Recipe:
             input: zeros instead of x, y and confidence. For models that use confidence.
         clip_stride: for models that lift whole clips: frames from the start of one to the start of the next. None is a
             third of the clip (published: 81 of 243).
+        clip_frames: for the same models: frames of a clip; None is the receptive field of the model, the most it takes.
+        clip_step: for the same models: from one frame of a clip to the next. Neighbouring frames are nearly identical:
+            clips of few frames that lie further apart teach a small network more per step.
         balance: a source of n frames (or chunks) is shown in proportion to n ** balance; 1 shows each once an epoch.
         detector: "cpn" or "sh": train on the given 2D plus simulated detector noise, drawn anew each epoch; None
-            trains on the given 2D.
+            trains on the given 2D. With `cameras` also "coco", see `film_anew`.
+        cameras: "phones": film every recording once with a new random camera, instead of training on the given 2D and
+            cameras (`data.filming`). None: do not.
+        bodies: with `cameras`: vary bodies and limbs as well.
+        refilm: with `cameras`: epochs after which everything is filmed anew.
         autocast: bfloat16 where torch allows it: faster on some devices, different numbers on all. Loss, weights and
             the last layer stay float32.
         checkpointing: recompute activations in the backward pass instead of storing them: less memory, a
@@ -98,8 +105,13 @@ class Recipe:
     mask_joints: float = 0.0
     mask_frames: float = 0.0
     clip_stride: int | None = None
+    clip_frames: int | None = None
+    clip_step: int = 1
     balance: float = 1.0
     detector: str | None = None
+    cameras: str | None = None
+    bodies: bool = False
+    refilm: int = 1
     autocast: bool = False
     checkpointing: bool = False
     compile: bool = False
@@ -120,21 +132,25 @@ class Recipe:
         stride = self.clip_stride
         fine = stride is None or isinstance(stride, int) and stride >= 1
         self._number("clip_stride", fine, "a whole number of frames, 1 or more, or None")
+        frames = self.clip_frames
+        fine = frames is None or isinstance(frames, int) and frames >= 1
+        self._number("clip_frames", fine, "a whole number of frames, 1 or more, or None")
         for term, weight in (self.terms or {}).items():
             if term not in TERMS or not 0 <= weight < math.inf:
                 raise RecipeError(
                     f"recipe {self.name!r}: terms hold {term!r}: {weight!r}; give weights of 0 or above to some of "
                     f"{', '.join(TERMS)}"
                 )
-        for key, least in (("batch_size", 2), ("decay_steps", 1), ("accumulate", 1)):
+        for key, least in (("batch_size", 2), ("decay_steps", 1), ("accumulate", 1), ("refilm", 1), ("clip_step", 1)):
             value = getattr(self, key)
             self._number(key, isinstance(value, int) and value >= least, f"a whole number, {least} or more")
         rest = self.decay_epochs
         self._number("decay_epochs", rest is None or isinstance(rest, int) and rest >= 1, "a whole number, or None")
         room = self.batch_size >= 2 * self.accumulate
         self._number("accumulate", room, f"at most {self.batch_size // 2}, half of batch_size")
-        if self.detector is not None:
-            self._one_of("detector", (*DETECTORS, None))
+        self._one_of("detector", (None, *DETECTORS, *(["coco"] if self.cameras else [])))
+        self._one_of("cameras", (None, "phones"))
+        self._number("bodies", self.cameras is not None or not self.bodies, "False without cameras='phones'")
         given = {key: getattr(self, key) for key in ("epochs", "steps", "minutes") if getattr(self, key) is not None}
         if len(given) != 1:
             raise RecipeError(

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from mocap3d.data.detector import detect_tensor
+from mocap3d.data.filming import Motion, film_anew
 from mocap3d.data.windows import Batch, DeviceDataset, batches, epoch_order, normalised, steps_in_epoch
 from mocap3d.evaluation.evaluate import pose2d_source
 from mocap3d.evaluation.predict import VALIDATION_FRAMES
@@ -35,6 +36,7 @@ class Job:
         chunks: (P, C) rows of `train`: the examples, if the model lifts whole clips.
         objective: training objective instead of the recipe's loss; see `fit`.
         workers: `distributed.Workers`, the processes that share the work, if there are several.
+        motion: what is filmed anew, if the recipe says so; `train` is then the first epoch.
     """
 
     model: Lifter
@@ -48,6 +50,7 @@ class Job:
     workers: Any = None
     processes: int = 1
     writes: bool = True  # files and messages; only the first process does
+    motion: Motion | None = None
 
     @property
     def examples(self) -> int:
@@ -82,13 +85,17 @@ class Job:
         """The batches of an epoch, starting with number `first`."""
         model, recipe = self.model, self.recipe
         data = self.train
-        if recipe.detector is not None:
+        if self.motion is not None:
+            data = film_for(recipe, self.motion, self.seed, epoch)
+        elif recipe.detector is not None:
             data = add_detector_noise(data, recipe.detector, self.seed, epoch)
         data = normalised(data, model)
         options = {"seed": self.seed, "epoch": epoch, "first": first, "mirror": recipe.flip, "balance": recipe.balance}
         if self.chunks is not None:
             return batches(data, recipe.batch_size, chunks=self.chunks, confidence=True, **options)
-        return batches(data, recipe.batch_size, width=model.receptive_field, causal=model.causal, **options)
+        seen = bool((data.confidence < 1).any())
+        options |= {"width": model.receptive_field, "causal": model.causal, "confidence": seen}
+        return batches(data, recipe.batch_size, **options)
 
     def diverged(self, state: Progress, step: int, value: float) -> TrainingError:
         """The error for a loss that is not finite; the model's best weights are restored, if there are any."""
@@ -117,6 +124,11 @@ class Job:
         worst = [data.label(int(frames[i])) for i in extent.argsort(descending=True)[:5].tolist()]
         clips = len(set(data.clip[frames].tolist()))
         return f"The batch held {held} of {clips} clips; largest coordinates in: {'; '.join(worst)}."
+
+
+def film_for(recipe: Recipe, motion: Motion, seed: int, epoch: int) -> DeviceDataset:
+    """The recipe's film of an epoch, counted from 1."""
+    return film_anew(motion, recipe.detector, recipe.bodies, seed, 1 + (epoch - 1) // recipe.refilm)
 
 
 def add_detector_noise(data: DeviceDataset, detector: str, seed: int, epoch: int) -> DeviceDataset:
@@ -151,7 +163,7 @@ def check_job(job: Job, notes: Iterable[str]) -> None:
             raise TrainingError(
                 f"recipe {recipe.name!r} has {key}={value!r}, which {model.name} does not know; MotionBERT does"
             )
-    if recipe.detector is not None:
+    if recipe.detector is not None and job.motion is None:
         _check_true_2d(job, notes)
     if job.objective is not None and (recipe.accumulate > 1 or job.processes > 1):
         raise TrainingError(
