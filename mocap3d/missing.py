@@ -13,8 +13,11 @@ Confidence stays 0. A frame in which nobody is seen stays NaN.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from mocap3d.skeleton import H36M17, Skeleton, get_skeleton
 
@@ -46,60 +49,132 @@ STAND_INS: Mapping[str, tuple[Mapping[str, float], ...]] = {
 }
 
 
+class _Frames(NamedTuple):
+    """Frames of several clips, one after the other; `points` and `missing` are changed in place."""
+
+    points: Tensor  # (J, N, 2), NaN where missing
+    missing: Tensor  # (J, N) bool
+    clip: Tensor  # (N,)
+    first: Tensor  # (C,) of each clip: its first frame
+    last: Tensor  # (C,)
+
+
 def fill_missing(
-    points: np.ndarray, skeleton: str | Skeleton = H36M17, fps: float = 50.0, past_only: bool = False
-) -> np.ndarray:
+    points: np.ndarray | Tensor,
+    skeleton: str | Skeleton = H36M17,
+    fps: float = 50.0,
+    past_only: bool = False,
+    clip: np.ndarray | Tensor | None = None,
+) -> np.ndarray | Tensor:
     """Give missing 2D joints a place.
 
     Args:
-        points: (T, J, 2), any unit; NaN where missing.
+        points: (N, J, 2), any unit; NaN where missing. An array, or a float32 or float64 tensor on any device.
         skeleton: of the points; fill before `convert`, which needs all the joints that another is made of.
         fps: frames per second.
         past_only: a frame depends on earlier frames alone, as in a stream.
+        clip: (N,) int64, the clip of each frame, ascending from 0 without gaps. Each clip is filled by itself; by
+            default all frames are one.
     Returns:
-        (T, J, 2) of the same type; NaN only in frames without any joint. The input itself if nothing was missing.
+        (N, J, 2) of the same type; NaN only in frames without any joint. The input itself if nothing was missing.
     Source: own.
     """
     skeleton = get_skeleton(skeleton)
-    seen = np.isfinite(points).all(-1)  # (T, J)
-    if seen.all():
+    if not isinstance(points, Tensor):
+        if np.isfinite(points).all():
+            return points
+        clip = clip if clip is None else torch.from_numpy(np.array(clip))
+        tensor = torch.from_numpy(np.array(points, np.float64, order="C"))
+        return fill_missing(tensor, skeleton, fps, past_only, clip).numpy().astype(points.dtype)
+    finite = points.isfinite()
+    if finite.all():
         return points
-    filled = np.where(seen[..., None], points, np.nan).astype(np.float64)
+    missing = ~(finite[..., 0] & finite[..., 1]).T.contiguous()
+    placed = points.transpose(0, 1).clone(memory_format=torch.contiguous_format)
+    placed[missing] = torch.nan
+    clip = torch.zeros_like(missing[0], dtype=torch.int64) if clip is None else clip
+    last = torch.bincount(clip).cumsum(0) - 1
+    frames = _Frames(placed, missing, clip, torch.cat((last.new_zeros(1), last[:-1] + 1)), last)
+    never = _count(~missing, frames, past_only) == 0  # (J, N) until now, or (J, C) in the clip
+    never = never if past_only else never[:, clip]
     short = max(round(SHORT * fps), 1)
     if not past_only:
-        _interpolate(filled, short)
-    nobody = ~np.isfinite(filled).all(-1).any(1)
-    size = _sizes(filled, skeleton)
-    ever = np.logical_or.accumulate(seen) if past_only else np.broadcast_to(seen.any(0), seen.shape)
-    _stand_in(filled, ~ever, skeleton)
+        _interpolate(frames, short)
+    nobody = missing.all(0)
+    size = _sizes(frames, skeleton, past_only)
+    _stand_in(frames, never, skeleton)
     for joint in _from_the_root(skeleton):
-        _keep_offset(filled, joint, skeleton.parents[joint], size, 0 if past_only else short)
-    _stand_in(filled, np.ones_like(seen), skeleton)
-    _nearest(filled, skeleton)
-    filled[nobody] = np.nan
-    return filled.astype(points.dtype)
+        _keep_offset(frames, joint, skeleton.parents[joint], size, 0 if past_only else short)
+    _stand_in(frames, torch.ones_like(missing), skeleton)
+    placed[:, nobody], missing[:, nobody] = torch.nan, True
+    _nearest(frames, skeleton)
+    return placed.transpose(0, 1).contiguous()
 
 
-def _interpolate(points: np.ndarray, longest: int) -> None:
+def _count(known: Tensor, frames: _Frames, running: bool) -> Tensor:
+    """How often `known` (K, N) is true: (K, N) in the clip up to each frame if `running`, else (K, C) in each clip."""
+    total = known.cumsum(1)
+    before = total[:, frames.first] - known[:, frames.first].long()  # (K, C)
+    return total - before[:, frames.clip] if running else total[:, frames.last] - before
+
+
+def _around(at: Tensor, rows: Tensor, clip: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Of `rows` (R,): the frames before and after in `at` (ascending, not empty); whether each is of the same clip.
+
+    A frame that is not is replaced by the other one.
+    """
+    after = torch.searchsorted(at, rows)
+    before, following = at[(after - 1).clamp(min=0)], at[after.clamp(max=len(at) - 1)]
+    started, ends = (before < rows) & (clip[before] == clip[rows]), (following > rows) & (clip[following] == clip[rows])
+    return torch.where(started, before, following), torch.where(ends, following, before), started, ends
+
+
+def _interpolate(frames: _Frames, longest: int) -> None:
     """Bridge gaps of at most `longest` frames between two frames that are seen, in place."""
-    for joint in range(points.shape[1]):
-        at = np.flatnonzero(np.isfinite(points[:, joint, 0]))
-        for before, after in zip(at[:-1][np.diff(at) > 1], at[1:][np.diff(at) > 1], strict=True):
-            if after - before - 1 <= longest:
-                share = np.arange(1, after - before)[:, None] / (after - before)
-                points[before + 1 : after, joint] = (1 - share) * points[before, joint] + share * points[after, joint]
+    for place, gone in zip(frames.points, frames.missing, strict=True):  # (N, 2), (N,)
+        rows, at = gone.nonzero()[:, 0], (~gone).nonzero()[:, 0]
+        if len(rows) and len(at):
+            before, following, started, ends = _around(at, rows, frames.clip)
+            short = started & ends & (following - before <= longest + 1)
+            rows, before, following = rows[short], before[short], following[short]
+            share = (rows - before).to(place) / (following - before)
+            place[rows], gone[rows] = torch.lerp(place[before], place[following], share[:, None]), False
 
 
-def _sizes(points: np.ndarray, skeleton: Skeleton) -> np.ndarray:
-    """(T,) size of the body in the image against its usual one, from the bones that are seen; 1 where none is."""
+def _sizes(frames: _Frames, skeleton: Skeleton, past_only: bool) -> Tensor:
+    """(N,) size of the body in the image against its usual one, from the bones that are seen; 1 where none is.
+
+    The usual length of a bone is its median in the clip; with `past_only`, its mean up to each frame.
+    """
     parents, children = (list(ends) for ends in zip(*skeleton.bones, strict=True))
-    lengths = np.linalg.norm(points[:, children] - points[:, parents], axis=-1)  # (T, bones)
-    known = np.isfinite(lengths)
-    usual = np.array(
-        [np.median(column[there]) if there.any() else 0.0 for column, there in zip(lengths.T, known.T, strict=True)]
-    )
-    expected = (known * usual).sum(1)
-    return np.where(expected > 0, np.where(known, lengths, 0).sum(1) / np.where(expected > 0, expected, 1), 1.0)
+    known = ~(frames.missing[parents] | frames.missing[children])  # (bones, N)
+    lengths = torch.linalg.vector_norm(frames.points[children] - frames.points[parents], dim=-1)
+    usual = (_running_mean if past_only else _median)(lengths, known, frames)
+    expected = (usual * known).sum(0)
+    return torch.where(expected > 0, lengths.nansum(0) / expected, 1)
+
+
+def _running_mean(values: Tensor, known: Tensor, frames: _Frames) -> Tensor:
+    """(K, N) mean of the values (K, N) known up to each frame of the clip; 0 before the first."""
+    position = torch.arange(len(frames.clip), device=values.device) - frames.first[frames.clip]
+    # a row for each clip: the rounding of one long sum would carry over
+    rows = values.new_zeros(len(values), len(frames.last), int(position.max()) + 1)
+    rows[:, frames.clip, position] = torch.where(known, values, 0)
+    return rows.cumsum(-1)[:, frames.clip, position] / _count(known, frames, running=True).clamp(min=1)
+
+
+def _median(values: Tensor, known: Tensor, frames: _Frames) -> Tensor:
+    """(K, N) median over the clip of the values (K, N) >= 0 that are known; 0 without any."""
+    # The bits of floats >= 0 are ordered as the floats are. With the clip above them one sort is enough, for which
+    # float64 gives up its last bits: 12 of 52 for 4,000 clips.
+    whole, width = (torch.int64, 63) if values.dtype == torch.float64 else (torch.int32, 31)
+    drop = max((len(frames.last) - 1).bit_length() + width - 63, 0)
+    bits = torch.where(known, values, torch.inf).view(whole).long() >> drop
+    ordered = bits.add_(frames.clip << (width - drop)).sort(1).values
+    count = _count(known, frames, running=False)  # (K, C)
+    middle = [ordered.gather(1, frames.first + at // 2) for at in ((count - 1).clamp(min=0), count)]
+    low, high = (((key & (1 << (width - drop)) - 1) << drop).to(whole).view(values.dtype) for key in middle)
+    return torch.where(count > 0, (low + high) / 2, 0)[:, frames.clip]
 
 
 def _from_the_root(skeleton: Skeleton) -> list[int]:
@@ -110,21 +185,23 @@ def _from_the_root(skeleton: Skeleton) -> list[int]:
     return order
 
 
-def _stand_in(points: np.ndarray, wanted: np.ndarray, skeleton: Skeleton) -> None:
-    """Place joints in frames where they are `wanted` (T, J) by the best rule whose joints are there, in place."""
+def _stand_in(frames: _Frames, wanted: Tensor, skeleton: Skeleton) -> None:
+    """Place joints in frames where they are `wanted` (J, N) by the best rule whose joints are there, in place."""
+    points, missing = frames.points, frames.missing
     for joint in _from_the_root(skeleton):
+        rows = (missing[joint] & wanted[joint]).nonzero()[:, 0]
+        if len(rows) == 0:
+            continue
         name = skeleton.joints[joint]
         side = name.split("_")[0] if name.startswith(("left_", "right_")) else ""
         kind = name.removeprefix("left_").removeprefix("right_")
-        best = np.full_like(points[:, joint], np.nan)
+        best = points.new_full((len(rows), 2), torch.nan)
         for rule in reversed(STAND_INS.get(kind, ())):
             terms = {_named(other, side, skeleton): weight for other, weight in rule.items()}
-            if not set(terms) <= set(skeleton.joints):
-                continue
-            place = sum(weight * points[:, skeleton.index(other)] for other, weight in terms.items())
-            best = np.where(np.isfinite(place), place, best)
-        rows = wanted[:, joint] & ~np.isfinite(points[:, joint]).all(-1)
-        points[rows, joint] = best[rows]
+            if set(terms) <= set(skeleton.joints):
+                place = sum(weight * points[skeleton.index(other), rows] for other, weight in terms.items())
+                best = torch.where(place.isfinite(), place, best)
+        points[joint, rows], missing[joint, rows] = best, best.isnan().any(-1)
 
 
 def _named(other: str, side: str, skeleton: Skeleton) -> str:
@@ -135,37 +212,36 @@ def _named(other: str, side: str, skeleton: Skeleton) -> str:
     return f"{opposite}_{other.removeprefix('other_')}" if other.startswith("other_") else f"{side}_{other}"
 
 
-def _keep_offset(points: np.ndarray, joint: int, parent: int, size: np.ndarray, blend: int) -> None:
+def _keep_offset(frames: _Frames, joint: int, parent: int, size: Tensor, blend: int) -> None:
     """Fill the gaps of a joint by its last offset from its parent, in place; without a parent, by its last place.
 
     blend: frames before the end of a gap in which the offset changes to the next one; 0 looks at the past alone.
     """
-    there = np.isfinite(points[:, joint]).all(-1)  # (T,)
-    if there.all() or not there.any():
+    place, gone = frames.points[joint], frames.missing[joint]  # (N, 2), (N,)
+    rows = gone.nonzero()[:, 0]
+    if len(rows) == 0:
         return
-    anchor, scale = (0.0, np.ones_like(size)) if parent < 0 else (points[:, parent], size)
-    offset = (points[:, joint] - anchor) / scale[:, None]  # (T, 2)
-    at, frames = np.flatnonzero(np.isfinite(offset).all(-1)), np.arange(len(points))
+    root = torch.zeros_like(place), torch.ones_like(size)
+    anchor, scale = root if parent < 0 else (frames.points[parent], size)
+    at = (~gone & anchor[:, 0].isfinite() & (scale != 0)).nonzero()[:, 0]
     if len(at) == 0:
         return
-    after = np.searchsorted(at, frames)  # of each frame: the next one seen, in `at`
-    last, following = at[np.maximum(after - 1, 0)], at[np.minimum(after, len(at) - 1)]
-    started = after > 0
+    before, following, started, ends = _around(at, rows, frames.clip)
+    kept, later = ((place[there] - anchor[there]) / scale[there, None] for there in (before, following))  # (R, 2)
     if blend:
-        share = np.where(started & (after < len(at)), np.clip(1 - (following - frames) / (blend + 1), 0, 1), 0)
-        kept = (1 - share[:, None]) * offset[last] + share[:, None] * offset[following]
-    else:
-        kept = np.where(started[:, None], offset[last], np.nan)
-    place = anchor + kept * scale[:, None]
-    points[~there, joint] = place[~there]
+        share = (1 - (following - rows).to(kept) / (blend + 1)).clamp(0, 1)
+        kept, started = torch.lerp(kept, later, share[:, None]), started | ends
+    rows, kept = rows[started], kept[started]
+    place[rows] = anchor[rows] + kept * scale[rows, None]
+    gone[rows] = place[rows, 0].isnan()
 
 
-def _nearest(points: np.ndarray, skeleton: Skeleton) -> None:
+def _nearest(frames: _Frames, skeleton: Skeleton) -> None:
     """What is left takes the place of its nearest relative in the tree, in place."""
+    rows = (frames.missing.any(0) & ~frames.missing.all(0)).nonzero()[:, 0]
+    points, gone = frames.points[:, rows], frames.missing[:, rows]
     neighbours = [*skeleton.bones, *(bone[::-1] for bone in reversed(skeleton.bones))]
-    for _ in range(len(skeleton)):
-        for near, joint in neighbours:
-            rows = np.isnan(points[:, joint]).any(-1) & np.isfinite(points[:, near]).all(-1)
-            points[rows, joint] = points[rows, near]
-        if np.isfinite(points).all():
-            return
+    for near, joint in neighbours * len(skeleton) if len(rows) else ():
+        points[joint] = torch.where(gone[joint, :, None], points[near], points[joint])
+        gone[joint] &= gone[near]
+    frames.points[:, rows] = points

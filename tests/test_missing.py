@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mocap3d.data.phone import coco_from_h36m
@@ -47,13 +47,57 @@ def test_seen_joints_are_kept_and_only_empty_frames_stay_empty(seed, frames, sha
         np.testing.assert_array_equal(empty, gone.all(1))
 
 
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.integers(0, 2**32 - 1),
+    st.lists(st.integers(1, 60), min_size=1, max_size=6),
+    st.floats(0, 1),
+    st.sampled_from(IMAGE),
+    st.booleans(),
+    st.sampled_from(["here and there", "clip", "gap"]),
+    st.sampled_from([np.float32, np.float64]),
+)
+def test_each_clip_is_filled_as_if_it_were_alone(device, seed, lengths, share, skeleton, past_only, gone, dtype):
+    rng, clip = np.random.default_rng(seed), np.repeat(np.arange(len(lengths)), lengths)
+    points = np.concatenate([walk(length, skeleton, seed + i) for i, length in enumerate(lengths)]).astype(dtype)
+    points *= (10.0 ** rng.integers(-3, 4, len(lengths)))[clip, None, None].astype(dtype)  # in different units
+    if gone == "gap":  # across the border of clips, too
+        start = rng.integers(len(clip))
+        points[start : start + 30, rng.random(points.shape[1]) < share] = np.nan
+    else:
+        missing = rng.random((len(lengths) if gone == "clip" else len(clip), points.shape[1])) < share
+        points[missing[clip] if gone == "clip" else missing] = np.nan
+    alone = np.concatenate([fill_missing(points[clip == i], skeleton, 50, past_only) for i in range(len(lengths))])
+    together = fill_missing(points, skeleton, 50, past_only, clip)
+    assert isinstance(together, np.ndarray) and together.dtype == dtype
+    tensor, labels = torch.from_numpy(points).to(device), torch.from_numpy(clip).to(device)
+    before = tensor.clone()
+    on_device = fill_missing(tensor, skeleton, 50, past_only, labels)
+    torch.testing.assert_close(tensor, before, rtol=0, atol=0, equal_nan=True)
+    assert on_device.device == tensor.device and on_device.dtype == tensor.dtype
+    if not np.isnan(points).any():
+        assert together is points and on_device is tensor
+    for i in range(len(lengths)):
+        error = (1e-9 if dtype == np.float64 else 1e-6) * np.nanmax(np.abs(alone[clip == i]), initial=1e-9)
+        np.testing.assert_allclose(together[clip == i], alone[clip == i], rtol=0, atol=error)
+        if dtype == np.float64:
+            np.testing.assert_allclose(on_device[labels == i].cpu(), alone[clip == i], rtol=0, atol=error)
+
+
+def test_float32_tensors_are_filled_in_float32(device):
+    points = walk(200).astype(np.float32)
+    points[np.random.default_rng(0).random(points.shape[:2]) < 0.3] = np.nan
+    filled = fill_missing(torch.from_numpy(points).to(device), "coco17")
+    np.testing.assert_allclose(filled.cpu().numpy(), fill_missing(points, "coco17"), atol=0.01)
+
+
 @pytest.mark.parametrize("skeleton", IMAGE)
 def test_a_stream_of_frames_looks_at_the_past_alone(skeleton):
     points = walk(60, skeleton)
     points[np.random.default_rng(1).random(points.shape[:2]) < 0.4] = np.nan
     whole = fill_missing(points, skeleton, past_only=True)
     changed = points.copy()
-    changed[40:] += 100
+    changed[40:] *= 3  # also the usual size of the body must not know
     np.testing.assert_allclose(fill_missing(changed, skeleton, past_only=True)[:40], whole[:40])
 
 
