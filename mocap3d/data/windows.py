@@ -166,14 +166,17 @@ def normalised(data: DeviceDataset, model: Lifter) -> DeviceDataset:
 
     With "ray", poses are in the frames of the virtual cameras too: `pose3d @ rotation` are those in the camera frame.
     """
-    if model.normalise == "published" or data.normalised:
-        return data
+    return data if model.normalise == "published" or data.normalised else _normalise(data, model)
+
+
+def _normalise(data: DeviceDataset, model: Lifter) -> DeviceDataset:
     intrinsics = data.intrinsics
     if intrinsics is None:
         cameras = np.stack([clip.camera.screen_intrinsics()[:4] for clip in data.clips])
         intrinsics = torch.from_numpy(cameras).to(data.device)
+    window = model.receptive_field, model.causal
     points, rotation = normalise_points(
-        data.points2d, data.stop - data.start, model.normalise, model.receptive_field, model.causal, intrinsics
+        data.points2d, data.stop - data.start, model.normalise, *window, intrinsics=intrinsics
     )
     pose = data.pose3d if rotation is None else data.pose3d @ rotation.mT
     return replace(data, points2d=points, pose3d=pose, rotation=rotation, normalised=True)

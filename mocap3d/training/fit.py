@@ -30,8 +30,7 @@ from torch import Tensor, nn, optim
 from tqdm.auto import tqdm
 
 from mocap3d.data.chunks import cut_chunks
-from mocap3d.data.filming import motion_on_device
-from mocap3d.data.windows import Batch, described, in_image_space, normalised, to_device
+from mocap3d.data.windows import Batch, DeviceDataset, described, in_image_space, normalised, to_device
 from mocap3d.device import choose_device, compiled, in_several_processes, unwrapped
 from mocap3d.evaluation.predict import validation_error
 from mocap3d.models.lifter import Lifter, activation_checkpointing
@@ -49,7 +48,18 @@ from mocap3d.training.recipe import (
     momentum_of_step,
     momentum_restored,
 )
-from mocap3d.training.run import Job, Progress, Run, check_job, check_statistics, describe, film_for, in_words, outcome
+from mocap3d.training.run import (
+    Job,
+    Progress,
+    Run,
+    check_job,
+    check_statistics,
+    describe,
+    film_for,
+    in_words,
+    motion_of,
+    outcome,
+)
 
 LOOK_EVERY = 20  # steps between checks of the loss: each check makes a GPU wait
 REPORTS = 10  # minimum number of history entries of a run given in steps or minutes
@@ -199,15 +209,10 @@ def fit(
         workers = join(device)
         device = workers.device
     network, model = model, unwrapped(model)
-    motion = motion_on_device(train, device) if recipe.cameras else None
+    motion = motion_of(model, train, device) if recipe.cameras else None
     data = film_for(recipe, motion, seed, 1) if motion else to_device(train, device)
     watched = None if validation is None else normalised(to_device(validation, device), model)
-    chunks = None
-    if model.clipwise:
-        frames = recipe.clip_frames or model.receptive_field
-        extent = (frames - 1) * recipe.clip_step + 1
-        stride = min(recipe.clip_stride or -(-extent // 3), extent)
-        chunks = cut_chunks(data, frames, stride, recipe.clip_step)
+    chunks = _chunks(model, data, recipe) if model.clipwise else None
     if model.space == "image":
         data = in_image_space(data)
     shared = workers.fields if workers else ()
@@ -318,6 +323,13 @@ def _loop(
                 raise KeyboardInterrupt
             if state.done:
                 break
+
+
+def _chunks(model: Lifter, data: DeviceDataset, recipe: Recipe) -> Tensor:
+    """(P, C) the examples of a model that lifts whole clips."""
+    frames = recipe.clip_frames or model.receptive_field
+    extent = (frames - 1) * recipe.clip_step + 1
+    return cut_chunks(data, frames, min(recipe.clip_stride or -(-extent // 3), extent), recipe.clip_step)
 
 
 def _plan(job: Job, say: Callable) -> Progress:

@@ -13,12 +13,13 @@ import torch
 from torch import Tensor
 
 from mocap3d.data.detector import detect_tensor
-from mocap3d.data.filming import Motion, film_anew
+from mocap3d.data.filming import Motion, film_anew, motion_on_device
 from mocap3d.data.windows import Batch, DeviceDataset, batches, epoch_order, normalised, steps_in_epoch
 from mocap3d.evaluation.evaluate import pose2d_source
 from mocap3d.evaluation.predict import VALIDATION_FRAMES
 from mocap3d.evaluation.report import html_table, text_table
 from mocap3d.models.lifter import Lifter
+from mocap3d.poses import Clip
 from mocap3d.skeleton import root_relative
 from mocap3d.training.recipe import Recipe
 
@@ -124,6 +125,16 @@ class Job:
         worst = [data.label(int(frames[i])) for i in extent.argsort(descending=True)[:5].tolist()]
         clips = len(set(data.clip[frames].tolist()))
         return f"The batch held {held} of {clips} clips; largest coordinates in: {'; '.join(worst)}."
+
+
+def motion_of(model: Lifter, clips: Iterable[Clip], device: torch.device) -> Motion:
+    """What is filmed anew for a model; raises TrainingError for one whose space depends on the clips' own cameras."""
+    if model.space == "image":
+        raise TrainingError(
+            f"{model.name} predicts in image space, which needs the cameras of the clips; set the recipe's cameras to "
+            "None, or make it with image_space=False"
+        )
+    return motion_on_device(clips, device)
 
 
 def film_for(recipe: Recipe, motion: Motion, seed: int, epoch: int) -> DeviceDataset:

@@ -16,7 +16,7 @@ from mocap3d.normalise import assumed_intrinsics
 from mocap3d.skeleton import root_relative
 from mocap3d.training.fit import fit
 from mocap3d.training.recipe import Recipe, RecipeError
-from mocap3d.training.run import film_for
+from mocap3d.training.run import TrainingError, film_for
 from tests.toys import small_motionbert
 
 RECIPE = Recipe("filmed", steps=4, batch_size=128, loss="mpjpe", cameras="phones", bodies=True, detector="coco")
@@ -51,7 +51,7 @@ def test_true_2d_is_the_projection_where_the_lens_is_straight(motion) -> None:
     data = film_anew(motion, seed=3)
     focal, centre = data.intrinsics[data.clip][:, None].split(2, -1)
     ideal = focal * data.pose3d[..., :2] / data.pose3d[..., 2:] + centre
-    near = ((ideal - centre).norm(dim=-1) < 0.3).all(1)  # distortion grows from the middle outwards
+    near = (ideal - centre).norm(dim=-1) < 0.3  # (N, 17); distortion grows from the middle outwards
     assert near.any() and (data.points2d - ideal)[near].abs().max() < 0.02
     assert (data.confidence == 1).all()
 
@@ -133,6 +133,11 @@ def test_clips_of_frames_apart(clips) -> None:
     assert run.history and np.isfinite(run.history[-1]["train_loss"])
     data = normalised(film_anew(motion_on_device(clips)), model)
     assert data.points2d.shape[1:] == (17, 2)
+
+
+def test_image_space_is_refused(clips) -> None:
+    with pytest.raises(TrainingError, match="image_space=False"):
+        fit(small_motionbert(), clips, RECIPE, progress=False)
 
 
 @pytest.mark.parametrize(
