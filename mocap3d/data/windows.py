@@ -16,9 +16,8 @@ from __future__ import annotations
 
 import hashlib
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from itertools import count
 
 import numpy as np
 import torch
@@ -391,37 +390,6 @@ def _chunk_batches(
     for step in range(first, steps_in_epoch(len(chunks), size)):
         batch = window(data, chunks[step * size : (step + 1) * size], width, causal, confidence)
         yield mirrored(batch, len(batch) // 2) if mirror else batch
-
-
-def endless_batches(data: DeviceDataset, batch_size: int, first: int = 0, **options: object) -> Iterator[Batch]:
-    """What the steps `first` (from 0), first + 1, ... see, epoch after epoch without end.
-
-    Args:
-        data, batch_size, options: same as in `batches`.
-        first: as if the earlier ones had been drawn; nothing but seed and number decides what a step sees.
-    """
-    chunks = options.get("chunks")
-    per_pass = steps_in_epoch(len(data) if chunks is None else len(chunks), batch_size)
-    for number in count(first // per_pass):
-        yield from batches(data, batch_size, epoch=number + 1, first=max(first - number * per_pass, 0), **options)
-
-
-class InStep:
-    """An endless iterator to be asked for step after step; asked for another, it starts anew there.
-
-    Args:
-        make: gives the iterator that begins with a step, counted from 0.
-    """
-
-    def __init__(self, make: Callable[[int], Iterator]) -> None:
-        self.make, self.batches, self.next = make, iter(()), None
-
-    def at(self, step: int) -> object:
-        """What step `step`, counted from 0, sees."""
-        if step != self.next:
-            self.batches = self.make(step)
-        self.next = step + 1
-        return next(self.batches)
 
 
 class _Tape:

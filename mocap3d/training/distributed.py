@@ -26,9 +26,9 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from mocap3d.data.windows import Batch
+from mocap3d.training.augmentation import TrainingError
 from mocap3d.training.checkpoint import differences
 from mocap3d.training.recipe import batch_norms
-from mocap3d.training.run import TrainingError
 
 
 @dataclass(frozen=True)

@@ -29,14 +29,14 @@ import torch
 from torch import Tensor, nn, optim
 from tqdm.auto import tqdm
 
-from mocap3d.data.chunks import cut_chunks
-from mocap3d.data.windows import Batch, DeviceDataset, described, in_image_space, normalised, to_device
+from mocap3d.data.windows import Batch, described, in_image_space, normalised, to_device
 from mocap3d.device import choose_device, compiled, in_several_processes, unwrapped
 from mocap3d.evaluation.predict import validation_error
 from mocap3d.models.lifter import Lifter, activation_checkpointing
 from mocap3d.poses import Clip
 from mocap3d.skeleton import root_relative
 from mocap3d.training import checkpoint as checkpoints
+from mocap3d.training.augmentation import chunks_of, film_for, motion_of
 from mocap3d.training.budget import steps_in_minutes
 from mocap3d.training.distributed import Workers, join
 from mocap3d.training.losses import pose_loss
@@ -48,18 +48,7 @@ from mocap3d.training.recipe import (
     momentum_of_step,
     momentum_restored,
 )
-from mocap3d.training.run import (
-    Job,
-    Progress,
-    Run,
-    check_job,
-    check_statistics,
-    describe,
-    film_for,
-    in_words,
-    motion_of,
-    outcome,
-)
+from mocap3d.training.run import Job, Progress, Run, check_job, check_statistics, describe, in_words, outcome
 
 LOOK_EVERY = 20  # steps between checks of the loss: each check makes a GPU wait
 REPORTS = 10  # minimum number of history entries of a run given in steps or minutes
@@ -212,7 +201,7 @@ def fit(
     motion = motion_of(model, train, device) if recipe.cameras else None
     data = film_for(recipe, motion, seed, 1) if motion else to_device(train, device)
     watched = None if validation is None else normalised(to_device(validation, device), model)
-    chunks = _chunks(model, data, recipe) if model.clipwise else None
+    chunks = chunks_of(model, data, recipe) if model.clipwise else None
     if model.space == "image":
         data = in_image_space(data)
     shared = workers.fields if workers else ()
@@ -323,13 +312,6 @@ def _loop(
                 raise KeyboardInterrupt
             if state.done:
                 break
-
-
-def _chunks(model: Lifter, data: DeviceDataset, recipe: Recipe) -> Tensor:
-    """(P, C) the examples of a model that lifts whole clips."""
-    frames = recipe.clip_frames or model.receptive_field
-    extent = (frames - 1) * recipe.clip_step + 1
-    return cut_chunks(data, frames, min(recipe.clip_stride or -(-extent // 3), extent), recipe.clip_step)
 
 
 def _plan(job: Job, say: Callable) -> Progress:

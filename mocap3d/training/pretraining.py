@@ -18,14 +18,16 @@ import torch
 from torch import Tensor, nn
 
 from mocap3d.data.chunks import cut_chunks
-from mocap3d.data.windows import Batch, DeviceDataset, InStep, described, endless_batches, to_device
+from mocap3d.data.endless import InStep, endless_batches
+from mocap3d.data.windows import Batch, DeviceDataset, described, to_device
 from mocap3d.device import choose_device, unwrapped
 from mocap3d.poses import Clip, Pose2D
 from mocap3d.skeleton import ROOT, root_relative
+from mocap3d.training.augmentation import TrainingError
 from mocap3d.training.fit import fit, forward, supervised
 from mocap3d.training.losses import weighted_2d
 from mocap3d.training.recipe import Recipe, RecipeError
-from mocap3d.training.run import Run, TrainingError
+from mocap3d.training.run import Run
 from mocap3d.training.semi_supervised import UNLABELLED_SEED, unlabelled_clips
 
 

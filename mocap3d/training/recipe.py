@@ -148,7 +148,7 @@ class Recipe:
         self._number("decay_epochs", rest is None or isinstance(rest, int) and rest >= 1, "a whole number, or None")
         room = self.batch_size >= 2 * self.accumulate
         self._number("accumulate", room, f"at most {self.batch_size // 2}, half of batch_size")
-        self._one_of("detector", (None, *DETECTORS, *(["coco"] if self.cameras else [])))
+        self._one_of("detector", (*DETECTORS, *(["coco"] if self.cameras else []), None))
         self._one_of("cameras", (None, "phones"))
         self._number("bodies", self.cameras is not None or not self.bodies, "False without cameras='phones'")
         given = {key: getattr(self, key) for key in ("epochs", "steps", "minutes") if getattr(self, key) is not None}

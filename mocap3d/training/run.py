@@ -5,27 +5,22 @@ from __future__ import annotations
 import html
 import math
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from mocap3d.data.detector import detect_tensor
-from mocap3d.data.filming import Motion, film_anew, motion_on_device
+from mocap3d.data.filming import Motion
 from mocap3d.data.windows import Batch, DeviceDataset, batches, epoch_order, normalised, steps_in_epoch
 from mocap3d.evaluation.evaluate import pose2d_source
 from mocap3d.evaluation.predict import VALIDATION_FRAMES
 from mocap3d.evaluation.report import html_table, text_table
 from mocap3d.models.lifter import Lifter
-from mocap3d.poses import Clip
 from mocap3d.skeleton import root_relative
+from mocap3d.training.augmentation import TrainingError, add_detector_noise, film_for
 from mocap3d.training.recipe import Recipe
-
-
-class TrainingError(RuntimeError):
-    """Training that cannot start or continue."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,29 +120,6 @@ class Job:
         worst = [data.label(int(frames[i])) for i in extent.argsort(descending=True)[:5].tolist()]
         clips = len(set(data.clip[frames].tolist()))
         return f"The batch held {held} of {clips} clips; largest coordinates in: {'; '.join(worst)}."
-
-
-def motion_of(model: Lifter, clips: Iterable[Clip], device: torch.device) -> Motion:
-    """What is filmed anew for a model; raises TrainingError for one whose space depends on the clips' own cameras."""
-    if model.space == "image":
-        raise TrainingError(
-            f"{model.name} predicts in image space, which needs the cameras of the clips; set the recipe's cameras to "
-            "None, or make it with image_space=False"
-        )
-    return motion_on_device(clips, device)
-
-
-def film_for(recipe: Recipe, motion: Motion, seed: int, epoch: int) -> DeviceDataset:
-    """The recipe's film of an epoch, counted from 1."""
-    return film_anew(motion, recipe.detector, recipe.bodies, seed, 1 + (epoch - 1) // recipe.refilm)
-
-
-def add_detector_noise(data: DeviceDataset, detector: str, seed: int, epoch: int) -> DeviceDataset:
-    """The data with simulated detections, which differ in every epoch."""
-    generator = torch.Generator(data.device).manual_seed(1_000_003 * seed + epoch)
-    points, confidence = detect_tensor(data.points2d, data.clip, data.clips[0].pose2d.fps, detector, generator)
-    confidence = confidence.where(data.confidence > 0, 0)  # a joint that was filled in stays missing
-    return replace(data, points2d=points, confidence=confidence)
 
 
 def check_job(job: Job, notes: Iterable[str]) -> None:

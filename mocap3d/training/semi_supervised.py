@@ -23,15 +23,17 @@ from torch import Tensor, nn
 
 from mocap3d.camera import Camera
 from mocap3d.data.dataset import DatasetError, PoseDataset
-from mocap3d.data.windows import Batch, DeviceDataset, InStep, described, endless_batches, to_device
+from mocap3d.data.endless import InStep, endless_batches
+from mocap3d.data.windows import Batch, DeviceDataset, described, to_device
 from mocap3d.device import choose_device, unwrapped
 from mocap3d.models.videopose3d import PoseAndTrajectory
 from mocap3d.poses import Clip, Pose2D, Pose3D
 from mocap3d.skeleton import H36M17, ROOT, root_relative
+from mocap3d.training.augmentation import TrainingError
 from mocap3d.training.fit import fit
 from mocap3d.training.losses import bone_length, mpjpe, reprojection, trajectory
 from mocap3d.training.recipe import Recipe, RecipeError, get_recipe
-from mocap3d.training.run import Run, TrainingError
+from mocap3d.training.run import Run
 
 UNLABELLED_SEED = 2**32  # added to the run's seed: unlabelled frames have their own order
 FIELD_OF_VIEW = 60.0  # degrees, horizontal: assumed for video whose camera is unknown

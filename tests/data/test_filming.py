@@ -14,9 +14,9 @@ from mocap3d.data.windows import normalised
 from mocap3d.models.create import create_model
 from mocap3d.normalise import assumed_intrinsics
 from mocap3d.skeleton import root_relative
+from mocap3d.training.augmentation import TrainingError, film_for
 from mocap3d.training.fit import fit
 from mocap3d.training.recipe import Recipe, RecipeError
-from mocap3d.training.run import TrainingError, film_for
 from tests.toys import small_motionbert
 
 RECIPE = Recipe("filmed", steps=4, batch_size=128, loss="mpjpe", cameras="phones", bodies=True, detector="coco")

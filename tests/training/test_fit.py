@@ -23,10 +23,10 @@ from mocap3d.data.windows import Batch, batches, to_device
 from mocap3d.evaluation.baselines import MeanPose
 from mocap3d.evaluation.predict import validation_error
 from mocap3d.models.videopose3d import VideoPose3D
+from mocap3d.training.augmentation import TrainingError, add_detector_noise
 from mocap3d.training.checkpoint import CheckpointError
 from mocap3d.training.fit import fit, train_step
 from mocap3d.training.recipe import RECIPES, Recipe, RecipeError, learning_rate, make_optimizer, norm_momentum
-from mocap3d.training.run import TrainingError, add_detector_noise
 from tests.toys import ToyLifter, sticks
 
 TOY = Recipe("toy", "adamw", 3e-3, "cosine", warmup=0.1, batch_size=32, epochs=4, gradient_clip=1.0, flip=True)

@@ -12,10 +12,10 @@ from mocap3d.data.chunks import cut_chunks
 from mocap3d.data.windows import Batch, to_device
 from mocap3d.models.create import create_model
 from mocap3d.models.motionbert import MotionBERT
+from mocap3d.training.augmentation import TrainingError
 from mocap3d.training.fit import fit, supervised
 from mocap3d.training.pretraining import Pretraining, pretrain, seen_in_2d
 from mocap3d.training.recipe import Recipe, RecipeError
-from mocap3d.training.run import TrainingError
 from tests.toys import sticks
 
 RECIPE = Recipe(

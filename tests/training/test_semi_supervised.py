@@ -17,10 +17,10 @@ from mocap3d.data.windows import Batch, batches, to_device
 from mocap3d.models.published import videopose3d_from_published, videopose3d_to_published
 from mocap3d.models.videopose3d import PoseAndTrajectory, VideoPose3D
 from mocap3d.skeleton import H36M17
+from mocap3d.training.augmentation import TrainingError
 from mocap3d.training.checkpoint import CheckpointError
 from mocap3d.training.losses import reprojection
 from mocap3d.training.recipe import Recipe, RecipeError
-from mocap3d.training.run import TrainingError
 from mocap3d.training.semi_supervised import (
     UNLABELLED_SEED,
     Objective,

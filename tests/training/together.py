@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from torch import nn
 
+from mocap3d.training.augmentation import TrainingError
 from mocap3d.training.fit import fit
 from mocap3d.training.recipe import Recipe
-from mocap3d.training.run import TrainingError
 from tests.toys import ToyLifter, sticks
 
 TOY = Recipe("toy", "adamw", 3e-3, "cosine", warmup=0.1, batch_size=27, epochs=3, gradient_clip=1.0, flip=True)
