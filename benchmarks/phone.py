@@ -18,6 +18,7 @@ from collections.abc import Callable
 
 import numpy as np
 import records
+import torch
 
 import mocap3d
 from mocap3d import metrics
@@ -77,6 +78,21 @@ def measure(predict: Callable, clips: list, constant: np.ndarray) -> dict:
     return found
 
 
+def own_constants(clips: list) -> tuple[Callable, np.ndarray]:
+    """The prediction of a clip's own mean pose, and its P-MPJPE in mm for each clip."""
+    means = {id(clip): truth_of(clip).mean(0) for clip in clips}
+    own = lambda clip: np.broadcast_to(means[id(clip)], clip.pose3d.points.shape)  # noqa: E731
+    return own, np.array([1000 * metrics.p_mpjpe(own(clip), truth_of(clip)) for clip in clips])
+
+
+def measure_model(model: torch.nn.Module, clips: list) -> dict:
+    """`measure` of what `lift` makes of the detections with a model."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        lifted = lambda clip: root_relative(mocap3d.lift(clip.pose2d, model).points)  # noqa: E731
+        return measure(lifted, clips, own_constants(clips)[1])
+
+
 def main() -> None:
     """Measure what has no record, or print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -89,23 +105,18 @@ def main() -> None:
     if todo and not arguments.table:
         dataset = mocap3d.load_dataset("open-mocap", cameras="phone-v1")
         data, clips = str(digest(dataset)["truth"])[:16], list(dataset)
-        means = {id(clip): truth_of(clip).mean(0) for clip in clips}
-        own = lambda clip: np.broadcast_to(means[id(clip)], clip.pose3d.points.shape)  # noqa: E731
-        constant = np.array([1000 * metrics.p_mpjpe(own(clip), truth_of(clip)) for clip in clips])
+        own, constant = own_constants(clips)
         for name, kind in todo.items():
             started = time.monotonic()
-            if kind == "own":
-                predict = own
-            elif kind == "training":
+            if kind in MODELS:
+                numbers = measure_model(mocap3d.load_shipped(kind), clips)
+            elif kind == "own":
+                numbers = measure(own, clips, constant)
+            else:
                 train = mocap3d.to_device(mocap3d.load_dataset("open-mocap").train)
                 fitted = np.nanmean(root_relative(train.pose3d.double().numpy()), 0)
-                predict = lambda clip, pose=fitted: np.broadcast_to(pose, clip.pose3d.points.shape)  # noqa: E731
-            else:
-                model = mocap3d.load_shipped(kind)
-                predict = lambda clip, model=model: root_relative(mocap3d.lift(clip.pose2d, model).points)  # noqa: E731
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                numbers = measure(predict, clips, constant)
+                constant_pose = lambda clip, pose=fitted: np.broadcast_to(pose, clip.pose3d.points.shape)  # noqa: E731
+                numbers = measure(constant_pose, clips, constant)
             size = MODELS.get(kind, "a constant pose") + ", wall seconds"
             seconds = time.monotonic() - started
             records.write(name, data=data, protocol=PROTOCOL, size=size, seed=None, seconds=seconds, numbers=numbers)
