@@ -24,7 +24,7 @@ from mocap3d.poses import Pose3D
 from mocap3d.skeleton import ROOT, flip, root_relative
 from mocap3d.training.fit import fit
 from mocap3d.training.recipe import Recipe
-from mocap3d.weights import load_weights, save_weights
+from mocap3d.weights import export_weights, load_weights, save_weights
 from tests.toys import body, sticks
 
 MODES = ("root", "ray")
@@ -252,3 +252,20 @@ def test_assumed_intrinsics_are_those_of_a_phone() -> None:
         np.testing.assert_allclose(
             assumed_intrinsics(width, height), camera.screen_intrinsics()[:4], rtol=1e-6, atol=1e-12
         )
+
+
+def test_confidence_is_read_trained_and_stored(tmp_path) -> None:
+    train = sticks(takes=2, frames=30)
+    model = small("videopose3d_27", "ray", confidence=True)
+    fit(model, train, replace(QUICK, detector="cpn"), progress=False, out=tmp_path / "run", keep="last")
+    data = to_device(train)
+    unsure = replace(data, confidence=0.5 * data.confidence)
+    assert (predict(model, data) - predict(model, unsure)).abs().max() > 1e-4
+    card = dict.fromkeys(("fps", "training_data", "recipe", "protocol", "results", "licence"), "unknown")
+    path = save_weights(model, tmp_path / "w.safetensors", card)
+    for loaded in (load_weights(path), load_weights(tmp_path / "run" / "checkpoint.pt")):
+        torch.testing.assert_close(predict(loaded, data), predict(model, data), rtol=0, atol=1e-6)
+    for other in (model, small("videopose3d_27", "ray"), small("motionbert_tiny", "root")):
+        with pytest.raises(ValueError, match="export one with normalise='published'"):
+            export_weights(other, "mmpose")
+    assert (model.encode(data.points2d[None, :5]).unflatten(-1, (17, 3))[..., 2] == 1).all()  # no scores: all are sure
