@@ -245,3 +245,23 @@ def _nearest(frames: _Frames, skeleton: Skeleton) -> None:
         points[joint] = torch.where(gone[joint, :, None], points[near], points[joint])
         gone[joint] &= gone[near]
     frames.points[:, rows] = points
+
+
+def fill_next(before: Tensor | None, frame: Tensor, skeleton: str | Skeleton = H36M17) -> Tensor:
+    """Fill the next frame of a stream from the frame before.
+
+    Args:
+        before: (B, J, 2) the result for the frame before; None at the beginning.
+        frame: (B, J, 2), any unit; NaN where missing.
+        skeleton: of the points.
+    Returns:
+        (B, J, 2) without NaN: of a person without any joint the frame before is returned, at the beginning zeros.
+    Source: own; `fill_missing` with past_only, whose usual bone lengths are here those of the frame before.
+    """
+    if frame.isfinite().all():
+        return frame
+    pairs = frame[:, None] if before is None else torch.stack([before, frame], 1)  # (B, 1 or 2, J, 2)
+    clip = torch.arange(len(frame), device=frame.device).repeat_interleave(pairs.shape[1])
+    filled = fill_missing(pairs.flatten(0, 1), skeleton, past_only=True, clip=clip).view_as(pairs)[:, -1]
+    empty = filled.isnan().flatten(1).any(1)[:, None, None]
+    return torch.where(empty, torch.zeros_like(frame) if before is None else before, filled)

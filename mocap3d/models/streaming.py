@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from mocap3d.missing import fill_missing
+from mocap3d.missing import fill_next
 from mocap3d.normalise import centred_points, person_size, sampled_frames, scaled_points
 from mocap3d.skeleton import H36M17
 
@@ -72,14 +72,6 @@ class Stream:
         for column in (self._stem, *(column for block in self._blocks for column in block)):
             column.ring, column.oldest = None, 0
 
-    def _fill(self, person: torch.Tensor, number: int) -> torch.Tensor:
-        """(17, 2) with missing joints filled from the frame before."""
-        before = [] if self._last is None else [self._last[number]]
-        frames = torch.stack([*before, person]).cpu().numpy()
-        filled = torch.from_numpy(fill_missing(frames, past_only=True)).to(person)
-        empty = torch.zeros_like(person) if self._last is None else self._last[number]
-        return filled[-1] if filled[-1].isfinite().all() else empty
-
     def _normalised(self, frame: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
         """`normalise_points` for the next frame, (B, 17, 2), whose clip is known up to here."""
         intrinsics = None if self._intrinsics is None else self._intrinsics.to(frame)
@@ -121,9 +113,7 @@ class Stream:
         seen = frame.isfinite().all(-1).to(frame)  # (B, 17)
         if confidence is not None:
             seen = seen * torch.as_tensor(confidence).to(frame).view_as(seen)
-        if not frame.isfinite().all():
-            frame = torch.stack([self._fill(person, number) for number, person in enumerate(frame)])
-        self._last = frame
+        self._last = frame = fill_next(self._last, frame)
         rotation = None
         if self._normalise != "published":
             frame, rotation = self._normalised(frame)
