@@ -46,7 +46,12 @@ SETTINGS = {
 }
 SHIPPED = {
     kind: Path(__file__).parent / "shipped" / f"{name}_{kind}.safetensors"
-    for kind, name in {"centred": "videopose3d_81", "causal": "videopose3d_81", "pretrained": "motionbert_tiny"}.items()
+    for kind, name in {
+        "centred": "videopose3d_27",
+        "causal": "videopose3d_27",
+        "motionbert": "motionbert_tiny",
+        "pretrained": "motionbert_tiny",
+    }.items()
 }
 
 
@@ -91,11 +96,12 @@ def load_shipped(kind: str = "centred") -> nn.Module:
     """Load one of the small models that come with the package; no network access or data is needed.
 
     Args:
-        kind: "centred" (uses 40 frames back and ahead), "causal" (80 back; for `model.stream()`), or "pretrained":
-            motionbert_tiny, pretrained only on corrupted and masked built-in 3D motion, and meant for finetuning.
+        kind: "centred" (uses 13 frames back and ahead), "causal" (26 back; for `model.stream()`) or "motionbert" (clips
+            of up to 27 frames), for detections from any camera; or "pretrained": motionbert_tiny, pretrained only on
+            corrupted and masked built-in 3D motion, and meant for finetuning.
     Returns:
-        VideoPose3D with 81 frames, or MotionBERT with up to 81, in evaluation mode. `model.card` documents its training
-        data and how far to trust it.
+        VideoPose3D, or MotionBERT, in evaluation mode. `model.card` documents its training data, its errors on every
+        test column, and how far to trust it.
     Raises:
         ValueError: for an unknown kind.
     Source: own; made by scripts/train_shipped.py.
