@@ -134,6 +134,13 @@ def jupyter_environment(folder: Path = JUPYTER) -> dict[str, str]:
     overrides.parent.mkdir(parents=True, exist_ok=True)
     quiet = {"fetchNews": "false", "checkForUpdates": False}
     overrides.write_text(json.dumps({"@jupyterlab/apputils-extension:notification": quiet}), encoding="utf-8")
+    server = f"import sys\n\nsys.path.insert(0, {str(ROOT / 'scripts')!r})\nfrom unmodified import keep_stored\n\n"
+    (folder / "config" / "jupyter_server_config.py").write_text(
+        server + "c.ContentsManager.pre_save_hook = keep_stored\n", encoding="utf-8"
+    )
+    style = folder / "config" / "custom" / "custom.css"
+    style.parent.mkdir(exist_ok=True)
+    style.write_text(".jp-RenderedPlotly img { max-width: 100%; height: auto }\n", encoding="utf-8")
     folders = {
         "JUPYTER_CONFIG_DIR": "config",
         "JUPYTER_DATA_DIR": "data",
@@ -155,6 +162,7 @@ def lab_command(notebook: str | None, *options: str, root: Path = ROOT) -> list[
     command = [str(python_in()), "-m", "jupyterlab", f"--ServerApp.root_dir={root}", "--log-level=WARN"]
     # Neither news from the network, nor a search for language servers (which starts npm where there is one).
     command += ["--LabApp.news_url=None", "--LanguageServerManager.autodetect=False"]
+    command.append("--LabApp.custom_css=True")  # pictures of figures no wider than the notebook
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         command.append("--allow-root")  # as root (a container) the server refuses to start without it
     if notebook:  # in the printed address too, for those who have to open it themselves

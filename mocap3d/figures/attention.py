@@ -101,8 +101,8 @@ def show_attention(
         at,
     )
     layout["updatemenus"] = [
-        _menu(0.0, shown, [_layer_button(i, layer, len(layers), len(looks)) for i, layer in enumerate(layers)]),
-        _menu(0.23, 0, [_joint_button(i, skeleton, name) for i, name in enumerate(names)]),
+        _menu(0, shown, [_layer_button(i, layer, len(layers), len(looks)) for i, layer in enumerate(layers)]),
+        _menu(190, 0, [_joint_button(i, skeleton, name) for i, name in enumerate(names)]),
     ]
     del layout["updatemenus"][1 + (len(names) > 1) :]  # one joint needs no menu
     return style.make_figure([still, *moving], layout, [[{"type": "scatter"}, *parts] for parts in steps])
@@ -143,7 +143,7 @@ def show_gates(model: MotionBERT, pose2d: Pose2D, *, title: str | None = None, h
             "title": {"text": "% st", "side": "top"},
             "thickness": 10,
             "outlinewidth": 0,
-            "tickfont": {"size": 10, "color": style.FAINT},
+            "tickfont": {"size": 12, "color": style.FAINT},
         },
     }
     layout = style.base_layout(
@@ -260,7 +260,7 @@ def _layout(
         yaxis=style.axis("y, down (px)") | body | {"range": [high[1], low[1]], "scaleanchor": "x"},
         xaxis2=style.axis("time (s)") | plain | {"domain": [0.53, 1], "anchor": "y2"},
         yaxis2=style.axis("weight (%)") | {"anchor": "x2", "range": [0, float(round(top, 2))]},
-        legend={"x": 1, "xanchor": "right", "y": 1.02, "yanchor": "bottom", "orientation": "h"},
+        legend=style.legend_above(x=1, xanchor="right"),
         shapes=[
             {
                 "type": "line",
@@ -293,23 +293,25 @@ def _layout(
                 "showarrow": False,
                 "xanchor": "right",
                 "yanchor": "bottom",
-                "font": {"size": 10, "color": style.FAINT},
+                "font": {"size": 12, "color": style.FAINT},
             }
         ],
     )
-    layout["margin"] |= {"t": 130, "b": 56, "l": 60}
+    layout["margin"] |= {"t": layout["margin"]["t"] + 42, "b": 56, "l": 60}  # a row for the menus
     return layout
 
 
-def _menu(x: float, active: int, buttons: list[dict]) -> dict:
+def _menu(left: int, active: int, buttons: list[dict]) -> dict:
+    """A menu `left` pixels from the edge of the drawing, above the legend."""
     return {
         "type": "dropdown",
         "buttons": buttons,
         "active": active,
-        "x": x,
+        "x": 0,
         "xanchor": "left",
-        "y": 1.03,
+        "y": 1,
         "yanchor": "bottom",
+        "pad": {"l": left, "b": 32},
         "bgcolor": "#FFFFFF",
         "bordercolor": style.HAIR,
         "font": {"size": 12},

@@ -13,6 +13,8 @@ from mocap3d.figures.body import body_trace, coordinates, legend_keys, most_open
 from mocap3d.figures.scene import floor_height, floor_traces, scene_box, scene_layout
 from mocap3d.poses import Pose3D
 
+COLOURS = (*style.OTHER_COLOURS, "#6A3D9A", "#B8860B", "#E7298A", "#1B4F72")  # eight cameras before one repeats
+
 
 def show_cameras(
     cameras: Camera | Sequence[Camera],
@@ -65,12 +67,15 @@ def show_cameras(
     traces += floor_traces(box, floor) + (legend_keys() if pose3d is not None else [])
     middle = np.mean([camera.translation for camera in cameras], axis=0)
     away = _open_side(cameras, middle)
+    scene = scene_layout(box, clouds, floor, away, ("x (m)", "y (m)", "z, up (m)"), rise=0.65)
+    eye = scene["camera"]["eye"]
+    scene["camera"]["eye"] = {axis: round(1.2 * value, 4) for axis, value in eye.items()}  # room for the names
     layout = style.base_layout(
         title or ("Cameras and subject" if pose3d is not None else "Cameras"),
         subtitle,
         height,
-        scene=scene_layout(box, clouds, floor, away, ("x (m)", "y (m)", "z, up (m)"), rise=0.65),
-        legend=style.legend_at_right(),
+        scene=scene,
+        legend=style.legend_above(),
         **controls,
     )
     layout["margin"]["b"] = 84 if controls else 16
@@ -91,7 +96,7 @@ def frustum(camera: Camera, depth: float) -> np.ndarray:
 
 
 def _camera_trace(camera: Camera, shape: np.ndarray, number: int) -> dict:
-    colour = style.OTHER_COLOURS[number % len(style.OTHER_COLOURS)]
+    colour = COLOURS[number % len(COLOURS)]
     name = camera.name or f"camera {number + 1}"
     place = "centre at " + ", ".join(f"{value:.2f}" for value in np.asarray(camera.translation)) + " m"
     return {

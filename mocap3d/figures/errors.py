@@ -65,7 +65,7 @@ def show_errors(
             "outlinewidth": 0,
             "x": 1.0,
             "xpad": 6,
-            "tickfont": {"size": 10, "color": style.FAINT},
+            "tickfont": {"size": 12, "color": style.FAINT},
         },
     }
     bars = {
@@ -78,7 +78,7 @@ def show_errors(
         "marker": {"color": [style.SIDE_COLOURS[a.skeleton.side(joint)] for joint in a.skeleton.joints]},
         "text": [f"{mean:.0f}" if np.isfinite(mean) else "missing" for mean in means],
         "textposition": "outside",
-        "textfont": {"size": 10, "color": style.FAINT},
+        "textfont": {"size": 11, "color": style.FAINT},
         "cliponaxis": False,
         "hovertemplate": "<b>%{y}</b>: mean %{x:.1f} mm<extra></extra>",
     }
@@ -169,7 +169,7 @@ def show_history(history: Sequence[dict], *, title: str | None = None, height: i
         xaxis=style.axis(unit) | {"anchor": "y2" if both else "y"},
         **axes,
     )
-    layout["margin"] |= {"b": 52, "l": 70, "t": 72}
+    layout["margin"] |= {"b": 52, "l": 70}
     return style.make_figure(traces, layout)
 
 

@@ -8,6 +8,7 @@ import plotly.graph_objects as go
 from torch import nn
 
 from mocap3d.data.dataset import PoseDataset
+from mocap3d.figures import style
 from mocap3d.poses import Clip
 
 
@@ -23,14 +24,16 @@ def chart(title: str, x: str, y: str, height: int = 420, **layout: object) -> go
         plotly Figure, with the legend in a row above the drawing.
     Source: own.
     """
+    heading, top = style.heading_layout(title)
     look = {
         "template": "none",
         "height": height,
-        "margin": {"t": 90, "b": 60, "l": 70, "r": 20},
-        "title": {"text": f"<b>{title}</b>", "x": 0.02},
-        "legend": {"orientation": "h", "x": 0, "y": 1, "yanchor": "bottom"},
-        "xaxis": {"title": {"text": x}},
-        "yaxis": {"title": {"text": y}},
+        "margin": {"t": top + 16, "b": 60, "l": 70, "r": 20},  # room for a legend of two rows
+        "title": heading,
+        "legend": style.legend_above(),
+        # Names of bars that do not fit are turned so that they end under their bars: the last one stays whole.
+        "xaxis": {"title": {"text": x, "font": {"size": 13}}, "autotickangles": [0, -40, -90], "automargin": True},
+        "yaxis": {"title": {"text": y, "font": {"size": 13}}},
     }
     return go.Figure(layout=look).update_layout(**layout)
 

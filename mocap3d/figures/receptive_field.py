@@ -82,14 +82,14 @@ def show_receptive_field(
             "ticks": "",
             "automargin": True,
             "tickvals": rows,
-            "ticktext": [_level_name(widths, level) for level in rows],
+            "ticktext": [_level_name(widths, level).replace(", ", ",<br>") for level in rows],
         },
         **style.play_controls(range(outputs), FPS, shown, redraw=False, below=44, pace=1 / 15),
     )
     if outputs > 1:
         for step, note in zip(layout["sliders"][0]["steps"], notes, strict=True):
             step["label"] = note
-    layout["margin"] |= {"b": 128 if outputs > 1 else 52, "t": 72}
+    layout["margin"] |= {"b": 128 if outputs > 1 else 52, "t": layout["margin"]["t"] - 16}  # no legend
     still = [{"type": "scatter"}] * len(static)  # drawn first, so below; not animated
     steps = [[*still, *({"type": "scatter"} | part for part in step)] for step in steps]
     return style.make_figure([*static, *moving], layout, steps)

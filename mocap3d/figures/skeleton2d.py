@@ -68,7 +68,7 @@ def show_2d(
         title or (" and ".join(names).capitalize() if other is not None else "2D pose"),
         subtitle,
         height,
-        legend=style.legend_at_right(),
+        legend=style.legend_above(),
         **image_axes(pose2d.image_size, [points for points, _ in picked]),
         **style.play_controls(frames, pose2d.fps, still, redraw=False, notes=notes, below=44),
     )
@@ -162,12 +162,12 @@ def image_axes(size: tuple[int, int], clouds: list[np.ndarray]) -> dict:
         "gridcolor": "#ECEFF2",
         "ticks": "outside",
         "tickcolor": style.HAIR,
-        "tickfont": {"size": 10, "color": "#8C959F"},
+        "tickfont": {"size": 12, "color": style.FAINT},
         "constrain": "domain",
     }
-    font = {"size": 11, "color": style.FAINT}
-    x = {"range": [float(low[0].round(1)), float(high[0].round(1))], "title": {"text": "x, right (px)", "font": font}}
-    y = {"range": [float(high[1].round(1)), float(low[1].round(1))], "title": {"text": "y, down (px)", "font": font}}
+    name = {"font": {"size": 12, "color": style.INK}, "standoff": 10}
+    x = {"range": [float(low[0].round(1)), float(high[0].round(1))], "title": {"text": "x, right (px)", **name}}
+    y = {"range": [float(high[1].round(1)), float(low[1].round(1))], "title": {"text": "y, down (px)", **name}}
     border = {"type": "rect", "x0": 0, "y0": 0, "x1": width, "y1": height, "layer": "below"}
     border |= {"line": {"color": "#8C959F", "width": 1.5}, "fillcolor": "#FAFBFC"}
     return {"xaxis": look | x, "yaxis": look | y | {"scaleanchor": "x", "scaleratio": 1}, "shapes": [border]}

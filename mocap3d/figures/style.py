@@ -7,6 +7,8 @@ fixed so that nothing jumps, and the template is empty (the default one adds 7 k
 
 from __future__ import annotations
 
+import textwrap
+
 import numpy as np
 import plotly.graph_objects as go
 from torch import Tensor
@@ -19,7 +21,7 @@ SIDE_COLOURS = {"left": LEFT, "right": RIGHT, "centre": CENTRE}
 GHOST_COLOURS = {"left": "#F2CF85", "right": "#8CBEDC", "centre": "#A9A9A9"}  # the same, lighter: truth
 SIDE_NAMES = {"left": "left", "right": "right", "centre": "middle"}
 OTHER_COLOURS = ("#009E73", "#CC79A7", "#56B4E9", "#D55E00")  # for things without left and right
-INK, FAINT, HAIR, FLOOR = "#24292F", "#6E7781", "#D5DAE0", "#F4F6F8"
+INK, FAINT, HAIR, FLOOR = "#24292F", "#57606A", "#D5DAE0", "#F4F6F8"
 FONT = "Inter, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 
 
@@ -32,11 +34,7 @@ class FigureError(ValueError):
 
 def base_layout(title: str, subtitle: str = "", height: int = 560, **more) -> dict:
     """Base layout of every figure: empty template, white background (legible on light and dark pages), fonts."""
-    text = f"<b>{title}</b>"
-    if subtitle:
-        text += f"<br><span style='font-size:12px;color:{FAINT}'>{subtitle}</span>"
-    heading = {"text": text, "x": 0.02, "xanchor": "left", "y": 1, "yref": "container", "yanchor": "top"}
-    heading |= {"pad": {"t": 18}, "font": {"size": 16, "color": INK}}
+    heading, top = heading_layout(title, subtitle)
     return {
         "template": {},
         "title": heading,
@@ -45,24 +43,31 @@ def base_layout(title: str, subtitle: str = "", height: int = 560, **more) -> di
         "plot_bgcolor": "#FFFFFF",
         "font": {"family": FONT, "size": 12, "color": INK},
         "hoverlabel": {"font": {"family": FONT, "size": 12}},
-        "margin": {"l": 16, "r": 16, "t": 88, "b": 16},
+        "margin": {"l": 16, "r": 16, "t": top, "b": 16},
         "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": HAIR, "activecolor": FAINT, "remove": _MODEBAR_CLUTTER},
         "uirevision": "keep",  # keeps the user's camera and zoom in every redraw
     } | more
 
 
-def legend_at_right(**more) -> dict:
-    """Legend in the upper right corner of the drawing, below the title and the mode bar."""
-    return {
-        "x": 0.98,
-        "xanchor": "right",
-        "y": 1,
-        "yanchor": "top",
-        "font": {"size": 12},
-        "itemwidth": 30,
-        "bgcolor": "rgba(255,255,255,0.6)",
-        "tracegroupgap": 4,
-    } | more
+def heading_layout(title: str, subtitle: str = "") -> tuple[dict, int]:
+    """A title wrapped for a figure 650 pixels wide, and the top margin it needs, with a row for the legend below it."""
+    lines = textwrap.wrap(title, 69)
+    small = [line for part in subtitle.split("<br>") for line in textwrap.wrap(part, 100)]
+    text = f"<b>{'<br>'.join(lines)}</b>"
+    if small:
+        text += f"<br><span style='font-size:12px;color:{FAINT}'>{'<br>'.join(small)}</span>"
+    heading = {"text": text, "x": 0.02, "xanchor": "left", "y": 1, "yref": "container", "yanchor": "top"}
+    heading |= {"pad": {"t": 18}, "font": {"size": 16, "color": INK}}
+    return heading, 50 + 21 * len(lines) + 17 * len(small)
+
+
+def legend_above(**more) -> dict:
+    """Legend in a row between the title and the drawing, where it covers neither."""
+    look = {"x": 0, "xanchor": "left", "y": 1, "yanchor": "bottom", "orientation": "h"}
+    return look | {"font": {"size": 12}, "itemwidth": 30} | more
+
+
+legend_at_right = legend_above  # its former place and name
 
 
 def compact(values: np.ndarray, decimals: int = 4) -> np.ndarray:
@@ -137,7 +142,7 @@ def play_controls(
                 "showactive": False,
                 "buttons": [play, pause],
                 **look,
-                "x": 0.02,
+                "x": 0,
                 "xanchor": "left",
                 "y": 0,
                 "yanchor": "top",
@@ -149,12 +154,12 @@ def play_controls(
             {
                 "active": active,
                 "steps": steps,
-                "x": 0.24,
-                "len": 0.74,
+                "x": 0,
+                "len": 1,
                 "xanchor": "left",
                 "y": 0,
                 "yanchor": "top",
-                "pad": {"t": below + 8, "b": 4},
+                "pad": {"t": below + 8, "b": 4, "l": 200, "r": 16},  # pixels: beside the buttons at any width
                 "ticklen": 0,
                 "minorticklen": 0,
                 "font": {"color": "rgba(0,0,0,0)", "size": 1},  # shown in the current value, not under the slider
@@ -231,8 +236,8 @@ def same_root(poses: list[Pose3D]) -> tuple[list[Pose3D], bool]:
 def axis(text: str) -> dict:
     """A named axis of a flat figure."""
     return {
-        "title": {"text": text, "font": {"size": 11, "color": FAINT}, "standoff": 8},
-        "tickfont": {"size": 11, "color": FAINT},
+        "title": {"text": text, "font": {"size": 12, "color": INK}, "standoff": 8},
+        "tickfont": {"size": 12, "color": FAINT},
         "gridcolor": "#ECEFF2",
         "zeroline": False,
         "ticks": "outside",
