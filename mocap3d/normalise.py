@@ -70,7 +70,7 @@ def centred_points(points2d: Tensor, normalise: str, intrinsics: Tensor | None =
 
 def scaled_points(points: Tensor, size: Tensor) -> Tensor:
     """The second step: (N, 17, 2) divided by the size of each frame, (N,)."""
-    return points / size.clamp_min(1e-6)[:, None, None]
+    return points / size[:, None, None]
 
 
 def assumed_intrinsics(width: float, height: float, fov: float = FOV) -> tuple[float, float, float, float]:
@@ -117,11 +117,16 @@ def sampled_frames(width: int, causal: bool) -> Tensor:
 
 
 def rolling_median(values: Tensor, lengths: Tensor, width: int, causal: bool = False) -> Tensor:
-    """Median over `sampled_frames` around each frame of concatenated clips, (N,) -> (N,); end frames are repeated."""
+    """`usual_size` over `sampled_frames` around each frame of concatenated clips, (N,) -> (N,); end frames repeat."""
     if width == 1:
-        return values
+        return usual_size(values[:, None])
     stop = lengths.cumsum(0)
     first, last = (end.repeat_interleave(lengths)[:, None] for end in (stop - lengths, stop - 1))  # (N, 1)
     frames = torch.arange(len(values), device=values.device)[:, None]
     rows = (frames + sampled_frames(width, causal).to(values.device)).clamp(first, last)  # (N, samples)
-    return values[rows].median(1).values
+    return usual_size(values[rows])
+
+
+def usual_size(sizes: Tensor) -> Tensor:
+    """Median over the last axis of (N, samples) -> (N,); sizes of 0, of nobody, are ignored; 1 if there is no other."""
+    return torch.where(sizes > 0, sizes, torch.nan).nanmedian(1).values.nan_to_num(nan=1.0)

@@ -38,7 +38,7 @@ VIDEOPOSE3D = {
 }  # fmt: skip
 MOTIONBERT = {"frames": 27, "image_space": False, "init": "fan_in", "normalise": "ray"}
 WINDOWS = [
-    dataclasses.replace(mocap3d.RECIPES["quick_temporal"], name="shipped", steps=36_000, source=SOURCE, **FILMED)
+    dataclasses.replace(mocap3d.RECIPES["quick_temporal"], name="shipped", steps=18_000, source=SOURCE, **FILMED)
 ]
 CLIPS = [
     # frames 3 apart, then consecutive ones for low jitter

@@ -114,6 +114,16 @@ def test_the_size_is_a_median_within_the_clip(lengths: list[int], width: int, ca
 
 
 @pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("width", [1, 27])
+def test_frames_without_anybody_do_not_blow_up_the_others(mode: str, width: int) -> None:
+    points = screen(people(60))
+    points[:50] = 0
+    found, _ = normalise_points(points, torch.tensor([60]), mode, width)
+    assert found.abs().max() < 2
+    assert normalise_points(0 * points, torch.tensor([60]), mode, width)[0].isfinite().all()
+
+
+@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("causal", [False, True])
 def test_windows_clips_and_streams_agree(mode: str, causal: bool) -> None:
     data = to_device(sticks(takes=2, frames=50))

@@ -86,7 +86,7 @@ class Failures:
     ear: float = 0.3
     limb: float = 0.2
     gap: tuple[float, float] = (1.0, 3.0)
-    desk: float = 0.1
+    desk: float = 0.15
     desk_hips: float = 0.5
 
     def __post_init__(self) -> None:

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from mocap3d.missing import fill_next
-from mocap3d.normalise import centred_points, person_size, sampled_frames, scaled_points
+from mocap3d.normalise import centred_points, person_size, sampled_frames, scaled_points, usual_size
 from mocap3d.skeleton import H36M17
 
 
@@ -80,8 +80,7 @@ class Stream:
         if self._sizes is None:
             self._sizes = size.repeat(1, int(self._sampled[-1]) + 1)
         self._sizes = torch.cat([self._sizes[:, 1:], size], 1)
-        median = self._sizes[:, self._sampled].median(1).values
-        return self._scaling.encode(scaled_points(points, median)), rotation
+        return self._scaling.encode(scaled_points(points, usual_size(self._sizes[:, self._sampled]))), rotation
 
     @torch.no_grad()
     def __call__(
