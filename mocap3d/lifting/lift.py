@@ -12,6 +12,7 @@ from mocap3d.camera import Camera, pixels_to_screen
 from mocap3d.data.image_space import depth_of_scale, screen_to_metres
 from mocap3d.device import model_device, unwrapped
 from mocap3d.evaluation.predict import predict_clips
+from mocap3d.inversions import exchange_sides, find_inversions
 from mocap3d.metrics import bone_lengths
 from mocap3d.missing import fill_missing
 from mocap3d.models.lifter import Lifter
@@ -36,6 +37,7 @@ def lift(
     height: float | None = None,
     camera: Camera | None = None,
     fov: float | None = None,
+    undo_inversions: bool = True,
 ) -> Pose3D:
     """Lift a 2D pose with a trained model.
 
@@ -57,6 +59,8 @@ def lift(
             height and focal length ("estimated"); without it depth is as if filmed from far away.
         fov: in place of camera for normalise="ray": field of view in degrees along the longer side of the image. With
             neither, 65 is assumed, as phones have.
+        undo_inversions: first exchange left and right where the detector has inverted them (`undo_inversions` in
+            inversions.py), with a warning that names the frames.
     Returns:
         Pose3D on h36m17, a pose for each frame of pose2d, with its rate and timestamps; camera frame, metres, the
         pelvis at the origin (root "relative"), or where a model with a trajectory, or a camera, puts it ("estimated").
@@ -85,6 +89,11 @@ def lift(
             f"{pose2d.image_size[1]}; give the camera that filmed it"
         )
     pose2d = _without_unseen(pose2d)
+    if undo_inversions:
+        inverted, text = find_inversions(pose2d)
+        if text:
+            warnings.warn(text, stacklevel=2)
+        pose2d = exchange_sides(pose2d, inverted)
     seen = np.isfinite(pose2d.points).all(-1)
     labels = {"fps": pose2d.fps, "timestamps": pose2d.timestamps}
     labels["filled"] = convert_confidence(np.float32(seen), pose2d.skeleton) == 0
