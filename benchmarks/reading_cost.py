@@ -26,7 +26,7 @@ import torch
 import mocap3d
 
 PACKAGE = Path(mocap3d.__file__).parent
-GROUND = ("skeleton", "camera", "poses", "missing", "metrics", "files", "device", "arguments")
+GROUND = ("skeleton", "camera", "poses", "missing", "inversions", "metrics", "files", "device", "arguments")
 SEALED = ("data/synthetic/", "models/cpu.py", "figures/player/", "bench/open_benchmark.py", "exercises/")
 
 

@@ -37,6 +37,7 @@ from mocap3d.figures.skeleton3d import show
 from mocap3d.figures.style import CENTRE, LEFT, OTHER_COLOURS, RIGHT
 from mocap3d.formats.asf_amc import read_amc
 from mocap3d.formats.bvh import read_bvh
+from mocap3d.inversions import undo_inversions
 from mocap3d.lifting.lift import lift
 from mocap3d.missing import fill_missing
 from mocap3d.models.create import create_model, list_models
@@ -68,6 +69,7 @@ __all__ = [
     "h36m_cameras",
     "pixels_to_screen",
     "provenance",
+    "undo_inversions",
     # data sets and files
     "PoseDataset",
     "detect",

@@ -50,21 +50,78 @@ def _rate(fps: float, what: str) -> float:
     return float(fps)
 
 
-def _resampled(points: np.ndarray, fps: float, new_fps: float) -> np.ndarray:
-    """Linear interpolation of (T, ...) from one rate to another; the first frame is kept."""
-    if fps == new_fps:
-        return points
-    count = int(np.floor((len(points) - 1) / fps * new_fps + 1e-6)) + 1
-    at = np.arange(count) * (fps / new_fps)
-    low = np.minimum(at.astype(np.int64), len(points) - 1)
-    high = np.minimum(low + 1, len(points) - 1)
-    share = (at - low).astype(np.float32).reshape(-1, *[1] * (points.ndim - 1))
-    # where a frame coincides with an old one, copy it: NaN * 0 would spread a neighbour's gap
-    return np.where(share > 0, points[low] * (1 - share) + points[high] * share, points[low])
+def _timestamps(timestamps, frames: int, fps: float, what: str) -> np.ndarray | None:
+    if timestamps is None:
+        return None
+    times = np.asarray(timestamps, dtype=np.float64)
+    if times.shape != (frames,):
+        raise PoseError(f"{what}.timestamps have shape {times.shape}; give one per frame, ({frames},)")
+    step = np.diff(times)
+    if not (np.isfinite(times).all() and (step > 0).all()):
+        at = np.append(np.flatnonzero(~(step > 0)) + 1, 0)[0]
+        raise PoseError(f"{what}.timestamps must increase from frame to frame; frame {at} has {times[at]:.6g}")
+    if frames > 1 and not 0.01 < np.median(step) * fps < 100:
+        raise PoseError(
+            f"{what}.timestamps are {np.median(step):.6g} apart and fps is {fps:g}; timestamps are seconds: divide "
+            "milliseconds by 1000"
+        )
+    return times
+
+
+def at_positions(values: np.ndarray, position: np.ndarray, lowest: bool = False) -> np.ndarray:
+    """Interpolate frames linearly.
+
+    Args:
+        values: (T, ...).
+        position: (N,) frame numbers with fractions, from 0 to T-1.
+        lowest: the lower one of both neighbours instead, for confidence.
+    Returns:
+        (N, ...). At whole numbers, within 1e-6, the frame itself: a gap beside it does not spread.
+
+    >>> at_positions(np.array([0.0, 10.0, 20.0]), np.array([0.5, 2.0]))
+    array([ 5., 20.])
+    """
+    position = np.round(position, 6)
+    low = position.astype(np.int64)
+    share = (position - low).astype(np.float32).reshape(-1, *[1] * (values.ndim - 1))
+    high = np.minimum(low + 1, len(values) - 1)
+    between = np.minimum(values[low], values[high]) if lowest else values[low] * (1 - share) + values[high] * share
+    return np.where(share > 0, between, values[low])
+
+
+class _Timed:
+    """What poses of both kinds know about time."""
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+    @property
+    def times(self) -> np.ndarray:
+        """(T,) seconds: the timestamps, or according to the frame rate, from 0.
+
+        >>> Pose3D(np.zeros((3, 17, 3))).times
+        array([0.  , 0.02, 0.04])
+        """
+        return np.arange(len(self)) / self.fps if self.timestamps is None else self.timestamps
+
+    @property
+    def seconds(self) -> float:
+        """Duration in seconds, from the first frame to the end of the last one.
+
+        >>> Pose3D(np.zeros((100, 17, 3))).seconds
+        2.0
+        """
+        return len(self) / self.fps if self.timestamps is None else float(np.ptp(self.timestamps)) + 1 / self.fps
+
+    def _positions(self, fps: float) -> np.ndarray:
+        """Frame numbers, with fractions, of the same motion at another rate; the first frame is kept."""
+        times = self.times - self.times[0]
+        count = int(np.floor(times[-1] * fps + 1e-6)) + 1
+        return np.interp(np.arange(count) / fps, times, np.arange(len(self)))
 
 
 @dataclass(frozen=True, eq=False)
-class Pose2D:
+class Pose2D(_Timed):
     """2D joints of one person in the image of one camera.
 
     Args:
@@ -72,8 +129,9 @@ class Pose2D:
         confidence: (T, J), at least 0; None means 1, and 0 for missing joints. Values above 1 are clipped, with a
             warning: RTMPose and OpenPose exceed 1.
         skeleton: a Skeleton or its name.
-        fps: frames per second.
+        fps: frames per second; with timestamps, the nominal rate.
         image_size: (width, height) in pixels; required.
+        timestamps: (T,) seconds, strictly increasing, for recordings at a varying rate.
     Raises:
         PoseError: for a wrong shape, range or label.
     """
@@ -83,12 +141,14 @@ class Pose2D:
     skeleton: Skeleton = H36M17
     fps: float = 50.0
     image_size: tuple[int, int] | None = None
+    timestamps: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         put = lambda field, value: object.__setattr__(self, field, value)  # noqa: E731  frozen
         put("skeleton", get_skeleton(self.skeleton))
         put("points", _points(self.points, self.skeleton, 2, "Pose2D"))
         put("fps", _rate(self.fps, "Pose2D"))
+        put("timestamps", _timestamps(self.timestamps, len(self), self.fps, "Pose2D"))
         present = np.isfinite(self.points[..., 0] + self.points[..., 1])
         confidence = present if self.confidence is None else np.asarray(self.confidence)
         if confidence.shape != present.shape:
@@ -117,21 +177,9 @@ class Pose2D:
             raise PoseError(f"Pose2D.image_size is {self.image_size!r}; give (width, height) in pixels, both above 0")
         put("image_size", size)
 
-    def __len__(self) -> int:
-        return len(self.points)
-
     def __repr__(self) -> str:
         size = f"{len(self)} frames x {len(self.skeleton)} joints {self.skeleton.name}"
         return f"Pose2D({size}, {self.fps:g} fps, {self.image_size[0]}x{self.image_size[1]} px)"
-
-    @property
-    def seconds(self) -> float:
-        """Duration in seconds.
-
-        >>> Pose2D(np.zeros((100, 17, 2)), image_size=(1920, 1080)).seconds
-        2.0
-        """
-        return len(self) / self.fps
 
     def slice(self, start: int, stop: int) -> Pose2D:
         """Frames start..stop-1.
@@ -139,7 +187,9 @@ class Pose2D:
         >>> len(Pose2D(np.zeros((100, 17, 2)), image_size=(1920, 1080)).slice(10, 30))
         20
         """
-        return replace(self, points=self.points[start:stop], confidence=self.confidence[start:stop])
+        times = None if self.timestamps is None else self.timestamps[start:stop]
+        points, confidence = self.points[start:stop], self.confidence[start:stop]
+        return replace(self, points=points, confidence=confidence, timestamps=times)
 
     def convert(self, target: str | Skeleton = "h36m17") -> Pose2D:
         """The same pose on another skeleton (see `skeleton.provenance`).
@@ -156,27 +206,32 @@ class Pose2D:
         )
 
     def resample(self, fps: float) -> Pose2D:
-        """The same motion at another rate, interpolated linearly.
+        """The same motion at another, steady rate, interpolated linearly; confidence is the lower one of both frames.
 
         >>> Pose2D(np.zeros((100, 17, 2)), image_size=(1920, 1080)).resample(25).fps
         25.0
         """
         fps = _rate(fps, "Pose2D")
-        points, confidence = (_resampled(x, self.fps, fps) for x in (self.points, self.confidence))
-        return replace(self, points=points, confidence=confidence, fps=fps)
+        if fps == self.fps and self.timestamps is None:
+            return self
+        at = self._positions(fps)
+        points, confidence = at_positions(self.points, at), at_positions(self.confidence, at, lowest=True)
+        return replace(self, points=points, confidence=confidence, fps=fps, timestamps=None)
 
 
 @dataclass(frozen=True, eq=False)
-class Pose3D:
+class Pose3D(_Timed):
     """3D joints of one person.
 
     Args:
         points: (T, J, 3) metres; NaN where a joint is missing.
         skeleton: a Skeleton or its name.
-        fps: frames per second.
+        fps: frames per second; with timestamps, the nominal rate.
         frame: "world" (z up) or "camera" (x right, y down, z forward).
         root: what is known about the root trajectory: "absolute", "relative" (root at the origin),
             "floor-glued" or "estimated".
+        timestamps: (T,) seconds, strictly increasing, for recordings at a varying rate.
+        filled: (T, J) bool, of a lifted pose: joints that the detector did not see.
     Raises:
         PoseError: for a wrong shape, unit or label.
     """
@@ -186,12 +241,22 @@ class Pose3D:
     fps: float = 50.0
     frame: str = "world"
     root: str = "absolute"
+    timestamps: np.ndarray | None = None
+    filled: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         put = lambda field, value: object.__setattr__(self, field, value)  # noqa: E731  frozen
         put("skeleton", get_skeleton(self.skeleton))
         put("points", _points(self.points, self.skeleton, 3, "Pose3D"))
         put("fps", _rate(self.fps, "Pose3D"))
+        put("timestamps", _timestamps(self.timestamps, len(self), self.fps, "Pose3D"))
+        if self.filled is not None:
+            put("filled", np.asarray(self.filled))
+            if self.filled.shape != self.points.shape[:2] or self.filled.dtype != bool:
+                raise PoseError(
+                    f"Pose3D.filled has shape {self.filled.shape} and dtype {self.filled.dtype}; give one bool per "
+                    f"joint, {self.points.shape[:2]}"
+                )
         if self.frame not in FRAMES:
             raise PoseError(f"Pose3D.frame is {self.frame!r}; give one of {', '.join(FRAMES)}")
         if self.root not in ROOTS:
@@ -205,21 +270,9 @@ class Pose3D:
                 "centimetres by 100"
             )
 
-    def __len__(self) -> int:
-        return len(self.points)
-
     def __repr__(self) -> str:
         size = f"{len(self)} frames x {len(self.skeleton)} joints {self.skeleton.name}"
         return f"Pose3D({size}, metres, {self.fps:g} fps, {self.frame} frame, root {self.root})"
-
-    @property
-    def seconds(self) -> float:
-        """Duration in seconds.
-
-        >>> Pose3D(np.zeros((100, 17, 3))).seconds
-        2.0
-        """
-        return len(self) / self.fps
 
     def slice(self, start: int, stop: int) -> Pose3D:
         """Frames start..stop-1.
@@ -227,7 +280,8 @@ class Pose3D:
         >>> len(Pose3D(np.zeros((100, 17, 3))).slice(10, 30))
         20
         """
-        return replace(self, points=self.points[start:stop])
+        times, filled = (None if part is None else part[start:stop] for part in (self.timestamps, self.filled))
+        return replace(self, points=self.points[start:stop], timestamps=times, filled=filled)
 
     def convert(self, target: str | Skeleton = "h36m17") -> Pose3D:
         """The same pose on another skeleton (see `skeleton.provenance`).
@@ -235,16 +289,23 @@ class Pose3D:
         >>> Pose3D(np.zeros((3, 32, 3)), "h36m32").convert().skeleton.name
         'h36m17'
         """
-        return replace(self, points=convert(self.points, self.skeleton, target), skeleton=get_skeleton(target))
+        points, filled = convert(self.points, self.skeleton, target), self.filled
+        if filled is not None:
+            filled = convert_confidence(np.float32(~filled), self.skeleton, target) == 0
+        return replace(self, points=points, skeleton=get_skeleton(target), filled=filled)
 
     def resample(self, fps: float) -> Pose3D:
-        """The same motion at another rate, interpolated linearly.
+        """The same motion at another, steady rate, interpolated linearly.
 
         >>> Pose3D(np.zeros((100, 17, 3))).resample(25).fps
         25.0
         """
         fps = _rate(fps, "Pose3D")
-        return replace(self, points=_resampled(self.points, self.fps, fps), fps=fps)
+        if fps == self.fps and self.timestamps is None:
+            return self
+        at = self._positions(fps)
+        filled = None if self.filled is None else ~at_positions(~self.filled, at, lowest=True)
+        return replace(self, points=at_positions(self.points, at), fps=fps, timestamps=None, filled=filled)
 
     def root_relative(self) -> Pose3D:
         """The first joint (the pelvis) moved to the origin in every frame.
@@ -283,7 +344,8 @@ class Pose3D:
         if self.root == "relative":
             raise PoseError("Pose3D.project needs to know where the body is; this pose's root is 'relative'")
         points = camera.world_to_camera(self.points) if self.frame == "world" else self.points
-        return Pose2D(camera.project(points), None, self.skeleton, self.fps, (camera.width, camera.height))
+        size = (camera.width, camera.height)
+        return Pose2D(camera.project(points), None, self.skeleton, self.fps, size, self.timestamps)
 
     def _needs(self, frame: str, call: str) -> None:
         if self.frame != frame:

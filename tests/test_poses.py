@@ -53,6 +53,41 @@ def test_resampling_does_not_spread_gaps_onto_frames_that_exist():
     assert np.isnan(again[:, 4]).all(-1).tolist() == [False, False, False, True, True, True, False, False, False]
 
 
+def test_timestamps_and_filled_go_with_the_frames():
+    times, filled = np.array([1.0, 1.04, 1.05, 1.2]), np.zeros((4, 17), bool)
+    filled[1, 3] = True
+    pose = Pose3D(np.ones((4, 17, 3)) * [0, 0, 1], fps=25, timestamps=times, filled=filled)
+    part = pose.slice(1, 3)
+    assert part.timestamps.tolist() == [1.04, 1.05] and part.filled[0, 3] and part.filled.sum() == 1
+    assert pose.seconds == pytest.approx(0.24) and part.times is part.timestamps
+    camera = h36m_cameras("S9")[0]
+    for other in (pose.root_relative(), pose.in_camera(camera), pose.in_camera(camera).in_world(camera)):
+        assert other.timestamps is pose.timestamps and other.filled is pose.filled
+    seen = pose.project(camera)
+    assert seen.timestamps.tolist() == times.tolist() and seen.slice(2, 4).timestamps.tolist() == [1.05, 1.2]
+    halpe = Pose2D(np.ones((4, 26, 2)), None, "halpe26", 25, (1000, 1000), times)
+    assert halpe.convert().timestamps is halpe.timestamps
+    wide = np.zeros((4, 32), bool)
+    wide[2, 1] = True  # right_hip
+    converted = Pose3D(np.zeros((4, 32, 3)), "h36m32", timestamps=times, filled=wide).convert()
+    assert np.argwhere(converted.filled).tolist() == [[2, 1]] and converted.timestamps is not None
+
+
+def test_resampling_from_timestamps():
+    times = np.array([5.0, 5.1, 5.4, 5.5])
+    line = np.ones((4, 17, 3)) * [0, 0, 1] + (times - 5)[:, None, None] * [1, 0, 0]
+    filled = np.zeros((4, 17), bool)
+    filled[2, 5] = True
+    again = Pose3D(line, fps=10, timestamps=times, filled=filled).resample(10)
+    assert len(again) == 6 and again.timestamps is None
+    np.testing.assert_allclose(again.points[:, 0, 0], np.arange(6) / 10, atol=1e-6)
+    assert again.filled[:, 5].tolist() == [False, False, True, True, True, False]
+    sure = np.ones((4, 17))
+    sure[2] = 0.2
+    flat = Pose2D(line[..., :2], sure, fps=10, image_size=(9, 9), timestamps=times).resample(10)
+    assert flat.confidence[:, 0].tolist() == pytest.approx([1, 1, 0.2, 0.2, 0.2, 1])
+
+
 def test_missing_joints_have_no_confidence():
     points = np.ones((2, 17, 2))
     points[0, 3] = np.nan
@@ -80,6 +115,11 @@ def test_missing_joints_have_no_confidence():
         (lambda: Pose2D(np.zeros((3, 17, 2)), image_size=(0, 5)), "image_size"),
         (lambda: Pose2D(np.zeros((3, 17, 2)), image_size=1000), "image_size"),
         (lambda: Pose3D(np.full((3, 17, 3), 1e300)), "infinite"),
+        (lambda: Pose3D(np.zeros((3, 17, 3)), timestamps=[0, 1]), "one per frame"),
+        (lambda: Pose3D(np.zeros((3, 17, 3)), timestamps=[0, 0.02, 0.02]), "frame 2 has 0.02"),
+        (lambda: Pose3D(np.zeros((1, 17, 3)), timestamps=[np.nan]), "frame 0 has nan"),
+        (lambda: Pose3D(np.zeros((3, 17, 3)), fps=30, timestamps=[0, 33, 67]), "divide milliseconds"),
+        (lambda: Pose3D(np.zeros((3, 17, 3)), filled=np.zeros((3, 17))), "one bool per joint"),
     ],
 )
 def test_impossible_poses_are_refused(make, word):

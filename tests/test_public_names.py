@@ -44,6 +44,7 @@ MORE_NAMES = {
     "read_amc": "motion capture files",
     "read_bvh": "motion capture files",
     "save_weights": "own weights",
+    "undo_inversions": "a step of `lift`, for a look at what it changes",
 }
 
 # What a lesson that takes a module apart imports from inside it: notebook -> module -> names.

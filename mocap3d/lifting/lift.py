@@ -12,12 +12,13 @@ from mocap3d.camera import Camera, pixels_to_screen
 from mocap3d.data.image_space import depth_of_scale, screen_to_metres
 from mocap3d.device import model_device, unwrapped
 from mocap3d.evaluation.predict import predict_clips
+from mocap3d.inversions import exchange_sides, find_inversions
 from mocap3d.metrics import bone_lengths
 from mocap3d.missing import fill_missing
 from mocap3d.models.lifter import Lifter
 from mocap3d.normalise import FOV, assumed_intrinsics
-from mocap3d.poses import Pose2D, Pose3D
-from mocap3d.skeleton import H36M17, ROOT, root_relative
+from mocap3d.poses import Pose2D, Pose3D, at_positions
+from mocap3d.skeleton import H36M17, ROOT, convert_confidence, root_relative
 from mocap3d.weights import load_shipped
 
 MODEL_FPS = 50.0  # what every model here is trained at
@@ -36,6 +37,7 @@ def lift(
     height: float | None = None,
     camera: Camera | None = None,
     fov: float | None = None,
+    undo_inversions: bool = True,
 ) -> Pose3D:
     """Lift a 2D pose with a trained model.
 
@@ -43,10 +45,10 @@ def lift(
     a model of image space (MotionBERT) predicts the shape alone, and the person's height scales it to metres.
 
     Args:
-        pose2d: pixels, any known skeleton (converted to h36m17, see `provenance`), any length; missing joints are
-            filled first, as in training and evaluation (`fill_missing`); frames without anybody give NaN. Its frames
-            are taken at their own rate by a single-frame model, and resampled to 50 fps for one that looks at several
-            frames: the rate of the result shows which.
+        pose2d: pixels, any known skeleton (converted to h36m17, see `provenance`), any length. Joints that are NaN or
+            have confidence 0 are filled first, as in training and evaluation (`fill_missing`); frames without anybody
+            give NaN. Any rate, or timestamps: for a model of several frames, motion is interpolated at 50 fps, and the
+            poses are interpolated at the times of the frames.
         model: fulfils `Lifter` and is trained. By default the small one that comes with the package
             (`load_shipped`).
         flip_test: average with the un-mirrored pose of the mirrored input, as some protocols do; takes twice as long.
@@ -57,9 +59,12 @@ def lift(
             height and focal length ("estimated"); without it depth is as if filmed from far away.
         fov: in place of camera for normalise="ray": field of view in degrees along the longer side of the image. With
             neither, 65 is assumed, as phones have.
+        undo_inversions: first exchange left and right where the detector has inverted them (`undo_inversions` in
+            inversions.py), with a warning that names the frames.
     Returns:
-        Pose3D on h36m17, camera frame, metres, the pelvis at the origin (root "relative"), or where a model with a
-        trajectory, or a camera, puts it ("estimated").
+        Pose3D on h36m17, a pose for each frame of pose2d, with its rate and timestamps; camera frame, metres, the
+        pelvis at the origin (root "relative"), or where a model with a trajectory, or a camera, puts it ("estimated").
+        `filled` marks joints of which a source joint was missing.
     Raises:
         SkeletonError: if the skeleton has no conversion.
         TypeError: if something other than a Pose2D is given.
@@ -83,12 +88,21 @@ def lift(
             f"the camera's image is {camera.width}x{camera.height}, the pose's {pose2d.image_size[0]}x"
             f"{pose2d.image_size[1]}; give the camera that filmed it"
         )
-    pose2d = replace(pose2d, points=fill_missing(pose2d.points, pose2d.skeleton, pose2d.fps)).convert("h36m17")
-    if model.receptive_field > 1:
-        pose2d = pose2d.resample(MODEL_FPS)
+    pose2d = _without_unseen(pose2d)
+    if undo_inversions:
+        inverted, text = find_inversions(pose2d)
+        if text:
+            warnings.warn(text, stacklevel=2)
+        pose2d = exchange_sides(pose2d, inverted)
+    seen = np.isfinite(pose2d.points).all(-1)
+    labels = {"fps": pose2d.fps, "timestamps": pose2d.timestamps}
+    labels["filled"] = convert_confidence(np.float32(seen), pose2d.skeleton) == 0
+    rate = pose2d.fps if pose2d.timestamps is None or len(pose2d) == 1 else 1 / np.median(np.diff(pose2d.timestamps))
+    pose2d = replace(pose2d, points=fill_missing(pose2d.points, pose2d.skeleton, rate)).convert("h36m17")
+    points, empty = _without_empty_frames(pose2d.points)
+    pose2d, back = _at_model_rate(replace(pose2d, points=points), model)
     device = model_device(model)
-    filled, empty = _without_empty_frames(pose2d.points)
-    screen = pixels_to_screen(torch.from_numpy(filled).to(device), *pose2d.image_size)  # (T, J, 2)
+    screen = pixels_to_screen(torch.from_numpy(pose2d.points).to(device), *pose2d.image_size)  # (T, J, 2)
     confidence = torch.from_numpy(pose2d.confidence).to(device)
     lengths = torch.tensor([len(screen)], device=device)
     known = assumed_intrinsics(*pose2d.image_size, fov or FOV) if camera is None else camera.screen_intrinsics()[:4]
@@ -96,11 +110,36 @@ def lift(
     points = predict_clips(model, screen, lengths, **options).cpu().numpy()
     root = "estimated" if model.space == "metric absolute" else "relative"
     if in_image_space:
-        points, root = _metres_by_height(points, pose2d, filled[:, ROOT], height or HEIGHT, camera)
+        points, root = _metres_by_height(points, pose2d, height or HEIGHT, camera)
     elif height is not None:
         points = points * (BONES_PER_HEIGHT * height / np.median(bone_lengths(points).sum(-1)))
+    points = points if back is None else at_positions(points, back)
     points[empty] = np.nan
-    return Pose3D(points, H36M17, pose2d.fps, frame="camera", root=root)
+    return Pose3D(points, H36M17, frame="camera", root=root, **labels)
+
+
+def _without_unseen(pose2d: Pose2D) -> Pose2D:
+    """NaN for joints with confidence 0, which some programs put at (0, 0)."""
+    unseen = (pose2d.confidence == 0) & np.isfinite(pose2d.points).all(-1)
+    if not unseen.any():
+        return pose2d
+    warnings.warn(f"{unseen.sum():,} of {unseen.size:,} joints have confidence 0 and count as missing", stacklevel=3)
+    return replace(pose2d, points=np.where(unseen[..., None], np.nan, pose2d.points))
+
+
+def _at_model_rate(pose2d: Pose2D, model: Lifter) -> tuple[Pose2D, np.ndarray | None]:
+    """The pose at the rate of models of several frames, and at which of its frames, with fractions, the given ones are.
+
+    None if nothing is resampled. The last frame of the result is the last one given, so that no time is lost.
+    """
+    if model.receptive_field == 1 or (pose2d.timestamps is None and pose2d.fps == MODEL_FPS):
+        return pose2d, None
+    times = pose2d.times - pose2d.times[0]
+    grid = np.arange(int(np.ceil(times[-1] * MODEL_FPS - 1e-6)) + 1) / MODEL_FPS
+    grid[-1] = times[-1]
+    there, back = (np.interp(at, of, np.arange(len(of))) for at, of in ((grid, times), (times, grid)))
+    points, confidence = at_positions(pose2d.points, there), at_positions(pose2d.confidence, there, lowest=True)
+    return replace(pose2d, points=points, confidence=confidence, fps=MODEL_FPS, timestamps=None), back
 
 
 def _without_empty_frames(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -119,9 +158,9 @@ def _without_empty_frames(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _metres_by_height(
-    image: np.ndarray, pose2d: Pose2D, root2d: np.ndarray, height: float, camera: Camera | None
+    image: np.ndarray, pose2d: Pose2D, height: float, camera: Camera | None
 ) -> tuple[np.ndarray, str]:
-    """(T, 17, 3) image space -> metres, and what is known of the root. root2d: (T, 2) pixels."""
+    """(T, 17, 3) image space -> metres, and what is known of the root."""
     width = pose2d.image_size[0]
     image = root_relative(image.astype(np.float64))
     size = bone_lengths(image * (width / 2)).sum(-1)  # (T,) pixels: shrinks as the person walks away
@@ -131,5 +170,5 @@ def _metres_by_height(
     scale = BONES_PER_HEIGHT * height / size  # metres per pixel
     if camera is None:
         return (image * (width / 2) * scale[:, None, None]).astype(np.float32), "relative"
-    root = camera.rays(root2d) * depth_of_scale(scale, camera)[:, None]  # (T, 3)
+    root = camera.rays(pose2d.points[:, ROOT]) * depth_of_scale(scale, camera)[:, None]  # (T, 3)
     return (screen_to_metres(image, camera, root) + root[:, None]).astype(np.float32), "estimated"

@@ -71,7 +71,7 @@ class KeypointStream:
 
         Args:
             points: (J, 2) pixels on the stream's skeleton, or (B, J, 2) for B persons; NaN where missing.
-            confidence: (J,) or (B, J) in [0, 1]; by default 1 for every joint that is not missing.
+            confidence: (J,) or (B, J) in [0, 1], 0 where missing; by default 1 for every joint that is not NaN.
         Returns:
             (17, 3) or (B, 17, 3) h36m17, metres, camera frame, relative to the root. A frame without anybody is
             answered with the one before.
@@ -93,6 +93,7 @@ class KeypointStream:
         seen = frame.isfinite().all(-1).float()
         if confidence is not None:
             seen = seen * torch.as_tensor(np.asarray(confidence, dtype=np.float32)).view_as(seen)
+        frame = torch.where((seen > 0)[..., None], frame, torch.nan)
         self._last = fill_next(self._last, frame, self.skeleton)
         screen = pixels_to_screen(convert(self._last, self.skeleton), *self.image_size)
         pose = self._stream(screen, convert_confidence(seen, self.skeleton))

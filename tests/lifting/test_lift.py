@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -9,14 +10,16 @@ import pytest
 import torch
 
 from mocap3d.data.image_space import screen_targets
+from mocap3d.data.synthetic import make_synthetic
 from mocap3d.data.windows import to_device
 from mocap3d.evaluation.predict import predict
 from mocap3d.lifting.lift import BONES_PER_HEIGHT, lift
 from mocap3d.metrics import bone_lengths
 from mocap3d.models.create import create_model
 from mocap3d.models.videopose3d import PoseAndTrajectory
-from mocap3d.poses import Clip, Pose2D
-from mocap3d.skeleton import HALPE26, Skeleton, SkeletonError, convert
+from mocap3d.poses import Clip, Pose2D, at_positions
+from mocap3d.skeleton import COCO17, H36M17, HALPE26, Skeleton, SkeletonError, convert
+from mocap3d.weights import load_shipped
 from tests.toys import Knows, small_motionbert, sticks
 
 HAND = Skeleton("hand", tuple(f"finger_{i}" for i in range(21)), (-1,) + (0,) * 20)
@@ -58,8 +61,6 @@ def test_one_frame_other_skeletons_and_other_rates(dataset):
     same = lift(Pose2D(convert(points, "halpe26"), fps=25, image_size=(1000, 1000)), model)
     assert len(lifted) == 1 and lifted.fps == 25
     np.testing.assert_array_equal(lifted.points, same.points)
-    slow = lift(dataset[0].pose2d.resample(25), wide())
-    assert slow.fps == 50 and len(slow) == 29
     with pytest.raises(SkeletonError, match="no conversion"):
         lift(Pose2D(np.zeros((3, 21, 2)), skeleton=HAND, image_size=(1000, 1000)), model)
 
@@ -85,6 +86,99 @@ def test_any_length_is_lifted(dataset, causal):
         if causal:  # what comes later changes nothing
             points = lift(dataset[0].pose2d, model).points[:frames]
             np.testing.assert_allclose(lift(pose2d, model).points, points, atol=1e-5)
+
+
+# Rates and times
+
+
+def turning(times: np.ndarray, fps: float, timestamps: np.ndarray | None = None) -> Pose2D:
+    """Joints on circles, at any times, once in two seconds."""
+    angle = np.pi * times[:, None] + np.linspace(0, 6, 17)
+    points = 500 + 100 * np.stack([np.cos(angle), np.sin(angle)], -1)
+    return Pose2D(points, None, H36M17, fps, (1000, 1000), timestamps)
+
+
+RATES = (1, 10, 15, 24, 25, 30000 / 1001, 59.94, 100, 120, 240)
+
+
+@pytest.mark.parametrize("fps", RATES)
+@pytest.mark.parametrize("frames", [1, 2, 31, 300])
+def test_frames_in_are_frames_out(fps, frames):
+    if fps == 1:
+        frames = min(frames, 31)
+    pose2d = turning(np.arange(frames) / fps, fps)
+    lifted = lift(pose2d, wide())
+    assert (len(lifted), lifted.fps, lifted.timestamps) == (frames, fps, None)
+    assert np.isfinite(lifted.points).all() and not lifted.filled.any()
+    given = lift(replace(pose2d, timestamps=7 + np.arange(frames) / fps), wide())
+    assert len(given) == frames and given.timestamps[0] == 7
+
+
+class Echo(Knows):
+    """Answers with the 2D: what a model of several frames sees, and when."""
+
+    def __init__(self) -> None:
+        super().__init__(torch.zeros(1, 17, 3), 27, image_space=False)
+
+    def forward(self, x):
+        return torch.nn.functional.pad(x[..., :2], (0, 1))
+
+
+@pytest.mark.parametrize("fps", RATES)
+def test_poses_are_those_of_the_frames(fps):
+    """Within what linear interpolation loses, of 0.2, the answer is the one at the time of each frame."""
+    for frames in (5, 40):
+        pose2d = turning(np.arange(frames) / fps, fps)
+        lifted = lift(pose2d, Echo()).points[..., :2]
+        np.testing.assert_allclose(lifted, pose2d.points / 500 - 1, atol=2e-3)
+        np.testing.assert_allclose(lifted[[0, -1]], pose2d.points[[0, -1]] / 500 - 1, atol=1e-6)
+
+
+def test_jittered_timestamps_leave_the_speed_right():
+    """At a varying rate with dropped frames, the speed is that of the same motion sampled evenly, within 2 %."""
+    rng, model = np.random.default_rng(0), load_shipped()
+    motion = make_synthetic(seconds=10).test[0].pose2d  # 50 fps
+    even = np.arange(295) / 30
+    jittered = even + rng.uniform(-0.3, 0.3, len(even)) / 30
+    jittered[0] = 0
+    jittered = np.delete(jittered, rng.choice(np.arange(1, 294), 20, replace=False))
+    speeds = []
+    for times in (even, jittered):
+        points = at_positions(motion.points, times * 50)
+        lifted = lift(Pose2D(points, fps=30, image_size=motion.image_size, timestamps=times), model)
+        assert lifted.timestamps is times
+        steady = at_positions(lifted.points, np.interp(np.arange(90) / 10, times, np.arange(len(times))))
+        speeds.append(np.linalg.norm(np.diff(steady, axis=0), axis=-1).mean())
+    assert speeds[1] == pytest.approx(speeds[0], rel=0.02)
+
+
+def test_filled_joints_are_marked(dataset):
+    points = np.random.default_rng(0).uniform(300, 700, size=(60, 17, 2))
+    confidence = np.ones((60, 17))
+    pose2d = Pose2D(points, confidence, COCO17, 30, (1000, 1000))
+    assert not lift(pose2d, wide()).filled.any()
+    points[20:30, COCO17.index("left_hip")] = np.nan
+    filled = lift(replace(pose2d, points=points), wide()).filled
+    expected = np.zeros((60, 17), bool)
+    expected[20:30, H36M17.indices(["left_hip", "pelvis", "spine"])] = True
+    np.testing.assert_array_equal(filled, expected)
+
+
+def test_zeros_and_joints_without_confidence_count_as_missing(dataset):
+    """(0, 0) with confidence 0, as detectors write unseen joints, and any place with confidence 0."""
+    rng, model = np.random.default_rng(0), trained(wide(), dataset, torch.device("cpu"))[0]
+    clip = dataset[0].pose2d
+    gone = rng.random(clip.points.shape[:2]) < 0.2
+    nan = replace(clip, points=np.where(gone[..., None], np.nan, clip.points))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        expected = lift(nan, model)
+    zeros = replace(clip, points=np.where(gone[..., None], 0, clip.points), confidence=np.where(gone, 0, 1))
+    with pytest.warns(UserWarning, match=f"{gone.sum()} of {gone.size} joints have confidence 0") as told:
+        lifted = lift(zeros, model)
+    assert len(told) == 1
+    np.testing.assert_array_equal(lifted.points, expected.points)
+    np.testing.assert_array_equal(lifted.filled, gone)
 
 
 def test_a_model_with_a_trajectory_says_where_the_root_is(dataset):

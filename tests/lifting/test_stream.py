@@ -52,6 +52,15 @@ def test_missing_joints_and_empty_frames_never_give_nan(keypoints) -> None:
     assert error < 0.15  # metres
 
 
+def test_joints_without_confidence_count_as_missing(keypoints) -> None:
+    """Detectors write an unseen joint as (0, 0) with confidence 0."""
+    gone = np.random.default_rng(0).random(keypoints.points.shape[:2]) < 0.2
+    zeros, nan = (np.where(gone[..., None], value, keypoints.points) for value in (0, np.nan))
+    stream, other = KeypointStream(keypoints.image_size), KeypointStream(keypoints.image_size)
+    for frame, seen, expected in zip(zeros, ~gone, nan, strict=True):
+        np.testing.assert_array_equal(stream(frame, seen), other(expected))
+
+
 def test_an_ear_never_seen_is_filled_on_the_source_skeleton(keypoints) -> None:
     points = keypoints.points.copy()
     points[:, COCO17.index("right_ear")] = np.nan
