@@ -25,7 +25,14 @@ from mocap3d import metrics
 from mocap3d.data.phone import PhoneClip, digest
 from mocap3d.skeleton import H36M17, root_relative
 
-MODELS = {"centred": "videopose3d_81_centred", "causal": "videopose3d_81_causal", "pretrained": "motionbert_tiny"}
+# records by name; those of the networks that were in the package until 28 November 2026 cannot be measured again
+ROWS = {
+    "phone-constant-own": "own",
+    "phone-constant-training": "training",
+    **{f"phone-shipped-2026-11-{kind}": None for kind in ("centred", "causal", "pretrained")},
+    **{f"phone-shipped-{kind}": kind for kind in ("centred", "causal", "motionbert")},
+    "phone-default": "default",  # lift(pose2d) as it is: motionbert, flip testing, inversions undone
+}
 HARD = 60.0  # mm
 PROTOCOL = "phone-v1: per-clip means, each clip with the same weight; root-relative, 17 joints, coco17 detections"
 
@@ -85,11 +92,18 @@ def own_constants(clips: list) -> tuple[Callable, np.ndarray]:
     return own, np.array([1000 * metrics.p_mpjpe(own(clip), truth_of(clip)) for clip in clips])
 
 
-def measure_model(model: torch.nn.Module, clips: list) -> dict:
-    """`measure` of what `lift` makes of the detections with a model."""
+def mean_of_training() -> Callable:
+    """The prediction of the mean pose of open-mocap's training clips."""
+    train = mocap3d.to_device(mocap3d.load_dataset("open-mocap").train)
+    fitted = np.nanmean(root_relative(train.pose3d.double().numpy()), 0)
+    return lambda clip: np.broadcast_to(fitted, clip.pose3d.points.shape)
+
+
+def measure_model(model: torch.nn.Module | None, clips: list, **options: object) -> dict:
+    """`measure` of what `lift` makes of the detections with a model and other options."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        lifted = lambda clip: root_relative(mocap3d.lift(clip.pose2d, model).points)  # noqa: E731
+        lifted = lambda clip: root_relative(mocap3d.lift(clip.pose2d, model, **options).points)  # noqa: E731
         return measure(lifted, clips, own_constants(clips)[1])
 
 
@@ -97,35 +111,29 @@ def main() -> None:
     """Measure what has no record, or print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--table", action="store_true", help="print the records and measure nothing")
-    parser.add_argument("--name", default="shipped-2026-11", help="of the networks in the package now, for the records")
     arguments = parser.parse_args()
-    rows = {f"phone-{arguments.name}-{kind}": kind for kind in MODELS}
-    rows |= {"phone-constant-own": "own", "phone-constant-training": "training"}
-    todo = {name: kind for name, kind in rows.items() if records.read(name) is None}
+    todo = {name: kind for name, kind in ROWS.items() if kind and records.read(name) is None}
     if todo and not arguments.table:
         dataset = mocap3d.load_dataset("open-mocap", cameras="phone-v1")
         data, clips = str(digest(dataset)["truth"])[:16], list(dataset)
-        own, constant = own_constants(clips)
         for name, kind in todo.items():
             started = time.monotonic()
-            if kind in MODELS:
-                numbers = measure_model(mocap3d.load_shipped(kind), clips)
-            elif kind == "own":
-                numbers = measure(own, clips, constant)
+            if kind in ("own", "training"):
+                own, constant = own_constants(clips)
+                numbers = measure(own if kind == "own" else mean_of_training(), clips, constant)
+            elif kind == "default":
+                numbers = measure_model(None, clips)
             else:
-                train = mocap3d.to_device(mocap3d.load_dataset("open-mocap").train)
-                fitted = np.nanmean(root_relative(train.pose3d.double().numpy()), 0)
-                constant_pose = lambda clip, pose=fitted: np.broadcast_to(pose, clip.pose3d.points.shape)  # noqa: E731
-                numbers = measure(constant_pose, clips, constant)
-            size = MODELS.get(kind, "a constant pose") + ", wall seconds"
+                numbers = measure_model(mocap3d.load_shipped(kind), clips, undo_inversions=False)
             seconds = time.monotonic() - started
+            size = f"{kind}, wall seconds"
             records.write(name, data=data, protocol=PROTOCOL, size=size, seed=None, seconds=seconds, numbers=numbers)
             print(f"{name}: {numbers['all']['p_mpjpe_mm']:.1f} mm P-MPJPE", flush=True)
     print(
         f"{'':34}"
         + "".join(f"{group[:16]:>24}" for group in ("cmu-asfamc-02", "cmu-cc-007", "bandai-held-out", "all", "hard"))
     )
-    for name in rows:
+    for name in ROWS:
         if (record := records.read(name)) is not None:
             cells = [
                 f"{v['p_mpjpe_mm']:.1f} / {v['rigid_mpjpe_mm']:.1f} / {v['tilt_degrees']:.0f}°"

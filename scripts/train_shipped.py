@@ -37,8 +37,10 @@ VIDEOPOSE3D = {
     "filter_widths": (3, 3, 3), "channels": 256, "dropout": 0.0625, "normalise": "ray", "confidence": True,
 }  # fmt: skip
 MOTIONBERT = {"frames": 27, "image_space": False, "init": "fan_in", "normalise": "ray"}
+TEMPORAL = mocap3d.RECIPES["quick_temporal"]
 WINDOWS = [
-    dataclasses.replace(mocap3d.RECIPES["quick_temporal"], name="shipped", steps=18_000, source=SOURCE, **FILMED)
+    dataclasses.replace(TEMPORAL, name="shipped", steps=18_000, source=SOURCE, **FILMED),
+    dataclasses.replace(TEMPORAL, name="shipped, slowly", steps=4000, learning_rate=1e-3, source=SOURCE, **FILMED),
 ]
 CLIPS = [
     # frames 3 apart, then consecutive ones for low jitter
@@ -49,6 +51,10 @@ CLIPS = [
     dataclasses.replace(
         mocap3d.RECIPES["quick_clips"], name="shipped, consecutive frames", steps=1500, batch_size=6,
         learning_rate=5e-4, source=SOURCE, **FILMED,
+    ),
+    dataclasses.replace(
+        mocap3d.RECIPES["quick_clips"], name="shipped, slowly", steps=1200, batch_size=6, learning_rate=3e-4,
+        source=SOURCE, **FILMED,
     ),
 ]  # fmt: skip
 KINDS = {

@@ -67,6 +67,7 @@ class Failures:
         ear: one ear is missing.
         limb: one knee, ankle, elbow or wrist is missing for some time.
         gap: seconds of that time, or the whole clip if it is shorter.
+        never: one joint, any of them, is never reported.
         desk: knees and ankles are never in view.
         desk_hips: of these clips, those in which the hips are not in view either.
     Raises:
@@ -86,6 +87,7 @@ class Failures:
     ear: float = 0.3
     limb: float = 0.2
     gap: tuple[float, float] = (1.0, 3.0)
+    never: float = 0.25
     desk: float = 0.15
     desk_hips: float = 0.5
 
@@ -155,7 +157,7 @@ def detect_with_failures(
     if failures.drift_seconds is not None:
         model = replace(model, drift_seconds=failures.drift_seconds)
     source = coco.device if generator is None else generator.device
-    uniform = torch.rand(8, len(start), generator=generator, device=source).to(coco)
+    uniform = torch.rand(10, len(start), generator=generator, device=source).to(coco)
     inset = torch.rand(len(start), 17, 1, generator=generator, device=source).to(coco)
     offset, guess = torch.randn(2, len(start), 17, 2, generator=generator, device=source).to(coco)
     each = torch.rand(3, len(clip), generator=generator, device=source).to(coco)
@@ -236,15 +238,16 @@ def _behind_a_desk(uniform: Tensor, failures: Failures) -> Tensor:
 
 
 def _gaps(clip: Tensor, start: Tensor, uniform: Tensor, failures: Failures, fps: float) -> Tensor:
-    """(N, 17) bool, from uniform (6, K): the missing ears, and the limb joints that are missing for some time."""
-    has_ear, which_ear, has_limb, which_limb, duration, place = uniform
+    """(N, 17) bool, from uniform (8, K): joints missing in whole clips, and limb joints missing for some time."""
+    has_ear, which_ear, has_limb, which_limb, duration, place, has_none, which_none = uniform
     joints = torch.arange(len(COCO17), device=clip.device)
 
     def pick(among: list[int], happens: Tensor, which: Tensor) -> Tensor:
         index = (which * len(among)).long().clamp_max(len(among) - 1)
         return happens[:, None] & (clip.new_tensor(among)[index][:, None] == joints)  # (K, 17)
 
-    ears = pick(EARS, has_ear < failures.ear, which_ear)
+    whole = pick(EARS, has_ear < failures.ear, which_ear)
+    whole |= pick(list(range(len(COCO17))), has_none < failures.never, which_none)
     limbs = pick(LIMBS, has_limb < failures.limb, which_limb)
     length = torch.bincount(clip)
     low, high = failures.gap
@@ -252,4 +255,4 @@ def _gaps(clip: Tensor, start: Tensor, uniform: Tensor, failures: Failures, fps:
     first = start + (place * (length - count + 1)).long().minimum(length - count)  # (K,)
     frames = torch.arange(len(clip), device=clip.device)
     within = (frames >= first[clip]) & (frames < (first + count)[clip])
-    return ears[clip] | (within[:, None] & limbs[clip])
+    return whole[clip] | (within[:, None] & limbs[clip])

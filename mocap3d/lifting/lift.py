@@ -32,7 +32,7 @@ STEADY_SECONDS = 1.0  # over which the scale of image space is averaged: people 
 def lift(
     pose2d: Pose2D,
     model: Lifter | None = None,
-    flip_test: bool = False,
+    flip_test: bool | None = None,
     *,
     height: float | None = None,
     camera: Camera | None = None,
@@ -49,9 +49,10 @@ def lift(
             have confidence 0 are filled first, as in training and evaluation (`fill_missing`); frames without anybody
             give NaN. Any rate, or timestamps: for a model of several frames, motion is interpolated at 50 fps, and the
             poses are interpolated at the times of the frames.
-        model: fulfils `Lifter` and is trained. By default the small one that comes with the package
-            (`load_shipped`).
+        model: fulfils `Lifter` and is trained. By default `load_shipped("motionbert")`, which of the networks in the
+            package was the best on real detections.
         flip_test: average with the un-mirrored pose of the mirrored input, as some protocols do; takes twice as long.
+            None: only for the default model.
         height: metres, of the person. By default metric models keep the size they predict, and 1.70 is assumed for
             models of image space.
         camera: intrinsics of the camera that filmed it. For a model with normalise="ray": the direction in which the
@@ -75,7 +76,8 @@ def lift(
         raise TypeError(f"lift() takes a Pose2D, not a {type(pose2d).__name__}; of a clip, give clip.pose2d")
     if height is not None and not 0.3 <= height <= 3:
         raise ValueError(f"height={height!r}: give metres, such as 1.75")
-    model = load_shipped() if model is None else unwrapped(model)
+    flip_test = model is None if flip_test is None else flip_test
+    model = load_shipped("motionbert") if model is None else unwrapped(model)
     in_image_space = model.space == "image"
     if camera is not None and not in_image_space and model.normalise != "ray":
         raise ValueError(f"{model.name} predicts metres by itself and cannot use a camera; leave it out")
