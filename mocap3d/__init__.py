@@ -37,6 +37,7 @@ from mocap3d.figures.skeleton3d import show
 from mocap3d.figures.style import CENTRE, LEFT, OTHER_COLOURS, RIGHT
 from mocap3d.formats.asf_amc import read_amc
 from mocap3d.formats.bvh import read_bvh
+from mocap3d.formats.keypoints import read_keypoints
 from mocap3d.lifting.lift import lift
 from mocap3d.missing import fill_missing
 from mocap3d.models.create import create_model, list_models
@@ -76,6 +77,7 @@ __all__ = [
     "load_dataset",
     "read_amc",
     "read_bvh",
+    "read_keypoints",
     "synthesize",
     "thin",
     "to_device",

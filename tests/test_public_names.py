@@ -43,6 +43,7 @@ MORE_NAMES = {
     "load_weights": "published and own weights",
     "read_amc": "motion capture files",
     "read_bvh": "motion capture files",
+    "read_keypoints": "2D keypoints of any detector",
     "save_weights": "own weights",
 }
 
