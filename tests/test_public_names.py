@@ -43,7 +43,10 @@ MORE_NAMES = {
     "load_weights": "published and own weights",
     "read_amc": "motion capture files",
     "read_bvh": "motion capture files",
+    "check_keypoints": "what looks wrong with keypoints",
     "read_keypoints": "2D keypoints of any detector",
+    "read_pose": "reads back what `write` wrote",
+    "write": "poses for other programs",
     "save_weights": "own weights",
 }
 

@@ -20,7 +20,7 @@ import csv
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -82,16 +82,16 @@ _PROGRAMS: tuple[tuple[set[str], str], ...] = (
     ({"keypoint_scores"}, "MMPose"), ({"instances"}, "MMPose"), ({"box"}, "Ultralytics"),
     ({"keypoints", "scores"}, "rtmlib"),
 )  # fmt: skip
-_FAULTS = (ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError, TypeError, ValueError)
+_FAULTS = (ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError, StopIteration, TypeError,
+           ValueError)  # fmt: skip
 
 
-def parse(path: str | os.PathLike, max_bytes: int, video: str | None) -> Content:
+def parse(path: str | os.PathLike, max_bytes: int) -> Content:
     """Parse a file, or a folder of one JSON file per frame.
 
     Args:
         path: the file or folder.
         max_bytes: larger files are refused.
-        video: name of a video, for files of VideoPose3D that hold several.
     Raises:
         KeypointError: for any error in the file.
     """
@@ -103,19 +103,14 @@ def parse(path: str | os.PathLike, max_bytes: int, video: str | None) -> Content
             with open(path, "rb") as file:
                 start = file.read(2)
             if start == b"PK":
-                return _from_arrays(load_npz(path), video)
+                return _from_arrays(load_npz(path))
             data = read_text(path, max_bytes)
             return _from_json(_load(data)) if data.lstrip()[:1] in (b"[", b"{") else _from_csv(data.decode())
-    except (MotionFileError, UnsafeFileError, OSError) as error:
+    except (*_FAULTS, OSError) as error:
         text = str(error)
+        if not isinstance(error, (KeypointError, MotionFileError, UnsafeFileError, OSError)):
+            text = f"damaged, or a keypoint file of no known layout ({type(error).__name__}: {excerpt(text, 80)})"
         raise KeypointError(text if str(path) in text else f"{path}: {text}") from None
-    except KeypointError as error:
-        raise KeypointError(f"{path}: {error}") from None
-    except _FAULTS as error:
-        raise KeypointError(
-            f"{path}: it is damaged, or a keypoint file of no known layout ({type(error).__name__}: "
-            f"{excerpt(str(error), 80)}); export it again, or as COCO results"
-        ) from None
 
 
 # JSON --------------------------------------------------------------------------------------------------------------
@@ -128,8 +123,7 @@ def _read_folder(path: Path, max_bytes: int) -> Content:
         raise KeypointError("a folder without any JSON file; OpenPose writes one per frame")
     if len({re.sub(r"\d+(?=\D*$)", "", file.name) for file in files}) > 1:
         raise KeypointError("the files are of several videos; give each its own folder")
-    frames = [{"image_id": file.name, "people": _load(read_text(file, max_bytes))} for file in files]
-    return _from_json(frames)
+    return _from_json([{"image_id": file.name, "people": _load(read_text(file, max_bytes))} for file in files])
 
 
 def _load(data: bytes) -> object:
@@ -145,11 +139,9 @@ def _load(data: bytes) -> object:
 def _compact(found: dict) -> object:
     """While parsing: a landmark becomes a tuple, joints become an array."""
     if "x" in found and "y" in found:
-        score = next((found[key] for key in ("visibility", "visible", "confidence", "score") if key in found), None)
-        if isinstance(found["x"], list):
-            ones = [1.0] * len(found["x"])
-            return np.array([found["x"], found["y"], ones if score is None else score], np.float32).T
-        return found["x"], found["y"], 1.0 if score is None else score
+        score = _first(found, ("visibility", "visible", "confidence", "score"))
+        landmark = found["x"], found["y"], np.ones_like(found["x"], float) if score is None else score
+        return np.array(landmark, np.float32).T if isinstance(found["x"], list) else landmark
     for key in (*_JOINTS, *_SCORES):
         if isinstance(found.get(key), list):
             try:
@@ -242,10 +234,6 @@ def _people(frame: object, seen: set[str]) -> Iterator[tuple[str | None, np.ndar
     elif isinstance(frame, list) and frame and type(frame[0]) is tuple:
         seen.add("landmark")
         yield None, _joints(frame, None)[0]
-    elif isinstance(frame, (list, np.ndarray)) and len(frame) and np.ndim(frame[0]) == 1 and np.size(frame[0]) > 3:
-        yield from ((None, joints) for person in frame for joints in _joints(person, None))
-    elif isinstance(frame, list) and frame and np.ndim(frame[0]) in (0, 1) and not isinstance(frame[0], dict):
-        yield from ((None, joints) for joints in _joints(frame, None))
     elif isinstance(frame, list):
         for item in frame:
             yield from _people(item, seen)
@@ -284,30 +272,24 @@ def _whole_clip(content: Content, points: object, scores: object) -> Content:
 # npz ---------------------------------------------------------------------------------------------------------------
 
 
-def _from_arrays(arrays: dict[str, object], video: str | None) -> Content:
+def _from_arrays(arrays: dict[str, object]) -> Content:
     content = Content()
-    arrays = {name: value.item() if isinstance(value, np.ndarray) and value.ndim == 0 else value
-              for name, value in arrays.items()}  # fmt: skip
-    if isinstance(videos := arrays.get("positions_2d"), dict):
+    arrays = {name: value if np.ndim(value) else np.asarray(value).item() for name, value in arrays.items()}
+    if "positions_2d" in arrays:  # the videos count as people
         content.program = "VideoPose3D"
-        about = arrays.get("metadata") or {}
-        name = video if video in videos else next(iter(videos))
-        if len(videos) > 1 and video not in videos:
-            known = ", ".join(excerpt(str(key)) for key in list(videos)[:20])
-            raise KeypointError(f"it holds {len(videos)} videos; pass person= with the name of one: {known}")
-        size = about.get("video_metadata", {}).get(name, {})
-        content.image_size = (int(size["w"]), int(size["h"])) if "w" in size else None
-        takes = videos[name] if isinstance(videos[name], dict) else {"custom": videos[name]}
-        (points,) = [np.asarray(one, np.float32) for one in next(iter(takes.values()))]
-        _whole_clip(content, points, None)
-        content.people = [one._replace(id=f"video:{name}") for one in content.people]
+        sizes = (arrays.get("metadata") or {}).get("video_metadata", {}).values()
+        sizes = {(int(size["w"]), int(size["h"])) for size in sizes}
+        content.image_size = sizes.pop() if len(sizes) == 1 else None
+        for name, takes in arrays["positions_2d"].items():
+            (points,) = next(iter(takes.values()))  # of one camera
+            one = _whole_clip(Content(), np.asarray(points, np.float32), None)
+            content.people += [person._replace(id=str(name)) for person in one.people]
+            content.frames += one.frames
         return content
     _read_about(content, arrays)
     points = _first({name: value for name, value in arrays.items() if np.ndim(value) > 2}, _JOINTS)
     if points is None:
-        raise KeypointError(
-            f"it holds the arrays {', '.join(map(excerpt, arrays))}; name the keypoints' array 'points'"
-        )
+        raise KeypointError(f"arrays {', '.join(map(excerpt, arrays))}: name that of the keypoints 'points'")
     return _whole_clip(content, points, _first(arrays, _SCORES))
 
 
@@ -316,64 +298,56 @@ def _from_arrays(arrays: dict[str, object], video: str | None) -> Content:
 _AXES = {"x": 0, "y": 1, **dict.fromkeys("likelihood score confidence visibility c p".split(), 2)}
 
 
+def read_table(text: str) -> tuple[dict, list[str], Iterator[list[str]]]:
+    """Of a csv file: what comment lines before it say in JSON, the cells of the first row, and the other rows."""
+    about, lines = {}, text.splitlines()
+    while lines and lines[0].startswith("#"):
+        comment = lines.pop(0).lstrip("# ")
+        about |= json.loads(comment) if comment.startswith("{") else {}
+    rows = csv.reader(lines)
+    return about, [cell.strip() for cell in next(rows)], rows
+
+
 def _from_csv(text: str) -> Content:
     """A table with one row per frame."""
     content = Content()
-    lines = text.splitlines()
-    while lines and lines[0].startswith("#"):
-        about = lines.pop(0).lstrip("# ")
-        if about.startswith("{"):
-            _read_about(content, json.loads(about))
-    rows = csv.reader(lines)
-    header = [cell.strip() for cell in next(rows)]
-    times = None
-    if header[0].lower() == "scorer":  # DeepLabCut's header rows, which pandas writes
-        rows = list(rows)
-        depth = next((i for i, row in enumerate(rows) if row and row[0] == "coords"), None)
-        if depth is None:
-            raise KeypointError("header rows scorer, bodyparts, coords expected; no row begins with coords")
-        titles = {row[0]: row for row in rows[: depth + 1]}
-        people, names, axes = titles.get("individuals"), titles["bodyparts"], titles["coords"]
-        table = _numbers(rows[depth + 1 :])
-        columns = [
-            (people[i] if people else None, name, _AXES.get(axes[i].lower()), i) for i, name in enumerate(names) if i
-        ]
-        times = next((table[:, i] for i, axis in enumerate(axes) if axis == "seconds"), None)
-        content.program = "Sports2D" if times is not None else "DeepLabCut"
+    about, header, rows = read_table(text)
+    _read_about(content, about)
+    if header[0].lower() == "scorer":  # header rows as pandas writes them
+        titles = {}
+        while "coords" not in titles:
+            row = next(rows)
+            titles[row[0]] = row
+        names, axes = titles["bodyparts"], [axis.lower() for axis in titles["coords"]]
+        people, labels = titles.get("individuals", [None] * len(names)), axes
+        content.program = "Sports2D" if "seconds" in axes else "DeepLabCut"
     else:
-        table = _numbers(rows)
-        found = [re.fullmatch(r"(.+?)[\W_]*([A-Za-z]+)", cell) for cell in header]
-        columns = [(None, match[1], _AXES.get(match[2].lower()), i) for i, match in enumerate(found) if match]
-        title = next((name for name in ("time", "seconds", "timestamp", "timestamp_ms") if name in header), None)
-        if title is not None:
-            times = table[:, header.index(title)] * (1e-3 if title.endswith("_ms") else 1)
-    known = [column for column in columns if column[2] is not None]
-    content.names = tuple(dict.fromkeys(name for _, name, _, _ in known))
-    joints = {}
-    for who, name, axis, column in known:
-        if who not in joints:
-            joints[who] = np.full((len(table), len(content.names), 3), np.nan, np.float32)
-            joints[who][..., 2] = 1
-        joints[who][:, content.names.index(name), axis] = table[:, column]
-    content.people = [
-        Person(frame, who, person[frame]) for who, person in joints.items() for frame in range(len(table))
-        if np.isfinite(person[frame, :, 0]).any()
-    ]  # fmt: skip
+        labels = [cell.lower() for cell in header]
+        parts = [re.fullmatch(r"(.+?)[\W_]*([A-Za-z]+)", cell) for cell in header]
+        names, axes = ([part[k] if part else "" for part in parts] for k in (1, 2))
+        people = [None] * len(names)
+    table = read_numbers(rows)
+    columns = zip(table.T, people, names, axes, strict=True)
+    known = [(*column, _AXES[axis]) for *column, axis in columns if axis in _AXES]
+    content.names = tuple(dict.fromkeys(name for _, _, name, _ in known))
+    shape, empty = (len(table), len(content.names), 3), (np.nan, np.nan, 1)
+    joints = {who: np.full(shape, empty, np.float32) for _, who, _, _ in known}
+    for column, who, name, axis in known:
+        joints[who][:, content.names.index(name), axis] = column
+    there = {who: np.flatnonzero(np.isfinite(points[..., 0]).any(1)).tolist() for who, points in joints.items()}
+    content.people = [Person(frame, who, points[frame]) for who, points in joints.items() for frame in there[who]]
     content.frames = list(range(len(table)))
-    content.times = content.times if times is None else times.tolist()
+    if title := next((label for label in labels if label in ("seconds", "time", "timestamp", "timestamp_ms")), None):
+        content.times = (table[:, labels.index(title)] * (1e-3 if title.endswith("_ms") else 1)).tolist()
     return content
 
 
-def _numbers(rows: object) -> np.ndarray:
+def read_numbers(rows: Iterable[list[str]]) -> np.ndarray:
     """(rows, columns) float64; what is empty or no number (a picture's name) is NaN."""
-    found = []
-    for row in rows:
-        if any(row):
-            found.append(np.array([float(c) if re.fullmatch(r"\s*[-+.\deE]+\s*", c) else np.nan for c in row]))
-    if not found:
-        raise KeypointError("a table without rows")
-    if len({len(row) for row in found}) > 1:
-        raise KeypointError("rows have different numbers of columns: the table is cut off or damaged")
+    number = re.compile(r"\s*[-+.\deE]+\s*")
+    found = [np.array([float(c) if number.fullmatch(c) else np.nan for c in row]) for row in rows if any(row)]
+    if not found or len({len(row) for row in found}) > 1:
+        raise KeypointError("a table without rows, or with rows of different lengths: it is cut off or damaged")
     return np.stack(found)
 
 

@@ -18,32 +18,19 @@ from mocap3d.skeleton import BODY25, COCO17, HALPE26, MEDIAPIPE33, SKELETONS, Sk
 
 # Confidence below which a joint is missing, by program: the default of the program's own drawing where it has one.
 # Detectron's probabilities (VideoPose3D's files) are far below 1 for joints in plain sight, so none is left out.
+# AlphaPose's is `vis_thres`, COCO's that of Detectron2's drawing, DeepLabCut's `pcutoff`, MMPose's and rtmlib's
+# `kpt_thr`, OpenPose's `render_threshold`, Sports2D's `keypoint_likelihood_threshold`, Ultralytics' `conf_thres`.
 THRESHOLDS = {
-    "AlphaPose": 0.4,  # vis_thres
-    "COCO": 0.05,  # Detectron2's drawing of COCO results
-    "DeepLabCut": 0.6,  # pcutoff
-    "MMPose": 0.3,  # kpt_thr
-    "MediaPipe": 0.5,  # of visibility
-    "OpenPose": 0.05,  # --render_threshold
-    "Sports2D": 0.3,  # keypoint_likelihood_threshold
-    "Ultralytics": 0.25,  # kpt conf_thres
-    "VideoPose3D": 0.0,
-    "mocap3d": 0.0,
-    "plain": 0.0,
-    "rtmlib": 0.5,  # kpt_thr
-}
+    "AlphaPose": 0.4, "COCO": 0.05, "DeepLabCut": 0.6, "MMPose": 0.3, "MediaPipe": 0.5, "OpenPose": 0.05,
+    "Sports2D": 0.3, "Ultralytics": 0.25, "VideoPose3D": 0.0, "mocap3d": 0.0, "plain": 0.0, "rtmlib": 0.5,
+}  # fmt: skip
 # OpenPose's older 18 joints (with a neck) in the order of coco17
 _OPENPOSE18 = (0, 15, 14, 17, 16, 5, 2, 6, 3, 7, 4, 11, 8, 12, 9, 13, 10)
 # Joints in the file -> skeleton, and which of them are taken; whole-body layouts begin with the body.
 LAYOUTS = {
-    17: (COCO17, range(17)),
-    18: (COCO17, _OPENPOSE18),
-    25: (BODY25, range(25)),
-    26: (HALPE26, range(26)),
-    33: (MEDIAPIPE33, range(33)),
-    133: (COCO17, range(17)),
-    136: (HALPE26, range(26)),
-}
+    17: (COCO17, range(17)), 18: (COCO17, _OPENPOSE18), 25: (BODY25, range(25)), 26: (HALPE26, range(26)),
+    33: (MEDIAPIPE33, range(33)), 133: (COCO17, range(17)), 136: (HALPE26, range(26)),
+}  # fmt: skip
 OVERLAP = 0.1  # intersection over union of two boxes, from which they may be the same person
 MEMORY = 300  # frames for which a person who is gone is remembered
 UNEVEN = 0.2  # of the usual step: larger steps between timestamps are a varying rate
@@ -74,8 +61,8 @@ def read_keypoints(
             timestamps, fps is the rate of their usual step.
         image_size: (width, height) of the video in pixels; needed unless the file has it.
         person: which of several people: an id of the file; where it has none, people are told apart by the overlap of
-            their boxes and numbered by size, 0 the largest. In VideoPose3D's files, the name of a video. By default the
-            largest person is taken: the one with the largest boxes, summed over the frames.
+            their boxes and numbered by size, 0 the largest. In VideoPose3D's files the videos count as people, by
+            name. By default the largest person is taken: the one with the largest boxes, summed over the frames.
         threshold: confidence below which a joint is missing; by default that of the program (`THRESHOLDS`); 0 keeps
             all joints with any confidence.
         frames: number of frames of the video, where the file leaves out frames without anybody at its end.
@@ -90,7 +77,7 @@ def read_keypoints(
     if threshold is not None and not 0 <= threshold <= 1:
         raise ValueError(f"threshold={threshold!r}: give a confidence from 0 to 1")
     wanted = None if skeleton is None else get_skeleton(skeleton)
-    content = parse(path, max_bytes, None if person is None else str(person))
+    content = parse(path, max_bytes)
     try:
         with np.errstate(all="ignore"):
             return _pose(content, wanted, fps, image_size, person, threshold, frames, os.fspath(path))
@@ -103,10 +90,8 @@ def _pose(content: Content, wanted, fps, image_size, person, threshold, frames, 
     rate, uneven = (None, 0.0) if fps else _steps(content)
     fps = fps or content.fps or rate
     size = image_size or content.image_size
-    lacking = [
-        *(["how many frames per second the video has: pass fps=30, for example"] if not fps else []),
-        *(["the image's size: pass image_size=(width, height), of the video in pixels"] if size is None else []),
-    ]
+    lacking = ["how many frames per second the video has: pass fps=30, for example"] * (not fps)
+    lacking += ["the image's size: pass image_size=(width, height), of the video in pixels"] * (size is None)
     if lacking:
         raise KeypointError("the file does not hold " + ", nor ".join(lacking))
     chosen, notes = _choose(content.people, numbers, person)
@@ -176,9 +161,6 @@ def _clean_confidence(confidence: np.ndarray) -> list[str]:
     """Bring confidence to [0, 1] in place; returns what to say about it."""
     confidence[~np.isfinite(confidence)] = 0
     highest = confidence.max(initial=0)
-    if highest == 2 and np.isin(confidence, (0, 1, 2)).all():  # COCO's flags: 1 is labelled but occluded
-        confidence[confidence == 2] = 1
-        return []
     if highest > 10:
         confidence /= 100
         return [f"confidence goes up to {highest:.6g}: taken as percent"] + _clean_confidence(confidence)
@@ -204,8 +186,7 @@ def _layout(content: Content, wanted: Skeleton | None, chosen: list[int]) -> tup
     known, order = LAYOUTS.get(count, (None, ()))
     if known is None or wanted not in (None, known):
         given = f"skeleton {wanted.name!r} has {len(wanted)}" if wanted else f"known are {', '.join(map(str, LAYOUTS))}"
-        names = f" ({', '.join(excerpt(name) for name in content.names[:6])}, ...)" if content.names else ""
-        raise KeypointError(f"the file has {count} joints{names}, {given}; pass the skeleton that it was written with")
+        raise KeypointError(f"the file has {count} joints, {given}; pass the skeleton that it was written with")
     return known, list(enumerate(order))
 
 
@@ -216,29 +197,26 @@ def _choose(people: list[Person], numbers: list[int], person: int | str | None) 
     """Indices of one person's detections, at most one per frame, and what to say about the choice."""
     with_id = [i for i, one in enumerate(people) if one.id is not None]
     by_id = len(with_id) * 2 > len(people) and len({(numbers[i], people[i].id) for i in with_id}) == len(with_id)
+    boxes = [_box(one.joints) for one in people]
+    tracks: dict[str, list[int]] = defaultdict(list)
     if by_id:
-        tracks: dict[str, list[int]] = defaultdict(list)
         for i in with_id:
             tracks[people[i].id].append(i)
     elif len(set(numbers)) == len(numbers):
-        tracks = {"0": list(range(len(people)))}
+        tracks["0"] = list(range(len(people)))
     else:
-        found = _tracked([_box(one.joints) for one in people], numbers)
-        sizes = [sum(_area(_box(people[i].joints)) for i in track) for track in found]
-        order = sorted(range(len(found)), key=lambda k: -sizes[k])
-        tracks = {str(rank): found[k] for rank, k in enumerate(order)}
-    if person is not None and str(person) in tracks:
-        return tracks[str(person)], []
-    if person is not None and not any(one.id == f"video:{person}" for one in people):
+        found = sorted(_tracked(boxes, numbers), key=lambda track: -_area(boxes, track))
+        tracks |= {str(rank): track for rank, track in enumerate(found)}
+    name = max(tracks, key=lambda name: _area(boxes, tracks[name])) if person is None else str(person)
+    if name not in tracks:
         known = ", ".join(excerpt(name) for name in list(tracks)[:20])
         raise KeypointError(f"person={person!r} is not in the file; it has {known}")
-    largest = max(tracks, key=lambda name: sum(_area(_box(people[i].joints)) for i in tracks[name]))
-    if len(tracks) == 1:
-        return tracks[largest], []
+    if len(tracks) == 1 or person is not None:
+        return tracks[name], []
     how = "ids of the file" if by_id else "told apart by overlap, 0 the largest"
     most = max(Counter(numbers).values())
-    note = f"{len(tracks)} people ({how}), up to {most} in a frame: took the largest, person={largest}, in "
-    return tracks[largest], [note + f"{len(tracks[largest]):,} frames"]
+    note = f"{len(tracks)} people ({how}), up to {most} in a frame: took the largest, person={name}, in "
+    return tracks[name], [note + f"{len(tracks[name]):,} frames"]
 
 
 def _box(joints: np.ndarray) -> np.ndarray:
@@ -247,8 +225,8 @@ def _box(joints: np.ndarray) -> np.ndarray:
     return np.concatenate([seen.min(0), seen.max(0)]).astype(np.float64) if len(seen) else np.zeros(4)
 
 
-def _area(box: np.ndarray) -> float:
-    return float((box[2] - box[0]) * (box[3] - box[1]))
+def _area(boxes: list[np.ndarray], track: list[int]) -> float:
+    return sum(float((boxes[i][2:] - boxes[i][:2]).prod()) for i in track)
 
 
 def _tracked(boxes: list[np.ndarray], numbers: list[int]) -> list[list[int]]:

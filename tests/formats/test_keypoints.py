@@ -218,11 +218,11 @@ def test_ids_that_are_not_unique_in_a_frame_are_no_ids(tmp_path):
     np.testing.assert_allclose(pose.points[0], C17[0, :, :2] + (900, 0), atol=0.01)
 
 
-def test_videos_of_one_file(tmp_path):
+def test_videos_of_one_file_count_as_people(tmp_path, capsys):
     data = texts.videopose3d(C17, ("a.mp4", "b.mp4"))
-    with pytest.raises(KeypointError, match=r"2 videos.*'a.mp4'"):
-        read(tmp_path, data, fps=30)
     assert len(read(tmp_path, data, fps=30, person="b.mp4")) == FRAMES
+    assert len(read(tmp_path, data, fps=30)) == FRAMES
+    assert "2 people (ids of the file)" in capsys.readouterr().out
 
 
 # Rates
@@ -251,7 +251,7 @@ def test_the_rate_is_that_of_the_timestamps(tmp_path, capsys):
         (b'[{"image_id": 1, "keypoints": [1, 2, 1]}]', "the file has 1 joints"),
         (b'{"keypoints": "none"}', "damaged"),
         (b"[" * 100_000, "damaged"),
-        (b"scorer,a,a\nbodyparts,nose,nose\n", "no row begins with coords"),
+        (b"scorer,a,a\nbodyparts,nose,nose\n", "damaged"),
         (b"nose_x,nose_y\n1,2\n1\n", "cut off"),
         (b"a,b\n", "without rows"),
         (b"PK\3\4 no archive", "cut off"),
