@@ -37,6 +37,9 @@ from mocap3d.figures.skeleton3d import show
 from mocap3d.figures.style import CENTRE, LEFT, OTHER_COLOURS, RIGHT
 from mocap3d.formats.asf_amc import read_amc
 from mocap3d.formats.bvh import read_bvh
+from mocap3d.formats.check_keypoints import check_keypoints
+from mocap3d.formats.export import read_pose, write
+from mocap3d.formats.keypoints import read_keypoints
 from mocap3d.inversions import undo_inversions
 from mocap3d.lifting.lift import lift
 from mocap3d.missing import fill_missing
@@ -72,15 +75,19 @@ __all__ = [
     "undo_inversions",
     # data sets and files
     "PoseDataset",
+    "check_keypoints",
     "detect",
     "film",
     "first_frames",
     "load_dataset",
     "read_amc",
     "read_bvh",
+    "read_keypoints",
+    "read_pose",
     "synthesize",
     "thin",
     "to_device",
+    "write",
     # models and weights
     "Lifter",
     "PoseAndTrajectory",

@@ -1,11 +1,32 @@
-"""The command line: `python -m mocap3d doctor`."""
+"""The command line: `mocap3d doctor`, `check-keypoints`, `lift` and `show`.
+
+Exit codes: 0 where all is well, 1 where something was found (`doctor`, `check-keypoints`), 2 for a wrong argument or a
+file that cannot be read or written, with one line on stderr. Results go to stdout, all else to stderr.
+"""
 
 from __future__ import annotations
 
 import argparse
+import re
+import sys
+import warnings
 from collections.abc import Sequence
+from contextlib import redirect_stdout
+from pathlib import Path
 
 from mocap3d.diagnostics import doctor
+from mocap3d.figures.skeleton2d import show_2d
+from mocap3d.figures.skeleton3d import show
+from mocap3d.formats.check_keypoints import check_keypoints
+from mocap3d.formats.export import ExportError, read_pose, write
+from mocap3d.formats.keypoints import read_keypoints
+from mocap3d.lifting.lift import lift
+from mocap3d.poses import Pose2D, Pose3D
+from mocap3d.weights import load_weights
+
+CHECK = "say what looks wrong with 2D keypoints; exit code 1 if anything does"
+LIFT = "lift 2D keypoints to a 3D pose"
+SHOW = "write a page that shows keypoints, or a pose that lift wrote"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -16,8 +37,82 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         the exit status, 0 where all is well.
     """
+    options = _parser().parse_args(arguments)
+    if options.command == "doctor":
+        return 0 if doctor() else 1
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_, **__: _say(f"warning: {message}")
+        try:
+            return {"check-keypoints": _check, "lift": _lift, "show": _show}[options.command](options)
+        except (OSError, ValueError) as error:
+            _say(f"mocap3d {options.command}: error: {' '.join(str(error).split())}")
+            return 2
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="mocap3d", description="3D human pose lifting, learned by doing")
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
     commands.add_parser("doctor", help="check what works on this machine, and how to fix what does not")
-    parser.parse_args(arguments)
-    return 0 if doctor() else 1
+    helps = {"check-keypoints": CHECK, "lift": LIFT, "show": SHOW}
+    for name, text in helps.items():
+        command = commands.add_parser(name, help=text, description=text)
+        command.add_argument("file", help="keypoints of any detector, see mocap3d.read_keypoints")
+        command.add_argument("--size", type=_size, metavar="1920x1080", help="of the video, if the file lacks it")
+        command.add_argument("--fps", type=float, help="frames per second of the video, if the file lacks it")
+        command.add_argument("--skeleton", help="of the keypoints, such as coco17; by default recognised")
+        command.add_argument("--person", help="which of several people; by default the largest")
+        command.add_argument("--threshold", type=float, help="confidence below which a joint is missing")
+    lifting, showing = commands.choices["lift"], commands.choices["show"]
+    lifting.add_argument("--height", type=float, help="of the person, in metres")
+    lifting.add_argument("--model", help="a file of weights; by default the model in the package")
+    lifting.add_argument("--out", required=True, help="file to write: .npz, .csv or .json")
+    showing.add_argument("--out", help="file to write, .html")
+    return parser
+
+
+def _size(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"(\d+)[xX](\d+)", text)
+    if not match:
+        raise argparse.ArgumentTypeError(f"{text!r} is no size; write 1920x1080")
+    return int(match[1]), int(match[2])
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _read(options: argparse.Namespace) -> Pose2D:
+    how = options.skeleton, options.fps, options.size, options.person, options.threshold
+    with redirect_stdout(sys.stderr):
+        return read_keypoints(options.file, *how)
+
+
+def _check(options: argparse.Namespace) -> int:
+    found = check_keypoints(_read(options))
+    print(found)
+    return 1 if found else 0
+
+
+def _lift(options: argparse.Namespace) -> int:
+    if Path(options.out).suffix.lower() not in (".npz", ".csv", ".json"):
+        raise ExportError(f"--out {options.out}: give a file name that ends in .npz, .csv or .json")
+    pose2d = _read(options)
+    for sentence in check_keypoints(pose2d):
+        _say(f"warning: {sentence}")
+    model = None if options.model is None else load_weights(options.model)
+    _say(f"lifting {len(pose2d):,} frames ...")
+    pose3d = lift(pose2d, model, height=options.height)
+    print(f"{write(pose3d, options.out)}: {pose3d}")
+    return 0
+
+
+def _show(options: argparse.Namespace) -> int:
+    try:
+        pose: Pose2D | Pose3D = read_pose(options.file)
+    except ExportError:
+        pose = _read(options)
+    out = Path(options.out or f"{options.file}.html")
+    figure = show(pose) if isinstance(pose, Pose3D) else show_2d(pose)
+    figure.write_html(out, include_plotlyjs=True)
+    print(f"{out}: open it in a browser")
+    return 0

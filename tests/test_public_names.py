@@ -43,6 +43,10 @@ MORE_NAMES = {
     "load_weights": "published and own weights",
     "read_amc": "motion capture files",
     "read_bvh": "motion capture files",
+    "check_keypoints": "what looks wrong with keypoints",
+    "read_keypoints": "2D keypoints of any detector",
+    "read_pose": "reads back what `write` wrote",
+    "write": "poses for other programs",
     "save_weights": "own weights",
     "undo_inversions": "a step of `lift`, for a look at what it changes",
 }

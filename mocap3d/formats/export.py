@@ -1,0 +1,109 @@
+"""Write poses to npz, csv and json, and read them back.
+
+Every file says what its numbers are: skeleton and joint names, frames per second, and image size (2D, pixels) or frame,
+root and unit (3D, metres). Missing joints are NaN in npz, empty in csv and null in json. Numbers in csv and json are
+rounded to 5 decimals, that is to 10 micrometres.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+
+from mocap3d.files import write_whole
+from mocap3d.formats.keypoint_files import read_numbers, read_table
+from mocap3d.formats.motion_file import MAX_BYTES, read_text
+from mocap3d.formats.safe_files import load_npz
+from mocap3d.poses import Pose2D, Pose3D, PoseError
+from mocap3d.skeleton import SKELETONS, Skeleton
+
+
+class ExportError(ValueError):
+    """A pose file that cannot be written or read back."""
+
+
+def write(pose: Pose2D | Pose3D, path: str | os.PathLike) -> Path:
+    """Write a pose; the format is that of the file's name: .npz, .csv or .json.
+
+    Args:
+        pose: a Pose2D (read back by `read_keypoints`) or Pose3D (by `read_pose`).
+        path: an existing file is replaced, once the new one is complete.
+    Returns:
+        the path.
+    Raises:
+        ExportError: for another ending.
+        TypeError: if it is no pose.
+    Source: own.
+    """
+    if not isinstance(pose, (Pose2D, Pose3D)):
+        raise TypeError(f"write() takes a Pose2D or Pose3D, not a {type(pose).__name__}")
+    path = Path(path)
+    writers = {".npz": _write_npz, ".csv": _write_csv, ".json": _write_json}
+    if path.suffix.lower() not in writers:
+        raise ExportError(f"{path}: give a file name that ends in {', '.join(writers)}")
+    skeleton, flat = pose.skeleton, isinstance(pose, Pose2D)
+    about = {"format": "mocap3d pose2d" if flat else "mocap3d pose3d", "skeleton": skeleton.name, "fps": pose.fps}
+    about |= {"joints": skeleton.joints, "parents": skeleton.parents, "left": skeleton.left, "right": skeleton.right}
+    about |= {"image_size": pose.image_size, "unit": "pixels"} if flat else {
+        "frame": pose.frame, "root": pose.root, "unit": "metres"}  # fmt: skip
+    arrays = {"points": pose.points} | ({"confidence": pose.confidence} if flat else {})
+    return write_whole(path, lambda temporary: writers[path.suffix.lower()](temporary, about, arrays))
+
+
+def _write_npz(path: Path, about: dict, arrays: dict[str, np.ndarray]) -> None:
+    with open(path, "wb") as file:
+        np.savez_compressed(file, **about, **arrays)
+
+
+def _write_json(path: Path, about: dict, arrays: dict[str, np.ndarray]) -> None:
+    rounded = {name: np.round(array.astype(np.float64), 5) for name, array in arrays.items()}
+    values = {name: np.where(np.isfinite(array), array, None).tolist() for name, array in rounded.items()}
+    path.write_text(json.dumps(about | values, allow_nan=False), encoding="utf-8")
+
+
+def _write_csv(path: Path, about: dict, arrays: dict[str, np.ndarray]) -> None:
+    """A comment line with what the numbers are; one row per frame; columns such as left_knee_x."""
+    axes = ("x", "y", "score") if "confidence" in arrays else ("x", "y", "z")
+    values = [np.atleast_3d(array) for array in arrays.values()]  # (T, J, 2) and (T, J, 1), or (T, J, 3)
+    with open(path, "w", encoding="utf-8", newline="") as file:
+        file.write(f"# {json.dumps(about)}\n")
+        rows = csv.writer(file, lineterminator="\n")
+        rows.writerow(["frame", "time", *(f"{joint}_{axis}" for joint in about["joints"] for axis in axes)])
+        for number, row in enumerate(np.concatenate(values, -1).reshape(len(values[0]), -1).tolist()):
+            cells = ("" if np.isnan(value) else round(value, 5) for value in row)
+            rows.writerow([number, round(number / about["fps"], 6), *cells])
+
+
+def read_pose(path: str | os.PathLike) -> Pose3D:
+    """Read back a Pose3D that `write` wrote.
+
+    Args:
+        path: the file.
+    Raises:
+        ExportError: if it is not such a file, or damaged.
+    Source: own.
+    """
+    try:
+        with open(path, "rb") as file:
+            start = file.read(2)
+        if start == b"PK":
+            about = {k: v.item() if v.ndim == 0 else v for k, v in load_npz(path).items()}
+        elif start[:1] == b"{":
+            about = json.loads(read_text(path, MAX_BYTES))
+        else:
+            about, _, rows = read_table(read_text(path, MAX_BYTES).decode())
+            table = read_numbers(rows)[:, 2:]  # without frame and time
+            about["points"] = table.reshape(len(table), -1, 3)
+        if about["format"] != "mocap3d pose3d":
+            raise ExportError(f"it is a {about['format']}; of keypoints, use read_keypoints")
+        joints, left, right = (tuple(map(str, about[key])) for key in ("joints", "left", "right"))
+        skeleton = Skeleton(str(about["skeleton"]), joints, tuple(map(int, about["parents"])), left, right)
+        skeleton = SKELETONS[skeleton.name] if SKELETONS.get(skeleton.name) == skeleton else skeleton
+        points = np.array(about["points"], np.float32)
+        return Pose3D(points, skeleton, float(about["fps"]), str(about["frame"]), str(about["root"]))
+    except (OSError, KeyError, TypeError, ValueError, RecursionError, PoseError) as error:
+        raise ExportError(f"{path}: no pose that write() wrote, or damaged ({type(error).__name__}: {error})") from None

@@ -1,0 +1,77 @@
+"""The shell commands on keypoint files: what they write, print and return."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import mocap3d
+from mocap3d.cli import main
+from mocap3d.formats.export import read_pose, write
+
+
+@pytest.fixture
+def clip(tmp_path):
+    """Keypoints of a walk at 50 fps, as a file."""
+    pose = mocap3d.synthesize("S9", "Walking", seconds=2).project(mocap3d.h36m_cameras("S9")[0])
+    return write(pose.slice(0, 60), tmp_path / "clip.json")
+
+
+@pytest.mark.parametrize("ending", ["npz", "csv", "json"])
+def test_lift_writes_a_pose(ending, clip, tmp_path, capsys):
+    out = tmp_path / f"pose.{ending}"
+    assert main(["lift", str(clip), "--height", "1.75", "--out", str(out)]) == 0
+    pose = read_pose(out)
+    assert len(pose) == 60 and pose.frame == "camera" and np.isfinite(pose.points).all()
+    printed = capsys.readouterr()
+    assert printed.out.startswith(f"{out}: Pose3D(60 frames") and printed.out.count("\n") == 1
+    assert "lifting 60 frames" in printed.err and "warning" not in printed.err
+
+
+def test_lift_warns_of_what_looks_wrong(clip, tmp_path, capsys):
+    arguments = ["lift", str(clip), "--skeleton", "coco17", "--out", str(tmp_path / "pose.npz")]
+    assert main(arguments) == 0
+    assert "warning: The joints are in the order of h36m17" in capsys.readouterr().err
+
+
+def test_check_keypoints(clip, capsys):
+    assert main(["check-keypoints", str(clip)]) == 0
+    assert capsys.readouterr().out == "Nothing looks wrong.\n"
+    assert main(["check-keypoints", str(clip), "--size", "300x400", "--fps", "30"]) == 1
+    assert "outside the 300x400 image" in capsys.readouterr().out
+
+
+def test_show_writes_a_page(clip, tmp_path, capsys):
+    assert main(["show", str(clip)]) == 0
+    assert "plotly" in clip.with_name("clip.json.html").read_text(encoding="utf-8")
+    pose = mocap3d.synthesize("S9", "Walking", seconds=1)
+    out = tmp_path / "pose.html"
+    assert main(["show", str(write(pose, tmp_path / "pose.npz")), "--out", str(out)]) == 0
+    assert out.is_file() and capsys.readouterr().out.endswith("pose.html: open it in a browser\n")
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["lift", "none.json", "--out", "pose.npz"], "none.json"),
+        (["lift", "{clip}", "--out", "pose.fbx"], "ends in .npz, .csv or .json"),
+        (["lift", "{clip}", "--out", "{folder}/pose.npz", "--height", "175"], "height=175"),
+        (["lift", "{clip}", "--out", "{folder}/pose.npz", "--skeleton", "smpl"], "unknown skeleton 'smpl'"),
+        (["check-keypoints", "{clip}", "--person", "9"], "person='9' is not in the file"),
+    ],
+)
+def test_errors_are_one_line_and_exit_code_2(arguments, message, clip, tmp_path, capsys):
+    arguments = [word.format(clip=clip, folder=tmp_path) for word in arguments]
+    assert main(arguments) == 2
+    printed = capsys.readouterr()
+    last = printed.err.splitlines()[-1]
+    assert not printed.out and last.startswith(f"mocap3d {arguments[0]}: error: ") and message in last
+
+
+@pytest.mark.parametrize(
+    "arguments", [["lift", "x.json"], ["lift", "x.json", "--size", "1920", "--out", "y.npz"], ["no"]]
+)
+def test_wrong_arguments(arguments, capsys):
+    with pytest.raises(SystemExit) as left:
+        main(arguments)
+    assert left.value.code == 2 and "usage: mocap3d" in capsys.readouterr().err
