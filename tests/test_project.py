@@ -198,6 +198,16 @@ def test_the_readme_is_short():
     assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 100
 
 
+def test_the_readme_opens_with_a_small_moving_image():
+    from PIL import Image
+
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    name = re.search(r"^# mocap3d\n\n!\[.+\]\((.+\.gif)\)", text)[1]
+    assert (ROOT / name).stat().st_size < 1_000_000
+    with Image.open(ROOT / name) as image:
+        assert image.n_frames > 20
+
+
 def test_no_file_needs_the_packages_that_break():
     """The published repositories' frameworks are never imported: reading their files needs none of them."""
     banned = "|".join(("mmcv", "mmengine", "mmpose", "chumpy", "mmdet"))
