@@ -58,13 +58,13 @@ def walks(seconds: float, count: int, noise: float = 0.0) -> list[Pose3D]:
     return [Pose3D(pose.points + noise * rng.normal(size=pose.points.shape), fps=pose.fps) for pose in poses]
 
 
-def middle_of(image: Image.Image, colour: str, above: float = 0.0, below: float = 1.0) -> np.ndarray:
-    """Mean (x, y), as shares of the picture, of the pixels of a colour between two heights, legend left out."""
+def middle_of(image: Image.Image, colour: str, above: float = 0.24, below: float = 1.0, loose: int = 12) -> np.ndarray:
+    """Mean (x, y) of the pixels of a colour between two heights, as shares of the picture; the legend is above 0.24."""
     pixels = np.asarray(image.convert("RGB")).astype(int)
     wanted = [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
-    y, x = np.nonzero(np.abs(pixels - wanted).sum(-1) < 12)
+    y, x = np.nonzero(np.abs(pixels - wanted).sum(-1) < loose)
     height, width = pixels.shape[:2]
-    keep = (y > height * max(above, 0.24)) & (y < height * below)
+    keep = (y > height * above) & (y < height * below)
     return np.array([x[keep].mean() / width, y[keep].mean() / height])
 
 

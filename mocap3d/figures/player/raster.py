@@ -15,6 +15,7 @@ from mocap3d.figures.player.drawing import THEMES, Drawing
 FIELD = np.tan(np.deg2rad(14))  # of half the field of view; viewer.js uses the same
 MARGIN = 0.13  # metres kept free around the joints
 FINE = 2  # supersampling
+GAP = 2  # points at the sides of each panel
 _PLAIN = str.maketrans({"−": "-", "–": "-", "—": "-", "→": "->", "×": "x", "’": "'"})  # not in Pillow's own font
 
 
@@ -51,9 +52,10 @@ class Raster:
     def __init__(self, drawing: Drawing, size: tuple[int, int], scale: int, theme: str, follow: bool) -> None:
         self.drawing, self.size, self.scale = drawing, size, scale
         self.colours = {name: _rgb(colour) for name, colour in THEMES[theme].items()}
-        self.top = 84 + 16 * (len(drawing.arranged.lines) - 2)
         several = drawing.arranged.several
         self.shown = drawing.names[: len(drawing.names) - drawing.truth] if several else drawing.names[:1]
+        self.legend = 62 + 16 * (len(drawing.arranged.lines) - 2)
+        self.top = self.legend + (48 if len(self.shown) > 1 else 22)
         self.rows = axes(drawing.view)
         points, aims = drawing.points[:, :, :-1], drawing.points[:, :, -1]  # (T, N, P, 3), (T, N, 3)
         lead = -1 if drawing.truth and not several else 0
@@ -71,7 +73,7 @@ class Raster:
         """Frame `t`, as a palette image."""
         picture = Image.new("RGB", [side * self.scale for side in self.size], self.colours["page"])
         for i in range(len(self.shown)):
-            left, right = (round(self.panel[0] * (i + k) * self.scale) for k in (0, 1))
+            left, right = (round((self.panel[0] * (i + k) + GAP * (1 - 2 * k)) * self.scale) for k in (0, 1))
             picture.paste(
                 self._panel(i, t, (right - left, round(self.panel[1] * self.scale))), (left, self._px(self.top))
             )
@@ -153,7 +155,7 @@ class Raster:
         self._write(pen, 20, 14, shown.lines[0], 17, ink, width - 40)
         for k, line in enumerate(shown.lines[1:]):
             self._write(pen, 20, 38 + 16 * k, line, 12, faint, width - 40)
-        x, y = 20, self.top - 22
+        x, y = 20, self.legend
         entries = [(style.SIDE_NAMES[side], self.colours[side]) for side in ("left", "right", "centre")]
         entries += [("truth (pale)", self._colour("centre", True))] * self.drawing.truth
         for name, colour in entries:
@@ -166,7 +168,7 @@ class Raster:
         if len(self.shown) > 1:
             for i, name in enumerate(self.shown):
                 wide = min(_font(14 * self.scale).getlength(_plain(name)) / self.scale, self.panel[0] - 12)
-                self._write(pen, self.panel[0] * (i + 0.5) - wide / 2, self.top + 6, name, 14, ink, self.panel[0] - 12)
+                self._write(pen, self.panel[0] * (i + 0.5) - wide / 2, self.top - 22, name, 14, ink, self.panel[0] - 12)
 
     def _write(self, pen, x: float, y: float, text: str, size: int, colour, room: float = np.inf) -> float:
         """Write one line, smaller where it would not fit into `room`; its width in points."""

@@ -257,8 +257,8 @@ const STYLE = `
 .m3d li::before{content:"";display:inline-block;width:22px;height:9px;border-radius:5px;background:var(--c);margin-right:7px}
 .m3d .stage{position:relative;flex:1;min-height:120px;background-size:100% 100%;touch-action:none;cursor:grab}
 .m3d canvas{position:absolute;width:100%;height:100%;display:block}
-.m3d .stage span{position:absolute;top:2px;text-align:center;padding:0 8px;pointer-events:none;font-weight:600;
- overflow:hidden;text-overflow:ellipsis;white-space:nowrap}
+.m3d .names{display:flex;padding:2px 0 4px}
+.m3d .names span{flex:1 1 0;text-align:center;padding:0 8px;font-weight:600;overflow:hidden;text-overflow:ellipsis;white-space:nowrap}
 .m3d footer{padding:4px 20px 12px;display:flex;flex-wrap:wrap;gap:8px 14px;align-items:center}
 .m3d footer div{display:flex;gap:6px;align-items:center}
 .m3d .time{flex:1 1 100%;gap:14px}
@@ -358,8 +358,8 @@ export async function mount(el, scene, told = () => {}) {
   const theme = button("", () => { state.theme = state.theme === "dark" ? "light" : "dark"; dress(); wake(); }, "colours");
   const views = element("div", {}, view("Front", 0, 0.07), view("Side", Math.PI / 2, 0.07, "from the body's left"),
     view("Top", 0, 1.55), button("Fit", () => { state.zoom = 1; refresh(); }, "fill the panel"));
-  const legend = element("ul"), words = element("div"), time = element("div", { className: "time" }, play, track, output);
-  root.append(element("style", { textContent: STYLE }), element("header", {}, words, legend), stage,
+  const names = element("div", { className: "names" }), legend = element("ul"), words = element("div"), time = element("div", { className: "time" }, play, track, output);
+  root.append(element("style", { textContent: STYLE }), element("header", {}, words, legend), names, stage,
     element("footer", {}, time, views, element("div", {}, speed, loop), element("div", { className: "end" }, follow, apart, theme)));
   el.replaceChildren(root);
 
@@ -456,11 +456,12 @@ export async function mount(el, scene, told = () => {}) {
     const shown = panels(), wide = w / shown.length, whole = Math.floor(state.t);
     const rows = axes(state.azimuth, state.elevation), distance = fit.distance / state.zoom;
     if (labels.length !== shown.length) {
-      labels.forEach((label) => label.remove());
       labels = shown.map(() => element("span"));
-      labels.forEach((label, i) => { label.style.cssText = `left:${(100 * i) / shown.length}%;width:${100 / shown.length}%`; });
-      stage.append(...labels);
+      names.replaceChildren(...labels);
+      names.hidden = shown.length < 2;
+      return wake(); // the stage has changed its size
     }
+    let missing = false;
     shown.forEach(({ bodies, lead, name }, i) => {
       const aim = follows(lead, state.t);
       const eye = aim.map((v, axis) => v + fit.aside[axis] + rows[2][axis] * distance);
@@ -471,12 +472,13 @@ export async function mount(el, scene, told = () => {}) {
       picture.bodies(parts, scene.floor, colours.shadow);
       painter.paint(picture, colours);
       const far = scene.truth && name !== "truth" ? error(bodies.at(-1).body, whole) : NaN;
-      const note = !parts.length ? "no joint in this frame" : far >= 0 && shown.length > 1 ? `${far.toFixed(0)} mm` : "";
+      if (!parts.length) missing = true;
+      const note = !parts.length ? "no joint" : far >= 0 ? `${far.toFixed(0)} mm` : "";
       write(labels[i], [name, note].filter(Boolean).join("  ·  "));
     });
     const single = scene.truth && mains() === 1 ? error(0, whole) : NaN, number = whole * scene.stride;
     const total = (scene.frames - 1) * scene.stride;
-    write(output, `${(number / scene.fps).toFixed(2)} s  ·  frame ${number} of ${total}` + (single >= 0 ? `  ·  ${single.toFixed(0)} mm` : ""));
+    write(output, `${(number / scene.fps).toFixed(2)} s  ·  frame ${number} of ${total}` + (single >= 0 ? `  ·  ${single.toFixed(0)} mm` : missing ? "  ·  no joint" : ""));
     if (+slider.value !== whole) slider.value = whole;
     write(play, state.playing ? "Pause" : "Play");
     root.dataset.frame = number;
@@ -491,7 +493,7 @@ export async function mount(el, scene, told = () => {}) {
     last = now;
     if (state.playing) {
       const end = scene.frames - 1;
-      state.t += (Math.min(now - clock, 250) / 1000) * (scene.fps / scene.stride) * state.speed;
+      state.t += (Math.min(Math.max(now - clock, 0), 250) / 1000) * (scene.fps / scene.stride) * state.speed;
       clock = now;
       if (state.t > end) state.t = state.loop ? (state.t - end) % Math.max(end, 1) : end;
       if (state.t >= end && !state.loop) state.playing = false;
@@ -549,7 +551,7 @@ export async function mount(el, scene, told = () => {}) {
     wake();
   };
   stage.addEventListener("wheel", wheel, { passive: false });
-  const seen = new IntersectionObserver(([entry]) => { visible = entry.isIntersecting; wake(); });
+  const seen = new IntersectionObserver((entries) => { visible = entries.at(-1).isIntersecting; wake(); });
   const sized = new ResizeObserver(() => wake());
   prepare();
   seen.observe(root);
