@@ -5,7 +5,7 @@ model  = mocap3d.create_model("simple_baseline")       # a plain nn.Module
 run    = mocap3d.fit(model, ds.train, mocap3d.RECIPES["quick"])
 report = mocap3d.evaluate(model, ds.test, protocol="videopose3d")
 pose3d = mocap3d.lift(ds.test[0].pose2d, model)        # any length, any known skeleton
-fig    = mocap3d.show(pose3d, ds.test[0].pose3d)
+player = mocap3d.show(pose3d, ds.test[0].pose3d)       # moves in a notebook; .figure() is the plotly Figure
 mocap3d.doctor()                                       # is everything here that is needed?
 """
 
@@ -31,9 +31,9 @@ from mocap3d.figures.cameras import show_cameras
 from mocap3d.figures.errors import show_errors, show_history
 from mocap3d.figures.live import live_history
 from mocap3d.figures.notebook import chart, count_parameters, first_frames, thin
+from mocap3d.figures.player import show
 from mocap3d.figures.receptive_field import show_receptive_field
 from mocap3d.figures.skeleton2d import show_2d
-from mocap3d.figures.skeleton3d import show
 from mocap3d.figures.style import CENTRE, LEFT, OTHER_COLOURS, RIGHT
 from mocap3d.formats.asf_amc import read_amc
 from mocap3d.formats.bvh import read_bvh

@@ -1,4 +1,4 @@
-"""The first notebook in a real browser: JupyterLab as `make lab` starts it, every cell run, a skeleton that moves.
+"""In a real browser: the player on a page of its own, and the first notebook in JupyterLab as `make lab` starts it.
 
 And read without running anything: its pictures are there, and its file stays the same.
 
@@ -44,17 +44,28 @@ ERRORS = f"""() => {CODE_CELLS}
     .filter(w => !(w.model.getMetadata('tags') || []).includes('raises-exception'))
     .flatMap(w => w.model.outputs.toJSON())
     .filter(o => o.output_type === 'error').map(o => o.ename + ': ' + o.evalue)"""
-# The first figure that has frames to play: its element gets a name to be found by.
-FIND = """() => {
-    const plots = [...document.querySelectorAll('.js-plotly-plot')];
-    const moving = plots.find(p => p._transitionData && p._transitionData._frames.length > 1);
-    if (moving) moving.setAttribute('data-under-test', 'moving');
-    return plots.length && Boolean(moving) }"""
-DRAWN = """() => JSON.stringify(document.querySelector('[data-under-test]')._fullData
-    .map(t => [t.x, t.y, t.z].map(v => v ? Array.from(v) : null)))"""
 PNGS = f"{CODE_CELLS}.flatMap(w => w.model.outputs.toJSON()).flatMap(o => o.data?.['image/png'] ?? [])"
 REPLACED = f"stored => !{PNGS}.includes(stored)"
 SAVED = "() => !window.jupyterapp.shell.currentWidget.context.model.dirty"
+# JupyterLab draws what is in view: make the first cell with a player the active one, and go there.
+GO_TO_PLAYER = """async () => {
+    const notebook = window.jupyterapp.shell.currentWidget.content;
+    const at = notebook.widgets.findIndex(w => w.model.type === 'code'
+        && w.model.outputs.toJSON().some(o => String(o.data?.['text/html']).includes('<iframe')));
+    if (at >= 0) { notebook.activeCellIndex = at; await notebook.scrollToItem(at, 'start'); }
+    return at }"""
+# Visible controls and texts of the player that overlap each other, or leave it.
+OVERLAPS = """() => {
+    const root = document.querySelector('.m3d'), all = root.getBoundingClientRect();
+    const parts = [...root.querySelectorAll('h3, p, ul, .names span, .stage, button, select, .track, output')]
+        .map(e => [e.className || e.tagName, e.getBoundingClientRect(), e]).filter(([, r]) => r.width && r.height);
+    const found = parts.filter(([, r]) => r.left < all.left - 1 || r.right > all.right + 1 || r.bottom > all.bottom + 1
+        || r.top < all.top - 1).map(([name]) => name + ' leaves the player');
+    parts.forEach(([one, a, x], i) => parts.slice(i + 1).forEach(([two, b, y]) => {
+        const beside = a.left >= b.right - 1 || b.left >= a.right - 1 || a.top >= b.bottom - 1 || b.top >= a.bottom - 1;
+        if (!beside && !x.contains(y))
+            found.push(one + ' over ' + two); }));
+    return found }"""
 
 
 def find_browser() -> str:
@@ -144,8 +155,8 @@ def test_the_first_notebook_runs_and_its_skeleton_moves(jupyterlab, tmp_path):
         page.evaluate("async () => { await window.jupyterapp.commands.execute('notebook:run-all-cells'); return 1 }")
         page.wait_for_function(ALL_RUN, timeout=180_000)
         assert page.evaluate(ERRORS) == []
-        check_the_figure(page, tmp_path)
         page.screenshot(path=tmp_path / "page.png")
+        check_the_figure(page, tmp_path)
 
 
 @pytest.mark.extended
@@ -175,31 +186,112 @@ def first_picture(notebook: bytes) -> str:
 
 
 def check_the_figure(page, folder: Path) -> None:
-    """The play button and the slider each change the coordinates, and the picture, of the first moving figure."""
-    page.wait_for_function(FIND, timeout=30_000)
-    plot = page.locator("[data-under-test]")
-    plot.scroll_into_view_if_needed()
-    scene = plot.locator("canvas").first
-    page.wait_for_timeout(1000)  # the first WebGL drawing, in software where there is no GPU
-    still, picture = page.evaluate(DRAWN), scene.screenshot(path=folder / "still.png")
-    assert len(still) > 100, "nothing is drawn"
+    """The play button, the slider and the keyboard each change the frame, and the picture, of the first player."""
+    assert page.evaluate(GO_TO_PLAYER) >= 0, "no cell shows a player"
+    outer = page.locator(".jp-Notebook .jp-mod-active .jp-OutputArea-output iframe[srcdoc]").first
+    outer.wait_for(timeout=30_000)
+    outer.scroll_into_view_if_needed()
+    check_playing(outer.content_frame, folder)
+    for width in (1100, 1920):
+        page.set_viewport_size({"width": width, "height": 1400})
+        outer.scroll_into_view_if_needed()
+        page.wait_for_timeout(700)
+        page.screenshot(path=folder / f"lab_{width}.png")
+        assert outer.content_frame.locator(".m3d").evaluate(OVERLAPS) == [], f"at {width} pixels"
 
-    plot.locator(".updatemenu-button").first.click()  # play
-    page.wait_for_function(f"before => ({DRAWN})() !== before", arg=still, timeout=20_000)
-    buttons = plot.locator(".updatemenu-button")
-    if buttons.count() > 1:
-        buttons.nth(1).click()  # pause
-    page.wait_for_timeout(1000)
-    played = scene.screenshot(path=folder / "played.png")
-    assert played != picture, "the coordinates changed, but the picture did not"
 
-    at_rest = page.evaluate(DRAWN)
-    rail = plot.locator(".slider-rail-touch-rect").first.bounding_box()
-    for part in (0.85, 0.35):  # wherever playing stopped, one of the two is elsewhere
-        page.mouse.click(rail["x"] + part * rail["width"], rail["y"] + rail["height"] / 2)
-        page.wait_for_timeout(500)
-        if page.evaluate(DRAWN) != at_rest:
-            break
-    assert page.evaluate(DRAWN) != at_rest, "moving the slider changed nothing"
-    page.wait_for_timeout(500)
-    assert scene.screenshot(path=folder / "slid.png") != played
+def check_playing(frame, folder: Path) -> None:
+    """Play, pause, slider and keyboard of the player in a frame or page."""
+    player, scene = frame.locator(".m3d"), frame.locator(".m3d .stage")
+    player.wait_for(timeout=20_000)
+    frame.locator(".m3d[data-drawn]").wait_for(timeout=20_000)
+    number = lambda: int(player.get_attribute("data-frame"))  # noqa: E731
+
+    def changes(act, seconds: float = 20) -> bool:
+        before, until = number(), time.monotonic() + seconds
+        act()
+        while number() == before and time.monotonic() < until:
+            time.sleep(0.05)
+        return number() != before
+
+    picture = scene.screenshot(path=folder / "still.png")
+    button = player.locator(".play")
+    assert button.inner_text() == "Play" and changes(button.click), "playing changes no frame"
+    assert button.inner_text() == "Pause"
+    button.click()
+    assert scene.screenshot(path=folder / "played.png") != picture, "the frame changed, but the picture did not"
+    rail = player.locator("input[type=range]")
+    size = rail.bounding_box()
+    assert changes(lambda: rail.click(position={"x": 0.85 * size["width"], "y": size["height"] / 2})), "the slider"
+    assert changes(lambda: player.press("Home")) and number() == 0
+    assert changes(lambda: player.press("ArrowRight")) and number() == 1
+    assert changes(lambda: player.press("Space")), "the space bar plays"
+    player.press("Space")
+    box = scene.bounding_box()
+    before = scene.screenshot()
+    scene.drag_to(scene, source_position={"x": box["width"] / 2, "y": 90}, target_position={"x": 90, "y": 90})
+    time.sleep(0.3)
+    assert scene.screenshot(path=folder / "turned.png") != before, "dragging turns the view"
+
+
+@pytest.fixture
+def chromium():
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    browser_path = find_browser()
+    with playwright.sync_playwright() as driver:
+        yield lambda *flags: driver.chromium.launch(executable_path=browser_path, headless=True, args=[*FLAGS, *flags])
+
+
+def saved(folder: Path, **more) -> str:
+    """A page in which a person who faces us raises the left hand; frames 4 to 6 are missing."""
+    from mocap3d import Pose3D, show
+    from tests.figures.test_player import waving
+
+    points = waving(40).points.copy()
+    points[4:7] = float("nan")
+    pose = Pose3D(points)
+    return show({"one": pose, "two": pose}, pose, view="front", **more).save(folder / "player.html").as_uri()
+
+
+@pytest.mark.extended
+@pytest.mark.parametrize("painter", ["webgl", "canvas"])
+def test_the_player_plays_alone_and_mirrors_nobody(chromium, painter, tmp_path):
+    from PIL import Image
+
+    from tests.figures.test_player import middle_of
+
+    browser = chromium(*["--disable-3d-apis"] * (painter == "canvas"))
+    page = browser.new_page(viewport={"width": 1100, "height": 600})
+    asked, errors = [], []
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.goto(saved(tmp_path))
+    page.wait_for_selector(".m3d[data-drawn]")
+    assert page.locator(".m3d").get_attribute("data-painter") == painter
+    page.wait_for_timeout(300)
+    page.screenshot(path=tmp_path / f"{painter}_1100.png")
+    # the left panel: orange is right of blue, and only orange is raised
+    page.locator(".stage").screenshot(path=tmp_path / "stage.png")
+    stage = Image.open(tmp_path / "stage.png")
+    panel = stage.crop((0, 0, stage.width // 2, stage.height))
+    blue, orange = (middle_of(panel, colour, above=0, loose=60) for colour in ("#0072B2", "#E69F00"))
+    assert orange[0] > blue[0] + 0.08 and orange[1] < blue[1] - 0.05
+    assert middle_of(panel, "#E69F00", above=0, below=0.2, loose=60)[0] > orange[0] + 0.02, "the raised hand"
+    assert page.locator(".m3d .track s").count() == 1, "the gap is marked"
+    page.locator(".m3d").press("Home")
+    for _ in range(5):
+        page.locator(".m3d").press("ArrowRight")
+    page.wait_for_timeout(300)
+    assert "no joint" in page.locator(".m3d output").inner_text()
+    check_playing(page, tmp_path)
+    for width in (760, 1100, 1920):
+        page.set_viewport_size({"width": width, "height": 600})
+        page.wait_for_timeout(300)
+        page.screenshot(path=tmp_path / f"{painter}_{width}.png")
+        assert page.evaluate(OVERLAPS) == [], f"at {width} pixels"
+    for name in ("Side by side", "Dark", "Top", "Side", "Front", "Fit", "Follow", "Loop"):
+        page.get_by_role("button", name=name, exact=True).click()
+    page.wait_for_timeout(300)
+    page.screenshot(path=tmp_path / f"{painter}_dark.png")
+    browser.close()
+    assert not errors and asked[1:] == []

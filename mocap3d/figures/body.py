@@ -161,6 +161,15 @@ def _head(skeleton: Skeleton) -> int:
     return words.get("headtop", words.get("head", -2))
 
 
+def head_joints(skeleton: Skeleton) -> list[int]:
+    """Joints whose mean is the middle of the head: its top and its base, or the ears; none if unknown."""
+    head = _head(skeleton)
+    if head < 0:
+        return [j for j, joint in enumerate(skeleton.joints) if joint.lower().endswith("ear")]
+    above = [j for j, parent in enumerate(skeleton.parents) if parent == head]
+    return [head, *(above or [max(skeleton.parents[head], 0)])]
+
+
 def coordinates(points: np.ndarray) -> dict[str, np.ndarray]:
     """Points (V, 3) -> the x, y, z of a trace."""
     return {axis: np.ascontiguousarray(points[..., i]) for i, axis in enumerate("xyz")}

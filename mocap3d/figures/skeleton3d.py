@@ -1,4 +1,4 @@
-"""`show`: one or several animated 3D poses, upright on a floor."""
+"""The plotly figure of one or several animated 3D poses, upright on a floor, and what it shares with the player."""
 
 from __future__ import annotations
 
@@ -25,33 +25,41 @@ class _Body:
     tag: str = ""  # floats above the head
 
 
-def show(
-    pose3d: Pose3D | dict[str, Pose3D],
-    truth: Pose3D | None = None,
-    *,
-    title: str | None = None,
-    max_frames: int = 150,
-    height: int = 560,
-) -> go.Figure:
-    """Draw a 3D pose, or several side by side, as an animated figure that can be rotated.
-
-    A pose in the camera frame is made upright by the rotation (x, y, z) -> (x, z, -y), never mirrored; if the
-    camera is pitched down, an upright body leans towards it by the same angle. If only one of two poses has an
-    absolute root, the root is removed from both, as stated in the subtitle.
+@dataclass(frozen=True)
+class Arranged:
+    """Poses that belong together, checked and upright: what the player and the plotly figure draw.
 
     Args:
-        pose3d: (T, J, 3) metres, world or camera frame, any skeleton; or a dict of name -> pose, drawn side by side.
-        truth: same length, rate, skeleton and frame; drawn lighter and dashed over every body.
-        title: replaces the title; with a truth, the mean joint error stays in the subtitle.
-        max_frames: longer poses are strided to at most this many frames, as stated in the subtitle.
-        height: pixels.
-    Returns:
-        A plotly Figure; the frame with the most open pose is shown before playback.
-    Raises:
-        FigureError: if there is nothing to draw, or the poses do not match.
-        TypeError: if something other than a Pose3D is given.
-    Source: own.
+        names, views: of each pose; (T, J, 3) metres, third axis up, of the frames drawn.
+        truth: (T, J, 3), or None.
+        pose: the first pose, for its labels.
+        frames: frame numbers drawn.
+        still: position in `frames` of the frame shown before playback: the most open pose.
+        eye: horizontal unit vector from the body to the eye.
+        errors: per name (T, J) millimetres to the truth; empty without one.
+        several: whether names were given, so that bodies are drawn side by side.
+        lines: title, and lines of the subtitle.
     """
+
+    names: list[str]
+    views: list[np.ndarray]
+    truth: np.ndarray | None
+    pose: Pose3D
+    frames: range
+    still: int
+    eye: np.ndarray
+    errors: list[np.ndarray]
+    several: bool
+    lines: list[str]
+
+    @property
+    def reference(self) -> np.ndarray:
+        """The truth, or the first body: it decides the floor, the still and the viewpoint."""
+        return self.views[0] if self.truth is None else self.truth
+
+
+def arrange(pose3d: Pose3D | dict[str, Pose3D], truth: Pose3D | None, title: str | None, max_frames: int) -> Arranged:
+    """Check and align the poses given to `show`; see there."""
     several = isinstance(pose3d, dict)
     poses = dict(pose3d) if several else {"prediction" if truth is not None else "3D pose": pose3d}
     if not poses:
@@ -64,26 +72,44 @@ def show(
     views = [upright(pose)[frames.start : frames.stop : frames.step] for pose in drawn]
     for view in views:
         style.check_drawn(view, "show()")
-    reference = views[0 if truth is None else -1]
+    names = [*poses]
+    known = views.pop() if truth is not None else None
+    errors = [np.linalg.norm(view - known, axis=-1) * 1000 for view in views] if truth is not None else []
+    reference = views[0] if known is None else known
     still = most_open(reference)
     eye = _viewpoint(reference[still], drawn[0])
+    lines = [title or _title(names, truth), *_subtitle(drawn[0], names, errors, centred, note)]
+    return Arranged(names, views, known, drawn[0], frames, still, eye, errors, several, lines)
 
-    names = [*poses]
-    spacing = _spacing(views) if several else 0.0
+
+def figure_3d(
+    pose3d: Pose3D | dict[str, Pose3D],
+    truth: Pose3D | None = None,
+    *,
+    title: str | None = None,
+    max_frames: int = 150,
+    height: int = 560,
+) -> go.Figure:
+    """Draw what `show` draws as an animated plotly figure that can be rotated: `show(...).figure()`.
+
+    Args:
+        pose3d, truth, title, height: same as in `show`; the truth is lighter and dashed.
+        max_frames: longer poses are strided to at most this many frames, as stated in the subtitle.
+    Returns:
+        A plotly Figure; the frame with the most open pose is shown before playback.
+    Raises:
+        FigureError, TypeError: same as in `show`.
+    Source: own.
+    """
+    shown = arrange(pose3d, truth, title, max_frames)
+    spacing = _spacing([*shown.views, shown.reference]) if shown.several else 0.0
     bodies = []
-    for i, name in enumerate(names):
-        aside = np.append((i - (len(names) - 1) / 2) * spacing * np.array([-eye[1], eye[0]]), 0.0)
-        bodies.append(_Body(name, views[i] + aside, False, name if several else ""))
-        if truth is not None:
-            bodies.append(_Body("truth", reference + aside, True))
-
-    errors = (
-        [np.linalg.norm(view - reference, axis=-1) * 1000 for view in views[: len(names)]] if truth is not None else []
-    )
-    subtitle = _subtitle(drawn[0], names, errors, centred, note)
-    return _scene(
-        bodies, drawn[0], frames, still, eye, title or _title(names, truth), subtitle, _notes(names, errors), height
-    )
+    for i, (name, view) in enumerate(zip(shown.names, shown.views, strict=True)):
+        aside = (i - (len(shown.names) - 1) / 2) * spacing * np.array([-shown.eye[1], shown.eye[0], 0.0])
+        bodies.append(_Body(name, view + aside, False, name if shown.several else ""))
+        if shown.truth is not None:
+            bodies.append(_Body("truth", shown.truth + aside, True))
+    return _scene(bodies, shown, height)
 
 
 def _title(names: list[str], truth: Pose3D | None) -> str:
@@ -91,7 +117,7 @@ def _title(names: list[str], truth: Pose3D | None) -> str:
     return f"{text} and truth" if truth is not None else text
 
 
-def _subtitle(pose: Pose3D, names: list[str], errors: list[np.ndarray], centred: bool, note: str) -> str:
+def _subtitle(pose: Pose3D, names: list[str], errors: list[np.ndarray], centred: bool, note: str) -> list[str]:
     parts = []
     if errors:
         how = "root-relative" if centred or pose.root == "relative" else "as placed"
@@ -101,7 +127,7 @@ def _subtitle(pose: Pose3D, names: list[str], errors: list[np.ndarray], centred:
     elif centred:
         parts.append("root removed from all")
     parts.append(f"{pose.skeleton.name}, {style.frames_text(pose)}, {pose.frame} frame")
-    return "<br>".join([*parts[:-1], "  ·  ".join([parts[-1]] + [note] * bool(note))])
+    return [*parts[:-1], "  ·  ".join([parts[-1]] + [note] * bool(note))]
 
 
 def _notes(names: list[str], errors: list[np.ndarray]) -> list[str] | None:
@@ -131,7 +157,8 @@ def _spacing(views: list[np.ndarray]) -> float:
     return max(1.0, 0.25 + max(float(np.nanmax(width)) for width in widths))
 
 
-def _scene(bodies, pose, frames, still, eye, title, subtitle, notes, height) -> go.Figure:
+def _scene(bodies: list[_Body], shown: Arranged, height: int) -> go.Figure:
+    pose, frames, still = shown.pose, shown.frames, shown.still
     clouds = [body.points for body in bodies]
     floor = floor_height(clouds[-1], pose.frame == "world" and pose.root != "relative")
     box = scene_box(clouds, floor)
@@ -145,12 +172,12 @@ def _scene(bodies, pose, frames, still, eye, title, subtitle, notes, height) -> 
     traces += legend_keys("truth" if any(body.ghost for body in bodies) else "")
     heads = [cloud + [0, 0, 0.12] for cloud in clouds] if any(body.tag for body in bodies) else []
     layout = style.base_layout(
-        title,
-        subtitle,
+        shown.lines[0],
+        "<br>".join(shown.lines[1:]),
         height,
-        scene=scene_layout(box, clouds + heads, floor, eye, _AXES[pose.frame]),
-        legend=style.legend_at_right(),
-        **style.play_controls(frames, pose.fps, still, notes=notes),
+        scene=scene_layout(box, clouds + heads, floor, shown.eye, _AXES[pose.frame]),
+        legend=style.legend_above(),
+        **style.play_controls(frames, pose.fps, still, notes=_notes(shown.names, shown.errors)),
     )
     layout["margin"]["b"] = 84 if len(frames) > 1 else 16
     return style.make_figure(traces, layout, steps)

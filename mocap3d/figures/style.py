@@ -13,7 +13,7 @@ import numpy as np
 import plotly.graph_objects as go
 from torch import Tensor
 
-from mocap3d.poses import Pose2D, Pose3D
+from mocap3d.poses import FRAMES, Pose2D, Pose3D
 
 # Okabe and Ito's palette: distinguishable with all common kinds of colour blindness, and in greyscale by lightness.
 LEFT, RIGHT, CENTRE = "#E69F00", "#0072B2", "#4D4D4D"
@@ -65,9 +65,6 @@ def legend_above(**more) -> dict:
     """Legend in a row between the title and the drawing, where it covers neither."""
     look = {"x": 0, "xanchor": "left", "y": 1, "yanchor": "bottom", "orientation": "h"}
     return look | {"font": {"size": 12}, "itemwidth": 30} | more
-
-
-legend_at_right = legend_above  # its former place and name
 
 
 def compact(values: np.ndarray, decimals: int = 4) -> np.ndarray:
@@ -188,6 +185,8 @@ def check_pose(pose, kind: type[Pose2D] | type[Pose3D], caller: str) -> None:
         raise TypeError(
             f"{caller} draws {kind.__name__}, not {what}; wrap it: mocap3d.{kind.__name__}(points, skeleton, ...)"
         )
+    if isinstance(pose, Pose3D) and pose.frame not in FRAMES:
+        raise FigureError(f"{caller}: the pose is in frame {pose.frame!r}; it can be drawn in {' or '.join(FRAMES)}")
     if not np.isfinite(pose.points).all(-1).any():
         raise FigureError(
             f"{caller}: no joint is present in any of the {len(pose)} frames, so there is nothing to draw"

@@ -1,4 +1,4 @@
-"""The 3D, 2D and camera figures: sides, handedness, fixed ranges, size, gaps, and refusals."""
+"""The plotly figures in 3D and 2D, and of cameras: sides, handedness, fixed ranges, size, gaps, and refusals."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mocap3d.camera import Camera, h36m_cameras
 from mocap3d.figures.body import UPRIGHT, most_open, polyline
 from mocap3d.figures.cameras import show_cameras
 from mocap3d.figures.skeleton2d import show_2d
-from mocap3d.figures.skeleton3d import show
+from mocap3d.figures.skeleton3d import figure_3d as show
 from mocap3d.figures.style import LEFT, RIGHT, FigureError, chosen_frames
 from mocap3d.poses import Pose2D, Pose3D
 from mocap3d.skeleton import COCO17, H36M17, SKELETONS, Skeleton

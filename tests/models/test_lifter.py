@@ -13,7 +13,7 @@ from mocap3d.data.windows import to_device
 from mocap3d.device import unwrapped
 from mocap3d.evaluation.baselines import MeanPose, NearestNeighbour
 from mocap3d.evaluation.evaluate import evaluate
-from mocap3d.figures.skeleton3d import show
+from mocap3d.figures.player import show
 from mocap3d.lifting.lift import lift
 from mocap3d.models.create import create_model
 from mocap3d.models.lifter import Lifter, as_lifter
@@ -111,7 +111,7 @@ def test_a_network_of_ones_own(tmp_path, device, frames, confidence) -> None:
     assert report.model == "Mine" and np.isfinite(report.mpjpe_mm)
     pose = lift(test[0].pose2d, rest.model)
     assert len(pose) == len(test[0]) and pose.root == "relative"
-    assert show(pose, test[0].pose3d.root_relative()).data
+    assert show(pose, test[0].pose3d.root_relative()).figure().data
     card = dict.fromkeys(("fps", "training_data", "recipe", "protocol", "results", "licence"), "unknown")
     with pytest.raises(ValueError, match="WrappedLifter; save_weights writes SimpleBaseline3D"):
         save_weights(rest.model, tmp_path / "mine.safetensors", card)

@@ -1,0 +1,238 @@
+"""The player: what a notebook stores, files, bytes, and that nobody is mirrored. tests/test_browser.py plays it."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+import sys
+import zlib
+
+import numpy as np
+import plotly.graph_objects as go
+import pytest
+from PIL import Image
+
+import mocap3d
+from mocap3d.camera import Camera
+from mocap3d.figures.player import Player, show
+from mocap3d.figures.player.drawing import MISSING, THEMES
+from mocap3d.figures.player.page import viewer
+from mocap3d.figures.player.raster import axes
+from mocap3d.figures.style import LEFT, RIGHT, FigureError
+from mocap3d.poses import Pose3D
+from mocap3d.skeleton import H36M17, SKELETONS
+
+# A person who faces +y and raises the left hand, which is at -x; world, z up.
+PLACES = {
+    "pelvis": (0, 0, 0.95),
+    "spine": (0, 0, 1.2),
+    "thorax": (0, 0, 1.45),
+    "nose": (0, 0.1, 1.55),
+    "head": (0, 0, 1.7),
+    "hip": (0.13, 0, 0.95),
+    "knee": (0.14, 0.02, 0.5),
+    "foot": (0.15, 0, 0.08),
+    "shoulder": (0.18, 0, 1.42),
+    "elbow": (0.4, 0, 1.2),
+    "wrist": (0.45, 0.05, 0.95),
+    "left_elbow": (-0.42, 0, 1.6),
+    "left_wrist": (-0.5, 0.05, 1.95),
+}
+
+
+def waving(frames: int = 10, fps: float = 50.0) -> Pose3D:
+    """The raised left hand waves."""
+    points = np.zeros((frames, 17, 3))
+    for j, joint in enumerate(H36M17.joints):
+        side, _, part = joint.partition("_")
+        mirror = [-1, 1, 1] if side == "left" and joint not in PLACES else [1, 1, 1]
+        points[:, j] = np.array(PLACES.get(joint) or PLACES[part]) * mirror
+    points[:, H36M17.index("left_wrist"), 0] += 0.1 * np.sin(np.arange(frames) / 2)
+    return Pose3D(points, H36M17, fps)
+
+
+def walks(seconds: float, count: int, noise: float = 0.0) -> list[Pose3D]:
+    rng = np.random.default_rng(0)
+    poses = [mocap3d.synthesize(subject, "Walking", seconds=seconds) for subject in ("S1", "S5", "S9")[:count]]
+    return [Pose3D(pose.points + noise * rng.normal(size=pose.points.shape), fps=pose.fps) for pose in poses]
+
+
+def middle_of(image: Image.Image, colour: str, above: float = 0.24, below: float = 1.0, loose: int = 12) -> np.ndarray:
+    """Mean (x, y) of the pixels of a colour between two heights, as shares of the picture; the legend is above 0.24."""
+    pixels = np.asarray(image.convert("RGB")).astype(int)
+    wanted = [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
+    y, x = np.nonzero(np.abs(pixels - wanted).sum(-1) < loose)
+    height, width = pixels.shape[:2]
+    keep = (y > height * above) & (y < height * below)
+    return np.array([x[keep].mean() / width, y[keep].mean() / height])
+
+
+def decoded(scene: dict) -> np.ndarray:
+    """The coordinates (T, N, P, 3) as viewer.js decodes them."""
+    planes = np.frombuffer(zlib.decompress(base64.b64decode(scene["data"])), np.uint8).reshape(2, -1).astype(np.int32)
+    zigzag = (planes[0] << 8) | planes[1]
+    steps = ((zigzag >> 1) ^ -(zigzag & 1)).reshape(-1, scene["frames"])
+    whole = np.cumsum(np.cumsum(steps, axis=1, dtype=np.int64), axis=1).astype(np.int16).astype(int).T
+    metres = np.where(whole == MISSING, np.nan, (whole + 32_000) * scene["step"])
+    return metres.reshape(scene["frames"], len(scene["names"]), scene["points"], 3) + scene["low"]
+
+
+def test_a_notebook_stores_a_viewer_a_picture_and_a_sentence():
+    pose = waving()
+    player = show(pose, pose, title="A wave <b> & more")
+    assert type(player) is Player
+    data, metadata = player._repr_mimebundle_()
+    assert list(data) == ["text/html", "image/png", "text/plain"]
+    assert data["text/plain"] == repr(player) and "\n" not in repr(player) and "10 frames" in repr(player)
+    picture = Image.open(io.BytesIO(base64.b64decode(data["image/png"])))
+    size = metadata["image/png"]
+    assert picture.size == (2 * size["width"], 2 * size["height"]) and picture.mode == "P"
+    html = data["text/html"]
+    assert html.index("<img alt=") < html.index("<iframe") and 'sandbox="allow-scripts"' in html
+    assert f"data:image/png;base64,{data['image/png']}" in html, "the still is seen without scripts"
+    assert "<b>" not in html and not re.findall(r"(?:https?:)?//[\w.]+\.\w+/|\bsrc=(?!.data:)", html)
+    assert html.count("</script") == 1
+
+
+def test_the_same_poses_give_the_same_bytes():
+    assert show(waving())._repr_mimebundle_() == show(waving())._repr_mimebundle_()
+
+
+@pytest.mark.parametrize("theme", THEMES)
+def test_pictures_are_small(theme):
+    poses = walks(2, 3, noise=0.01)
+    for given in (poses[0], dict(zip("abc", poses, strict=True)), {str(i): poses[0] for i in range(8)}):
+        for truth in (None, poses[1]):
+            player = show(given, truth, theme=theme)
+            data, metadata = player._repr_mimebundle_()
+            assert len(base64.b64decode(data["image/png"])) <= 40_000
+            assert metadata["image/png"]["width"] >= 500
+
+
+def test_coordinates_are_small_and_exact_to_a_millimetre():
+    long = show(dict(zip("abc", walks(60, 3, noise=0.005), strict=True)))
+    assert len(long.scene()["data"]) < 600_000
+    pair = walks(6, 2, noise=0.005)
+    player = show(pair[0], pair[1])
+    assert len(player.scene()["data"]) < 60_000
+    given = np.stack([pose.points for pose in pair], axis=1)
+    assert player.scene()["frames"] == 300
+    assert np.abs(decoded(player.scene())[:, :, :17] - given).max() < 0.0006
+
+
+def test_gaps_and_long_ways_survive_the_encoding():
+    points = waving(50).points.copy()
+    points[3] = np.nan
+    points[10:, 5] = np.nan
+    points[:, :, 0] += np.linspace(0, 900, 50)[:, None]  # 900 m: steps of more than a millimetre
+    scene = show(Pose3D(points)).scene()
+    found = decoded(scene)[:, 0, :17]
+    assert np.array_equal(np.isnan(found), np.isnan(points))
+    assert np.nanmax(np.abs(found - points)) <= 0.51 * scene["step"] < 0.01
+    assert np.isfinite(decoded(scene)[:, :, -1]).all(), "the camera follows through gaps"
+
+
+def test_the_screen_is_a_rotation():
+    for view in ((0.3, 0.2), (2.0, 1.5), (-1.0, -0.3)):
+        rows = axes(view)
+        assert np.allclose(rows @ rows.T, np.eye(3)) and np.linalg.det(rows) == pytest.approx(1)
+    assert np.allclose(axes((-np.pi / 2, 0))[:2], [[1, 0, 0], [0, 0, 1]])
+
+
+@pytest.mark.parametrize("theme", THEMES)
+@pytest.mark.parametrize("frame", ["world", "camera"])
+def test_the_left_hand_is_the_left_hand_in_png_and_gif(frame, theme, tmp_path):
+    """Whoever faces us has the left hand on our right, and it is raised: above the head there is only orange."""
+    pose = waving()
+    if frame == "camera":
+        pose = pose.in_camera(Camera.look_at((0.0, 4.0, 1.2), (0.0, 0.0, 1.0)))
+    player = show(pose, view="front", theme=theme)
+    left, right = (THEMES[theme][side] for side in ("left", "right"))
+    for name in ("wave.png", "wave.gif"):
+        image = Image.open(player.save(tmp_path / name))
+        assert middle_of(image, left)[0] > 0.52 and middle_of(image, right)[0] < 0.48, name
+        hand = middle_of(image, left, below=0.33)
+        assert hand[0] > 0.52 and hand[1] < middle_of(image, right)[1] - 0.2, f"{name}: the raised hand"
+        back = Image.open(show(pose, view="side", theme=theme).save(tmp_path / f"side_{name}"))
+        assert middle_of(back, left).size == 2
+    assert (LEFT, RIGHT) == (THEMES["light"]["left"], THEMES["light"]["right"])
+
+
+def test_views():
+    front, side, given = (show(waving(), view=view).scene()["view"] for view in ("front", "side", (180, 10)))
+    assert front[0] == pytest.approx(np.pi / 2, abs=0.01) and side[0] == pytest.approx(np.pi, abs=0.01)
+    assert given == pytest.approx([np.pi, np.deg2rad(10)], abs=1e-3)
+
+
+def test_a_moving_image_moves_in_real_time(tmp_path):
+    image = Image.open(show(waving(100, fps=50)).save(tmp_path / "wave.gif"))
+    assert image.n_frames == 50 and image.info["duration"] == 40 and image.info["loop"] == 0
+    first = np.asarray(image.convert("RGB"))
+    image.seek(3)
+    assert (np.asarray(image.convert("RGB")) != first).any()
+
+
+def test_files_by_suffix(tmp_path, monkeypatch):
+    player = show(waving())
+    page = player.save(tmp_path / "pose.html").read_text(encoding="utf-8")
+    assert page.startswith("<!DOCTYPE html>") and "<noscript><img" in page
+    with pytest.raises(FigureError, match=r"\.html, \.png, \.gif or \.mp4"):
+        player.save(tmp_path / "pose.jpg")
+    monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
+    with pytest.raises(FigureError, match="imageio-ffmpeg"):
+        player.save(tmp_path / "pose.mp4")
+
+
+def test_the_plotly_figure_is_of_the_same_poses():
+    pose = waving(400)
+    figure = show(pose, pose, title="Both").figure()
+    assert type(figure) is go.Figure and len(figure.frames) == 134 and "Both" in figure.layout.title.text
+    assert len(show(pose, max_frames=40).figure().frames) == 40 == show(pose, max_frames=40).scene()["frames"]
+
+
+@pytest.mark.parametrize("skeleton", SKELETONS.values(), ids=lambda s: s.name)
+def test_every_known_skeleton_is_drawn(skeleton):
+    points = np.random.default_rng(0).normal(0, 0.4, (3, len(skeleton), 3))
+    scene = show(Pose3D(points, skeleton)).scene()
+    drawn = {point for part in scene["parts"] for point in part[:2]}
+    assert drawn >= set(range(len(skeleton)))
+    head = decoded(scene)[:, 0, len(skeleton)]
+    assert np.isfinite(head).all()
+    show(Pose3D(points, skeleton))._repr_mimebundle_()
+
+
+def test_what_cannot_be_drawn_is_refused_in_one_sentence():
+    pose = waving()
+    odd, empty = waving(), waving()
+    object.__setattr__(odd, "frame", "y up")
+    object.__setattr__(empty, "points", np.zeros((0, 17, 3), np.float32))
+    with pytest.raises(FigureError, match="'y up'.*world or camera"):
+        show(odd)
+    with pytest.raises(FigureError, match="0 frames"):
+        show(empty)
+    with pytest.raises(FigureError, match="view is 'back'"):
+        show(pose, view="back")
+    with pytest.raises(FigureError, match="view is"):
+        show(pose, view=(1, 2, 3))
+    with pytest.raises(FigureError, match="theme is 'blue'"):
+        show(pose, theme="blue")
+    with pytest.raises(TypeError, match="array of shape"):
+        show(pose.points)
+
+
+def test_the_viewer_is_small_and_alone():
+    source = viewer()
+    assert len(source.encode()) < 25_000
+    assert "import " not in source and "http" not in source and "<" + "/script" not in source
+
+
+def test_the_widget_is_driven_from_python():
+    pytest.importorskip("anywidget", reason="anywidget is not installed")
+    pose = waving()
+    widget = show(pose).widget()
+    assert widget.frame == show(pose).scene()["still"] and not widget.playing
+    before = widget.scene["data"]
+    widget.draw(Pose3D(pose.points + [0, 0, 0.1 * np.sin(np.arange(17))[:, None].mean()]), pose)
+    assert widget.scene["data"] != before and widget.scene["names"] == ["prediction", "truth"]
+    widget.close()
