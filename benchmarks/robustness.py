@@ -51,7 +51,7 @@ def filmed(clip: mocap3d.Clip) -> tuple[Pose2D, np.ndarray]:
 
 def error(model: torch.nn.Module, pose2d: Pose2D, truth: np.ndarray, joints: list[int], rows: np.ndarray) -> float:
     """P-MPJPE in mm of some joints in some frames."""
-    pose = mocap3d.lift(pose2d, model).points.astype(np.float64)
+    pose = mocap3d.lift(pose2d, model, undo_inversions=False).points.astype(np.float64)
     return 1000 * metrics.p_mpjpe(pose[rows][:, joints], truth[rows][:, joints])
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from mocap3d.diagnostics import doctor
 from mocap3d.figures.skeleton2d import show_2d
-from mocap3d.figures.skeleton3d import show
+from mocap3d.figures.player import show
 from mocap3d.formats.check_keypoints import check_keypoints
 from mocap3d.formats.export import ExportError, read_pose, write
 from mocap3d.formats.keypoints import read_keypoints

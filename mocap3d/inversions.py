@@ -34,7 +34,8 @@ CROSSING = {  # bones that cross if only this is inverted
 }
 # Costs, as natural logarithms of likelihoods; chosen on training recordings of open-mocap, filmed by simulated phones
 # with a simulated detector (`data/failures.py`).
-CHANGE = 8.0, 20.0  # of the whole body; of a part
+CHANGE = 8.0, 28.0  # of the whole body; of a part: the least at which no part was exchanged wrongly is 24
+PAIR = 10.0  # of a part of few pairs, for each
 HOLD = 2.0, 4.0  # for each second, of the whole body and of a part
 LONGEST = 20.0  # at most so much in the whole clip
 EDGE = 1.0  # inverted in the first or the last frame
@@ -176,7 +177,8 @@ def _viterbi(jumps: np.ndarray, states: np.ndarray, rate: list[float]) -> np.nda
     kind = 2 * changed[:, :, None].astype(np.int64) + changed  # (S, S, S, P): states in three frames -> which jump
     pick = np.eye(4, dtype=np.float32)[kind].reshape(count**3, -1).T
     part = np.arange(count) > 1
-    step = np.where(part[:, None] | part, *CHANGE[::-1]) * (1 - np.eye(count))
+    price = np.where(part, np.minimum(CHANGE[1], PAIR * states.sum(1)), CHANGE[0])
+    step = np.maximum(price[:, None], price) * (1 - np.eye(count))
     hold = np.where(part, rate[1], rate[0]) * (np.arange(count) > 0)
     edge = EDGE * (np.arange(count) > 0)
     best = (hold + edge)[:, None] + step + hold  # (S, S): states of the last two frames

@@ -45,14 +45,10 @@ SETTINGS = {
     "MotionBERT": {"heads": int, "image_space": bool, "normalise": str},
 }
 SHIPPED = {
-    kind: Path(__file__).parent / "shipped" / f"{name}_{kind}.safetensors"
-    for kind, name in {
-        "centred": "videopose3d_27",
-        "causal": "videopose3d_27",
-        "motionbert": "motionbert_tiny",
-        "pretrained": "motionbert_tiny",
-    }.items()
-}
+    name.split("_")[-1]: Path(__file__).parent / "shipped" / f"{name}.safetensors"
+    for name in ("videopose3d_27_centred", "videopose3d_27_causal", "motionbert_tiny_motionbert",
+                 "motionbert_tiny_pretrained")
+}  # fmt: skip
 
 
 def load_weights(

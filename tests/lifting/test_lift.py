@@ -153,9 +153,8 @@ def test_jittered_timestamps_leave_the_speed_right():
 
 
 def test_filled_joints_are_marked(dataset):
-    points = np.random.default_rng(0).uniform(300, 700, size=(60, 17, 2))
-    confidence = np.ones((60, 17))
-    pose2d = Pose2D(points, confidence, COCO17, 30, (1000, 1000))
+    points = np.random.default_rng(0).uniform(300, 700, size=(17, 2)) + np.arange(60)[:, None, None]
+    pose2d = Pose2D(points, None, COCO17, 30, (1000, 1000))
     assert not lift(pose2d, wide()).filled.any()
     points[20:30, COCO17.index("left_hip")] = np.nan
     filled = lift(replace(pose2d, points=points), wide()).filled
