@@ -11,6 +11,7 @@ coordinates, and of a page with everything.
 from __future__ import annotations
 
 import os
+import shutil
 import statistics
 import tempfile
 from pathlib import Path
@@ -18,8 +19,9 @@ from pathlib import Path
 import numpy as np
 
 import mocap3d
-from tests.test_browser import BROWSERS, FLAGS, shutil
 
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
 SIZE = {"width": 900, "height": 600}
 TURNS, SECONDS = 3, 3.0
 COUNTING = """async seconds => {
