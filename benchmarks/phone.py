@@ -6,8 +6,7 @@
 Per source and over all: P-MPJPE; MPJPE after one rigid alignment of the whole clip (rotation and translation: a wrong
 camera is forgiven, a wrong pose is not); tilt of the trunk, the angle of predicted and true pelvis-thorax direction.
 Every clip has the same weight. "hard" are those on which the clip's own constant pose is at 60 mm P-MPJPE or more. The
-constant poses know the truth: the mean of each clip, and the mean of the training recordings. Inversions are left as
-detected, so that networks are compared by what they make of them; inversions.py measures what undoing them is worth.
+constant poses know the truth: the mean of each clip, and the mean of the training recordings.
 """
 
 from __future__ import annotations
@@ -104,13 +103,8 @@ def measure_model(model: torch.nn.Module | None, clips: list, **options: object)
     """`measure` of what `lift` makes of the detections with a model and other options."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-<<<<<<< HEAD
         lifted = lambda clip: root_relative(mocap3d.lift(clip.pose2d, model, **options).points)  # noqa: E731
         return measure(lifted, clips, own_constants(clips)[1])
-=======
-        lift = lambda clip: mocap3d.lift(clip.pose2d, model, undo_inversions=False)  # noqa: E731
-        return measure(lambda clip: root_relative(lift(clip).points), clips, own_constants(clips)[1])
->>>>>>> work-g
 
 
 def main() -> None:
