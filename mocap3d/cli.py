@@ -15,8 +15,8 @@ from contextlib import redirect_stdout
 from pathlib import Path
 
 from mocap3d.diagnostics import doctor
-from mocap3d.figures.skeleton2d import show_2d
 from mocap3d.figures.player import show
+from mocap3d.figures.skeleton2d import show_2d
 from mocap3d.formats.check_keypoints import check_keypoints
 from mocap3d.formats.export import ExportError, read_pose, write
 from mocap3d.formats.keypoints import read_keypoints

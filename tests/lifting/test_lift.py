@@ -207,9 +207,10 @@ def test_an_hour_of_video_fits_in_a_gigabyte():
 
 def test_without_a_model_the_small_one_of_the_package_lifts(dataset, monkeypatch):
     model = wide()
-    monkeypatch.setattr("mocap3d.lifting.lift.load_shipped", lambda: model)
+    monkeypatch.setattr("mocap3d.lifting.lift.load_shipped", {"motionbert": model}.get)
     pose2d = dataset[0].pose2d
-    np.testing.assert_array_equal(lift(pose2d).points, lift(pose2d, model).points)
+    np.testing.assert_array_equal(lift(pose2d).points, lift(pose2d, model, flip_test=True).points)
+    np.testing.assert_array_equal(lift(pose2d, flip_test=False).points, lift(pose2d, model).points)
 
 
 # Image space
