@@ -147,6 +147,8 @@ def _steps(content: Content) -> tuple[float | None, float]:
     """Frames per second by the mean of the usual steps between timestamps, and by how much a step differs from them."""
     if content.times is None or len(content.times) < 2:
         return None, 0.0
+    if len(content.times) != len(content.frames):
+        raise KeypointError(f"{len(content.times)} timestamps for {len(content.frames)} frames; one for each is needed")
     apart = np.diff(np.array(content.frames, np.float64))
     steps = (np.diff(content.times) / apart)[apart > 0]
     steps = steps[np.isfinite(steps)]
