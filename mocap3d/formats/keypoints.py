@@ -155,7 +155,7 @@ def _steps(content: Content) -> tuple[float | None, float]:
     middle = np.median(steps) if len(steps) else 0
     if not middle > 0:
         raise KeypointError("its timestamps do not rise from frame to frame; pass fps=")
-    usual = steps[np.abs(steps / middle - 1) <= UNEVEN].mean()
+    usual = np.mean(steps[np.abs(steps / middle - 1) <= UNEVEN].tolist() or middle)
     return float(round(1 / usual, 4)), float(np.abs(steps / usual - 1).max())
 
 
