@@ -42,6 +42,7 @@ def examples() -> dict[str, bytes]:
         "MMPose": texts.mmpose(clip, {"keypoint_id2name": {str(i): name for i, name in enumerate(names)}}),
         "rtmlib": texts.rtmlib(clip),
         "rtmlib, whole clip": texts.rtmlib_whole(clip),
+        "rtmlib, with timestamps": texts.rtmlib_whole(clip)[:-1] + b', "timestamps": [0, 0.04, 0.08]}',
         "COCO": texts.coco(clip),
         "Ultralytics": texts.ultralytics(clip),
         "Ultralytics, lines": texts.ultralytics_lines(clip),
@@ -110,7 +111,7 @@ def outcome(path: Path) -> str:
     try:
         with redirect_stdout(io.StringIO()), warnings.catch_warnings():
             warnings.simplefilter("error")
-            pose = mocap3d.read_keypoints(path, fps=30, image_size=texts.SIZE)
+            pose = mocap3d.read_keypoints(path, image_size=texts.SIZE, fps=None if b"time" in path.read_bytes() else 30)
     except KeypointError as error:
         result = "refused" if str(error).startswith(str(path)) else f"a message without the file: {error}"
     except Exception:

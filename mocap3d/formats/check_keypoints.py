@@ -143,14 +143,11 @@ def _size(clip: _Clip) -> str | None:
     points = clip.points[sure] if sure.any() else clip.points[np.isfinite(clip.points[..., 0])]
     outside = lambda size: ((points < -0.02 * size) | (points > 1.02 * size)).any(-1).mean()  # noqa: E731
     size = "x".join(f"{side:g}" for side in clip.size)
-    if (share := outside(clip.size)) > OUTSIDE:
-        if outside(clip.size[::-1]) < share / 4:
-            return f"{share:.0%} of the joints lie outside the {size} image: its width and height are swapped."
-        return (
-            f"{share:.0%} of the joints lie outside the {size} image: give the size of the video they are from, or "
-            "mark joints that the detector only guesses as missing."
-        )
-    return None
+    if (share := outside(clip.size)) <= OUTSIDE:
+        return None
+    fix = "give the size of the video they are from, or mark joints that the detector only guesses as missing"
+    fix = "its width and height are swapped" if outside(clip.size[::-1]) < share / 4 else fix
+    return f"{share:.0%} of the joints lie outside the {size} image: {fix}."
 
 
 def _upright(clip: _Clip) -> str | None:
@@ -180,15 +177,15 @@ def _order(clip: _Clip) -> str | None:
     if len(clip.skeleton) != 17 or clip.skeleton.joints not in (H36M17.joints, COCO17.joints):
         return None
     other = COCO17 if clip.skeleton.joints == H36M17.joints else H36M17
+    if np.isfinite(clip.points[..., 0]).mean() < 0.1:
+        return None
     lengths = [
         np.nanmean(np.linalg.norm(clip.points[:, a] - clip.points[:, b], axis=-1))
         for a, b in (np.transpose(skeleton.bones) for skeleton in (clip.skeleton, other))
     ]
-    if lengths[0] > ORDER * lengths[1]:
-        return (
-            f"The joints are in the order of {other.name}, not of {clip.skeleton.name}: pass skeleton={other.name!r}."
-        )
-    return None
+    if lengths[0] <= ORDER * lengths[1]:
+        return None
+    return f"The joints are in the order of {other.name}, not of {clip.skeleton.name}: pass skeleton={other.name!r}."
 
 
 def _sides(clip: _Clip) -> str | None:
@@ -203,9 +200,8 @@ def _sides(clip: _Clip) -> str | None:
     wrong, total = [], []
     for side, other, sign in (("left", "right", -1), ("right", "left", 1)):
         ear, hidden = clip.skeleton.indices([f"{side}_ear", f"{other}_ear"])
-        alone = (clip.confidence[:, ear] > 0.5) & (
-            np.isnan(clip.points[:, hidden, 0]) | (clip.confidence[:, hidden] < 0.3)
-        )
+        absent = np.isnan(clip.points[:, hidden, 0]) | (clip.confidence[:, hidden] < 0.3)
+        alone = (clip.confidence[:, ear] > 0.5) & absent
         ahead = sign * _cross(clip.up(), clip.part("nose") - clip.part(f"{side}_ear"))[alone]
         wrong, total = [*wrong, (ahead < 0).sum()], [*total, np.isfinite(ahead).sum()]
     if min(total) > max(FEW, 0.03 * len(clip.points)) and min(w / t for w, t in zip(wrong, total, strict=True)) > 0.9:

@@ -69,15 +69,17 @@ class Content:
     names: tuple[str, ...] = ()
 
 
-_JOINTS = ("pose_keypoints_2d", "pose_keypoints", "keypoints", "points", "joints", "keypoints_2d", "pose2d")
+_LANDMARKS = ("pose_landmarks", "poseLandmarks", "landmarks", "landmark")
+_JOINTS = (*"pose_keypoints_2d pose_keypoints keypoints points joints keypoints_2d pose2d".split(), *_LANDMARKS)
 _SCORES = ("keypoint_scores", "kp_scores", "scores", "confidence")
-_INSIDE = ("instances", "people", "bodies", "persons", "pose_landmarks", "poseLandmarks", "landmarks", "landmark")
+_INSIDE = ("instances", "people", "bodies", "persons")
 _FRAME = ("frame_id", "frame", "frame_index", "frame_number", "image_id")
 _TIME = ("timestamp_ms", "timestamp", "time")
 _ID = ("track_id", "idx", "person_id", "tracking_id")
 # Keys that only one program writes; "named" stands for frames with the name of a picture
 _PROGRAMS: tuple[tuple[set[str], str], ...] = (
-    ({"landmark"}, "MediaPipe"), ({"pose_keypoints_2d"}, "OpenPose"), ({"pose_keypoints"}, "OpenPose"),
+    *(({key}, "MediaPipe") for key in _LANDMARKS),
+    ({"pose_keypoints_2d"}, "OpenPose"), ({"pose_keypoints"}, "OpenPose"),
     ({"bodies"}, "AlphaPose"), ({"idx"}, "AlphaPose"), ({"image_id", "named"}, "AlphaPose"), ({"image_id"}, "COCO"),
     ({"keypoint_scores"}, "MMPose"), ({"instances"}, "MMPose"), ({"box"}, "Ultralytics"),
     ({"keypoints", "scores"}, "rtmlib"),
@@ -104,8 +106,8 @@ def parse(path: str | os.PathLike, max_bytes: int) -> Content:
                 start = file.read(2)
             if start == b"PK":
                 return _from_arrays(load_npz(path))
-            data = read_text(path, max_bytes)
-            return _from_json(_load(data)) if data.lstrip()[:1] in (b"[", b"{") else _from_csv(data.decode())
+            text = read_text(path, max_bytes).decode()
+            return _from_json(_load(text)) if re.match(r"\s*[\[{]", text) else _from_csv(text)
     except (*_FAULTS, OSError) as error:
         text = str(error)
         if not isinstance(error, (KeypointError, MotionFileError, UnsafeFileError, OSError)):
@@ -123,25 +125,27 @@ def _read_folder(path: Path, max_bytes: int) -> Content:
         raise KeypointError("a folder without any JSON file; OpenPose writes one per frame")
     if len({re.sub(r"\d+(?=\D*$)", "", file.name) for file in files}) > 1:
         raise KeypointError("the files are of several videos; give each its own folder")
-    return _from_json([{"image_id": file.name, "people": _load(read_text(file, max_bytes))} for file in files])
+    return _from_json([{"image_id": file.name, "people": _load(read_text(file, max_bytes).decode())} for file in files])
 
 
-def _load(data: bytes) -> object:
+def _load(text: str) -> object:
     """JSON, or one JSON value per line."""
     try:
-        return json.loads(data, object_hook=_compact)
+        return json.loads(text, object_hook=_compact)
     except json.JSONDecodeError as error:
         if not error.msg.startswith("Extra data"):
             raise
-        return [json.loads(line, object_hook=_compact) for line in data.splitlines() if line.strip()]
+        return [json.loads(line, object_hook=_compact) for line in text.splitlines() if line.strip()]
 
 
 def _compact(found: dict) -> object:
     """While parsing: a landmark becomes a tuple, joints become an array."""
     if "x" in found and "y" in found:
         score = _first(found, ("visibility", "visible", "confidence", "score"))
-        landmark = found["x"], found["y"], np.ones_like(found["x"], float) if score is None else score
-        return np.array(landmark, np.float32).T if isinstance(found["x"], list) else landmark
+        if isinstance(found["x"], list):
+            return np.array([found["x"], found["y"], score or [1] * len(found["x"])], np.float32).T
+        return found["x"], found["y"], 1 if score is None else score
+    found.pop("pose_world_landmarks", None)
     for key in (*_JOINTS, *_SCORES):
         if isinstance(found.get(key), list):
             try:
@@ -176,7 +180,7 @@ def _from_json(data: object) -> Content:
 
 def _is_person(one: object) -> bool:
     """Whether it is a landmark, or joints of a person without a frame's number."""
-    joints = isinstance(one, dict) and np.ndim(_first(one, _JOINTS)) in (1, 2) and _first(one, _FRAME) is None
+    joints = isinstance(one, dict) and np.ndim(_first(one, _JOINTS[:-4])) in (1, 2) and _first(one, _FRAME) is None
     return joints or type(one) is tuple
 
 
@@ -264,8 +268,6 @@ def _whole_clip(content: Content, points: object, scores: object) -> Content:
     for number, (frame, score) in enumerate(zip(points, scores, strict=True)):
         content.people += [Person(number, None, joints) for joints in _joints(frame, score)]
     content.frames = list(range(len(points)))
-    if content.times is not None and len(content.times) != len(points):
-        raise KeypointError(f"{len(content.times)} timestamps for {len(points)} frames; one for each is needed")
     return content
 
 

@@ -147,13 +147,15 @@ def _steps(content: Content) -> tuple[float | None, float]:
     """Frames per second by the mean of the usual steps between timestamps, and by how much a step differs from them."""
     if content.times is None or len(content.times) < 2:
         return None, 0.0
+    if len(content.times) != len(content.frames):
+        raise KeypointError(f"{len(content.times)} timestamps for {len(content.frames)} frames; one for each is needed")
     apart = np.diff(np.array(content.frames, np.float64))
     steps = (np.diff(content.times) / apart)[apart > 0]
     steps = steps[np.isfinite(steps)]
     middle = np.median(steps) if len(steps) else 0
     if not middle > 0:
         raise KeypointError("its timestamps do not rise from frame to frame; pass fps=")
-    usual = steps[np.abs(steps / middle - 1) <= UNEVEN].mean()
+    usual = np.mean(steps[np.abs(steps / middle - 1) <= UNEVEN].tolist() or middle)
     return float(round(1 / usual, 4)), float(np.abs(steps / usual - 1).max())
 
 

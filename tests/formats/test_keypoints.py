@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import pickle
+import re
 
 import numpy as np
 import pytest
@@ -226,6 +227,15 @@ def test_videos_of_one_file_count_as_people(tmp_path, capsys):
 
 
 # Rates
+
+
+def test_timestamps_of_a_whole_clip(tmp_path):
+    data = texts.rtmlib_whole(C17)[:-1] + b', "timestamps": [0, 0.04, 0.08, 0.12, 0.16, 0.2]}'
+    assert read(tmp_path, data, image_size=SIZE).fps == pytest.approx(25)
+    with pytest.raises(KeypointError, match="5 timestamps for 6 frames"):
+        read(tmp_path, data.replace(b", 0.2]", b"]"), image_size=SIZE)
+    with pytest.raises(KeypointError, match="do not rise"):
+        read(tmp_path, re.sub(rb", 0\.[0-9]+(?=[,\]])(?=[^\[]*}$)", b", 0", data), image_size=SIZE)
 
 
 def test_the_rate_is_that_of_the_timestamps(tmp_path, capsys):
