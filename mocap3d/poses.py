@@ -291,7 +291,7 @@ class Pose3D(_Timed):
         """
         points, filled = convert(self.points, self.skeleton, target), self.filled
         if filled is not None:
-            filled = convert_confidence(np.float32(~filled), self.skeleton, target) == 0
+            filled = convert_confidence(np.float32(filled), self.skeleton, target) > 0
         return replace(self, points=points, skeleton=get_skeleton(target), filled=filled)
 
     def resample(self, fps: float) -> Pose3D:

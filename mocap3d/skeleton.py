@@ -406,7 +406,9 @@ def convert(points, source: str | Skeleton, target: str | Skeleton = "h36m17"):
 
 
 def convert_confidence(confidence, source: str | Skeleton, target: str | Skeleton = "h36m17"):
-    """Confidence of converted joints: the lowest among the source joints of each.
+    """Confidence of converted joints: the mean over the source joints of each, by the size of their weights.
+
+    So a joint made of several is doubted as much as the missing ones matter, and is at 1 only if all are.
 
     Args:
         confidence: (..., J_source) array or tensor.
@@ -420,10 +422,13 @@ def convert_confidence(confidence, source: str | Skeleton, target: str | Skeleto
     confidence = _of(confidence, source, axis=-1)
     if source.joints == target.joints:
         return confidence
-    index = _plan(source, target)[0]
+    index, weight, _ = _plan(source, target)
+    weight = np.abs(weight) / np.abs(weight).sum(-1, keepdims=True)
     if isinstance(confidence, torch.Tensor):
-        return confidence[..., torch.as_tensor(index, device=confidence.device)].amin(-1)
-    return confidence[..., index].min(-1)
+        index, weight = torch.as_tensor(index, device=confidence.device), torch.as_tensor(weight).to(confidence)
+    else:
+        weight = weight.astype(confidence.dtype)
+    return (confidence[..., index] * weight).sum(-1)
 
 
 def provenance(source: str | Skeleton, target: str | Skeleton = "h36m17") -> dict[str, str]:

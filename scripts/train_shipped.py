@@ -52,10 +52,6 @@ CLIPS = [
         mocap3d.RECIPES["quick_clips"], name="shipped, consecutive frames", steps=1500, batch_size=6,
         learning_rate=5e-4, source=SOURCE, **FILMED,
     ),
-    dataclasses.replace(
-        mocap3d.RECIPES["quick_clips"], name="shipped, slowly", steps=1200, batch_size=6, learning_rate=3e-4,
-        source=SOURCE, **FILMED,
-    ),
 ]  # fmt: skip
 KINDS = {
     "centred": ("videopose3d", VIDEOPOSE3D, WINDOWS),

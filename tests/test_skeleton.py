@@ -94,13 +94,13 @@ def test_a_missing_joint_touches_only_what_is_made_of_it(name, seed):
     points = rng.normal(size=(len(source), 3))
     confidence = rng.uniform(0.2, 1, len(source))
     gone = int(rng.integers(len(source)))
+    before = sk.convert_confidence(confidence, name)
     points[gone], confidence[gone] = np.nan, 0
-    texts = sk.provenance(name)
-    for joint, converted, sure in zip(
-        H36M17.joints, sk.convert(points, name), sk.convert_confidence(confidence, name), strict=True
-    ):
+    texts, after = sk.provenance(name), sk.convert_confidence(confidence, name)
+    assert (before <= 1).all() and sk.convert_confidence(np.ones(len(source)), name) == pytest.approx(1)
+    for joint, converted, lost in zip(H36M17.joints, sk.convert(points, name), before - after, strict=True):
         made_of = texts[joint].replace(",", " ").split()
-        assert np.isnan(converted).all() == (source.joints[gone] in made_of) == (sure == 0)
+        assert np.isnan(converted).all() == (source.joints[gone] in made_of) == (lost > 1e-6)
 
 
 def test_provenance_says_what_is_approximated():

@@ -98,7 +98,7 @@ def lift(
         pose2d = exchange_sides(pose2d, inverted)
     seen = np.isfinite(pose2d.points).all(-1)
     labels = {"fps": pose2d.fps, "timestamps": pose2d.timestamps}
-    labels["filled"] = convert_confidence(np.float32(seen), pose2d.skeleton) == 0
+    labels["filled"] = convert_confidence(np.float32(~seen), pose2d.skeleton) > 0
     rate = pose2d.fps if pose2d.timestamps is None or len(pose2d) == 1 else 1 / np.median(np.diff(pose2d.timestamps))
     pose2d = replace(pose2d, points=fill_missing(pose2d.points, pose2d.skeleton, rate)).convert("h36m17")
     points, empty = _without_empty_frames(pose2d.points)
