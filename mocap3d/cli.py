@@ -112,7 +112,9 @@ def _show(options: argparse.Namespace) -> int:
     except ExportError:
         pose = _read(options)
     out = Path(options.out or f"{options.file}.html")
-    figure = show(pose) if isinstance(pose, Pose3D) else show_2d(pose)
-    figure.write_html(out, include_plotlyjs=True)
+    if isinstance(pose, Pose3D):
+        show(pose).save(out)
+    else:
+        show_2d(pose).write_html(out, include_plotlyjs=True)
     print(f"{out}: open it in a browser")
     return 0
