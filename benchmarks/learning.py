@@ -21,21 +21,20 @@ from seeds import spread
 import mocap3d
 from mocap3d.evaluation.report import text_table
 
-FRAMES = dataclasses.replace(mocap3d.RECIPES["quick_temporal"], minutes=None, balance=0.5)
+FRAMES = dataclasses.replace(mocap3d.RECIPES["quick_temporal"], minutes=None, steps=3000, balance=0.5)
 APART = dataclasses.replace(
-    mocap3d.RECIPES["quick_clips"], minutes=None, balance=0.5,
+    mocap3d.RECIPES["quick_clips"], minutes=None, steps=1500, balance=0.5,
     batch_size=18, clip_frames=9, clip_step=3, clip_stride=3, terms={"velocity": 2 / 3},
 )  # fmt: skip
-CONSECUTIVE = dataclasses.replace(mocap3d.RECIPES["quick_clips"], minutes=None, balance=0.5, learning_rate=5e-4)
+CONSECUTIVE = dataclasses.replace(
+    mocap3d.RECIPES["quick_clips"], minutes=None, steps=500, balance=0.5, learning_rate=5e-4
+)
 # name -> options of create_model, and recipes one after the other
 MODELS = {
-    "simple_baseline": ({"channels": 512, "dropout": 0.0625}, [dataclasses.replace(FRAMES, steps=3000)]),
-    "videopose3d_1": ({"channels": 512, "dropout": 0.0625}, [dataclasses.replace(FRAMES, steps=3000)]),
-    "videopose3d_27": ({"channels": 256, "dropout": 0.0625}, [dataclasses.replace(FRAMES, steps=3000)]),
-    "motionbert_tiny": (
-        {"frames": 27, "image_space": False, "init": "fan_in"},
-        [dataclasses.replace(APART, steps=1500), dataclasses.replace(CONSECUTIVE, steps=500)],
-    ),
+    "simple_baseline": ({"channels": 512, "dropout": 0.0625}, [FRAMES]),
+    "videopose3d_1": ({"channels": 512, "dropout": 0.0625}, [FRAMES]),
+    "videopose3d_27": ({"channels": 256, "dropout": 0.0625}, [FRAMES]),
+    "motionbert_tiny": ({"frames": 27, "image_space": False, "init": "fan_in"}, [APART, CONSECUTIVE]),
 }
 ROWS = [f"{model}-{pose2d}-{seed}" for seed in range(3) for pose2d in ("gt", "cpn") for model in MODELS]
 
