@@ -87,10 +87,10 @@ def main() -> None:
 def store_with_pictures(path: Path, page, options: argparse.Namespace) -> None:
     """Execute one notebook unless told otherwise, add its pictures and write it back."""
     notebook, started = nbformat.read(path, as_version=4), time.monotonic()
-    if options.restyle:
-        restyle(notebook)
-    elif not options.pictures:
+    if not (options.restyle or options.pictures):
         execute(notebook, path)
+    if not options.pictures:
+        restyle(notebook)
     drawn = add_pictures(notebook, page, redraw=options.restyle)
     size = store(notebook, path)
     print(f"{path.name}: {time.monotonic() - started:.0f} s, {drawn} pictures, {size / 1e6:.2f} MB", flush=True)
