@@ -2,7 +2,7 @@
 
     MOCAP3D_DATA=data OMP_NUM_THREADS=1 python scripts/train_shipped.py centred --out runs/shipped
 
-"centred" and "causal" (VideoPose3D) and "motionbert" take 20 to 30 CPU minutes each, "pretrained" about 40. A run that
+"centred" and "causal" (VideoPose3D) take about 14 CPU minutes each, "motionbert" 21, "pretrained" about 40. A run that
 was interrupted is resumed from --out; a finished one leaves a record in docs/results and is not repeated.
 
 They see motion that may be used for anything: the procedural motion of this package, and CMU recordings (no
