@@ -28,8 +28,9 @@ import torch
 from torch import Tensor
 
 from mocap3d.data.cameras import clip_starts
-from mocap3d.data.detector import DetectorModel, get_detector, person_size
+from mocap3d.data.detector import DetectorModel, get_detector
 from mocap3d.data.phone import detect_coco
+from mocap3d.normalise import person_size
 from mocap3d.skeleton import COCO17
 
 # COCO: relative to the square root of the area

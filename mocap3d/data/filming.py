@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from mocap3d.data.bodies import vary_bodies
-from mocap3d.data.cameras import CameraBatch, draw_cameras, film_tensor, world_motion
+from mocap3d.data.cameras import CameraBatch, clip_starts, draw_cameras, film_tensor, world_motion
 from mocap3d.data.detector import detect_tensor
 from mocap3d.data.failures import detect_with_failures
 from mocap3d.data.phone import coco_from_h36m
@@ -89,7 +89,7 @@ def film_anew(
         power = torch.where(uniform[2] < NO_SCORES, 0, SCORES[0] + (SCORES[1] - SCORES[0]) * uniform[3])
         confidence = torch.where(confidence > 0, confidence ** power[clip, None], 0)
     known = points2d.isfinite().all(-1).all(-1)
-    start = torch.cat([clip.new_zeros(1), 1 + clip.diff().nonzero()[:, 0]])
+    start = clip_starts(points, clip)
     return DeviceDataset(
         points2d=torch.where(known[:, None, None], points2d, 0),
         confidence=torch.where(known[:, None], confidence, 0),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -41,7 +42,10 @@ def motion_of(model: Lifter, clips: Iterable[Clip], device: torch.device) -> Mot
 
 def film_for(recipe: Recipe, motion: Motion, seed: int, epoch: int) -> DeviceDataset:
     """The recipe's film of an epoch, counted from 1."""
-    return film_anew(motion, recipe.detector, recipe.bodies, seed, 1 + (epoch - 1) // recipe.refilm)
+    return _film(motion, recipe.detector, recipe.bodies, seed, 1 + (epoch - 1) // recipe.refilm)
+
+
+_film = lru_cache(maxsize=1)(film_anew)  # epochs that share a film do not make it again
 
 
 def chunks_of(model: Lifter, data: DeviceDataset, recipe: Recipe) -> Tensor:
