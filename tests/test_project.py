@@ -220,7 +220,7 @@ def test_scipy_and_others_stay_out_of_the_library():
     allowed = {"numpy", "torch", "plotly", "PIL", "tqdm", "safetensors", "mocap3d"} | set(sys.stdlib_module_names)
     # inside functions: in a notebook; for videos; for H36M's own files; for animation
     interactive = {"IPython", "ipywidgets", "anywidget", "traitlets", "imageio_ffmpeg", "cdflib", "h5py"}
-    interactive |= {"scipy", "pygltflib"}
+    interactive |= {"scipy", "pygltflib", "onnxscript"}
     for path in (ROOT / "mocap3d").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
