@@ -41,6 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.command == "doctor":
         return 0 if doctor() else 1
     with warnings.catch_warnings():
+        warnings.simplefilter("always", UserWarning)
         warnings.showwarning = lambda message, *_, **__: _say(f"warning: {message}")
         try:
             return {"check-keypoints": _check, "lift": _lift, "show": _show}[options.command](options)
@@ -97,8 +98,6 @@ def _lift(options: argparse.Namespace) -> int:
     if Path(options.out).suffix.lower() not in (".npz", ".csv", ".json"):
         raise ExportError(f"--out {options.out}: give a file name that ends in .npz, .csv or .json")
     pose2d = _read(options)
-    for sentence in check_keypoints(pose2d):
-        _say(f"warning: {sentence}")
     model = None if options.model is None else load_weights(options.model)
     _say(f"lifting {len(pose2d):,} frames ...")
     pose3d = lift(pose2d, model, height=options.height)
