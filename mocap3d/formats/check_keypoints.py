@@ -176,8 +176,8 @@ def _upright(clip: _Clip) -> str | None:
     head, turn, fix = right if to_right else left
     return (
         f"The picture lies on its side, with the head to the {head}: turn it by 90 degrees {turn}, as (x, y) -> {fix} "
-        "with image_size=(height, width); all is well if the person lies down. If the body is mirrored then, x and y were "
-        "swapped."
+        "with image_size=(height, width). If the body is mirrored then, x and y were swapped. If the person lies "
+        "down, all is well."
     )
 
 
