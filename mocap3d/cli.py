@@ -1,7 +1,8 @@
 """The command line: `mocap3d doctor`, `check-keypoints`, `lift` and `show`.
 
 Exit codes: 0 where all is well, 1 where something was found (`doctor`, `check-keypoints`), 2 for a wrong argument or a
-file that cannot be read or written, with one line on stderr. Results go to stdout, all else to stderr.
+file that cannot be read or written, with one line on stderr, 130 if stopped by Ctrl-C. Results go to stdout, all else
+to stderr.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from mocap3d.lifting.lift import lift
 from mocap3d.poses import Pose2D, Pose3D
 from mocap3d.weights import load_weights
 
+NUMBERS, PICTURES = (".npz", ".csv", ".json"), (".html", ".gif", ".mp4")  # endings of files that `lift` writes
 CHECK = "say what looks wrong with 2D keypoints; exit code 1 if anything does"
 LIFT = "lift 2D keypoints to a 3D pose"
 SHOW = "write a page that shows keypoints, or a pose that lift wrote"
@@ -48,6 +50,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except (OSError, ValueError) as error:
             _say(f"mocap3d {options.command}: error: {' '.join(str(error).split())}")
             return 2
+        except KeyboardInterrupt:
+            _say("stopped")
+            return 130
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -66,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     lifting, showing = commands.choices["lift"], commands.choices["show"]
     lifting.add_argument("--height", type=float, help="of the person, in metres")
     lifting.add_argument("--model", help="a file of weights; by default the model in the package")
-    lifting.add_argument("--out", required=True, help="file to write: .npz, .csv or .json")
+    lifting.add_argument("--out", required=True, help=f"file to write: {', '.join(NUMBERS + PICTURES)}")
     showing.add_argument("--out", help="file to write, .html")
     return parser
 
@@ -95,13 +100,20 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _lift(options: argparse.Namespace) -> int:
-    if Path(options.out).suffix.lower() not in (".npz", ".csv", ".json"):
-        raise ExportError(f"--out {options.out}: give a file name that ends in .npz, .csv or .json")
+    out = Path(options.out)
+    if out.suffix not in NUMBERS + PICTURES:
+        raise ExportError(f"--out {out}: give a file name that ends in {', '.join(NUMBERS + PICTURES)}")
     pose2d = _read(options)
     model = None if options.model is None else load_weights(options.model)
     _say(f"lifting {len(pose2d):,} frames ...")
-    pose3d = lift(pose2d, model, height=options.height)
-    print(f"{write(pose3d, options.out)}: {pose3d}")
+    pose3d = lift(pose2d, model, height=options.height, progress=sys.stderr.isatty())
+    if out.suffix in PICTURES:
+        _say(f"drawing {out.name} ...")
+        out.parent.mkdir(parents=True, exist_ok=True)
+        show(pose3d).save(out)
+    else:
+        write(pose3d, out)
+    print(f"{out}: {pose3d}")
     return 0
 
 

@@ -39,6 +39,7 @@ def lift(
     camera: Camera | None = None,
     fov: float | None = None,
     undo_inversions: bool = True,
+    progress: bool = False,
 ) -> Pose3D:
     """Lift a 2D pose with a trained model.
 
@@ -63,6 +64,7 @@ def lift(
             neither, 65 is assumed, as phones have.
         undo_inversions: first exchange left and right where the detector has inverted them (`undo_inversions` in
             inversions.py), with a warning that names the frames.
+        progress: show a progress bar.
     Returns:
         Pose3D on h36m17, a pose for each frame of pose2d, with its rate and timestamps; camera frame, metres, the
         pelvis at the origin (root "relative"), or where a model with a trajectory, or a camera, puts it ("estimated").
@@ -105,7 +107,7 @@ def lift(
     confidence = torch.from_numpy(pose2d.confidence).to(device)
     lengths = torch.tensor([len(screen)], device=device)
     options = {"confidence": confidence, "intrinsics": screen.new_tensor([known]), "flip_test": flip_test}
-    points = predict_clips(model, screen, lengths, **options).cpu().numpy()
+    points = predict_clips(model, screen, lengths, progress=progress, **options).cpu().numpy()
     root = "estimated" if model.space == "metric absolute" else "relative"
     if in_image_space:
         points, root = _metres_by_height(points, pose2d, height or HEIGHT, camera)
