@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import torch
 
 from mocap3d.camera import Camera, pixels_to_screen
+from mocap3d.data.cache import weights_file
 from mocap3d.data.image_space import depth_of_scale, screen_to_metres
 from mocap3d.device import model_device, unwrapped
 from mocap3d.evaluation.predict import predict_clips
@@ -20,7 +22,7 @@ from mocap3d.models.lifter import Lifter
 from mocap3d.normalise import known_intrinsics
 from mocap3d.poses import Pose2D, Pose3D, at_positions
 from mocap3d.skeleton import H36M17, ROOT, convert_confidence, root_relative
-from mocap3d.weights import load_shipped
+from mocap3d.weights import load_shipped, load_weights
 
 MODEL_FPS = 50.0  # what every model here is trained at
 HEIGHT = 1.70  # metres, assumed of a person nobody measured
@@ -32,7 +34,7 @@ STEADY_SECONDS = 1.0  # over which the scale of image space is averaged: people 
 
 def lift(
     pose2d: Pose2D,
-    model: Lifter | None = None,
+    model: Lifter | str | None = None,
     flip_test: bool | None = None,
     *,
     height: float | None = None,
@@ -51,8 +53,9 @@ def lift(
             looks wrong (`check_keypoints`). Joints that are NaN or have confidence 0 are filled first, as in training
             and evaluation (`fill_missing`); frames without anybody give NaN. Any rate, or timestamps: for a model of
             several frames, motion is interpolated at 50 fps, and the poses are interpolated at the times of the frames.
-        model: fulfils `Lifter` and is trained. By default `load_shipped("motionbert")`, which of the networks in the
-            package was the best on real detections.
+        model: fulfils `Lifter` and is trained; or a file of weights, or the name of published weights that `mocap3d
+            fetch-weights` has fetched. By default `load_shipped("motionbert")`, which of the networks in the package
+            was the best on real detections.
         flip_test: average with the un-mirrored pose of the mirrored input, as some protocols do; takes twice as long.
             None: only for the default model.
         height: metres, of the person. By default metric models keep the size they predict, and 1.70 is assumed for
@@ -72,14 +75,19 @@ def lift(
     Raises:
         SkeletonError: if the skeleton has no conversion.
         TypeError: if something other than a Pose2D is given.
-        ValueError: for an impossible height or field of view, a camera of another image size, or a camera or field of
-            view for a model that uses none.
+        ValueError: for an impossible height or field of view, a camera of another image size, a camera or field of
+            view for a model that uses none, or a name without weights.
     """
     if not isinstance(pose2d, Pose2D):
         raise TypeError(f"lift() takes a Pose2D, not a {type(pose2d).__name__}; of a clip, give clip.pose2d")
     if height is not None and not 0.3 <= height <= 3:
         raise ValueError(f"height={height!r}: give metres, such as 1.75")
     flip_test = model is None if flip_test is None else flip_test
+    if isinstance(model, str):
+        file = model if Path(model).is_file() else weights_file(model)
+        if not Path(file).is_file():
+            raise ValueError(f"model={model!r}: neither a file nor fetched weights; see `mocap3d fetch-weights --help`")
+        model = load_weights(file)
     model = load_shipped("motionbert") if model is None else unwrapped(model)
     in_image_space = model.space == "image"
     if camera is not None and not in_image_space and model.normalise != "ray":
