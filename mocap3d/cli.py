@@ -1,7 +1,8 @@
-"""The command line: `mocap3d doctor`, `check-keypoints`, `lift` and `show`.
+"""The command line: `mocap3d doctor`, `check-keypoints`, `lift`, `show` and `fetch-weights`.
 
-Exit codes: 0 where all is well, 1 where something was found (`doctor`, `check-keypoints`), 2 for a wrong argument or a
-file that cannot be read or written, with one line on stderr. Results go to stdout, all else to stderr.
+Exit codes: 0 where all is well, 1 where something was found (`doctor`, `check-keypoints`) or a licence refused, 2 for a
+wrong argument or a file that cannot be read or written, with one line on stderr, 130 if stopped by Ctrl-C. Results go
+to stdout, all else to stderr.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from collections.abc import Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
 
+from mocap3d.bench import zoo
+from mocap3d.bench.fetch import fetch_weights
 from mocap3d.diagnostics import doctor
 from mocap3d.figures.player import show
 from mocap3d.figures.skeleton2d import show_2d
@@ -22,10 +25,11 @@ from mocap3d.formats.export import ExportError, read_pose, write
 from mocap3d.formats.keypoints import read_keypoints
 from mocap3d.lifting.lift import lift
 from mocap3d.poses import Pose2D, Pose3D
-from mocap3d.weights import load_weights
 
+NUMBERS, PICTURES = (".npz", ".csv", ".json"), (".html", ".gif", ".mp4")  # endings of files that `lift` writes
 CHECK = "say what looks wrong with 2D keypoints; exit code 1 if anything does"
 LIFT = "lift 2D keypoints to a 3D pose"
+FETCH = "download published weights for lift, after showing their licence; exit code 1 if it is not accepted"
 SHOW = "write a page that shows keypoints, or a pose that lift wrote"
 
 
@@ -41,20 +45,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.command == "doctor":
         return 0 if doctor() else 1
     with warnings.catch_warnings():
+        warnings.simplefilter("always", UserWarning)
         warnings.showwarning = lambda message, *_, **__: _say(f"warning: {message}")
         try:
-            return {"check-keypoints": _check, "lift": _lift, "show": _show}[options.command](options)
+            return COMMANDS[options.command](options)
         except (OSError, ValueError) as error:
             _say(f"mocap3d {options.command}: error: {' '.join(str(error).split())}")
             return 2
+        except KeyboardInterrupt:
+            _say("stopped")
+            return 130
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="mocap3d", description="3D human pose lifting, learned by doing")
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
     commands.add_parser("doctor", help="check what works on this machine, and how to fix what does not")
-    helps = {"check-keypoints": CHECK, "lift": LIFT, "show": SHOW}
-    for name, text in helps.items():
+    for name, text in {"check-keypoints": CHECK, "lift": LIFT, "show": SHOW}.items():
         command = commands.add_parser(name, help=text, description=text)
         command.add_argument("file", help="keypoints of any detector, see mocap3d.read_keypoints")
         command.add_argument("--size", type=_size, metavar="1920x1080", help="of the video, if the file lacks it")
@@ -64,9 +71,14 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--threshold", type=float, help="confidence below which a joint is missing")
     lifting, showing = commands.choices["lift"], commands.choices["show"]
     lifting.add_argument("--height", type=float, help="of the person, in metres")
-    lifting.add_argument("--model", help="a file of weights; by default the model in the package")
-    lifting.add_argument("--out", required=True, help="file to write: .npz, .csv or .json")
+    lifting.add_argument(
+        "--model", help="a file of weights, or a NAME that was fetched; by default the model in the package"
+    )
+    lifting.add_argument("--out", required=True, help=f"file to write: {', '.join(NUMBERS + PICTURES)}")
     showing.add_argument("--out", help="file to write, .html")
+    command = commands.add_parser("fetch-weights", help=FETCH, description=FETCH)
+    command.add_argument("name", metavar="NAME", help=f"one of {', '.join(zoo.ROWS)}")
+    command.add_argument("--yes", action="store_true", help="accept the licence without being asked")
     return parser
 
 
@@ -94,15 +106,19 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _lift(options: argparse.Namespace) -> int:
-    if Path(options.out).suffix.lower() not in (".npz", ".csv", ".json"):
-        raise ExportError(f"--out {options.out}: give a file name that ends in .npz, .csv or .json")
+    out = Path(options.out)
+    if out.suffix not in NUMBERS + PICTURES:
+        raise ExportError(f"--out {out}: give a file name that ends in {', '.join(NUMBERS + PICTURES)}")
     pose2d = _read(options)
-    for sentence in check_keypoints(pose2d):
-        _say(f"warning: {sentence}")
-    model = None if options.model is None else load_weights(options.model)
     _say(f"lifting {len(pose2d):,} frames ...")
-    pose3d = lift(pose2d, model, height=options.height)
-    print(f"{write(pose3d, options.out)}: {pose3d}")
+    pose3d = lift(pose2d, options.model, height=options.height, progress=sys.stderr.isatty())
+    if out.suffix in PICTURES:
+        _say(f"drawing {out.name} ...")
+        out.parent.mkdir(parents=True, exist_ok=True)
+        show(pose3d).save(out)
+    else:
+        write(pose3d, out)
+    print(f"{out}: {pose3d}")
     return 0
 
 
@@ -118,3 +134,21 @@ def _show(options: argparse.Namespace) -> int:
         show_2d(pose).write_html(out, include_plotlyjs=True)
     print(f"{out}: open it in a browser")
     return 0
+
+
+def _fetch(options: argparse.Namespace) -> int:
+    row = zoo.get(options.name)
+    _say(f"{row.name}: {row.title}\nlicence: {row.licence}\nfrom {row.checkpoint}")
+    if not options.yes:
+        if not sys.stdin.isatty():
+            raise zoo.ZooError("nobody is there to ask: add --yes to accept the licence")
+        if input("Human3.6M is for academic research only. Download on these terms? [y/N] ").lower() not in (
+            "y",
+            "yes",
+        ):
+            return 1
+    print(f"{fetch_weights(row.name, progress=sys.stderr.isatty())}: use it with --model {row.name}")
+    return 0
+
+
+COMMANDS = {"check-keypoints": _check, "lift": _lift, "show": _show, "fetch-weights": _fetch}

@@ -28,6 +28,30 @@ def test_lift_writes_a_pose(ending, clip, tmp_path, capsys):
     assert "lifting 60 frames" in printed.err and "warning" not in printed.err
 
 
+@pytest.mark.parametrize("ending, start", [("html", b"<!doctype html>"), ("gif", b"GIF89a")])
+def test_lift_draws_the_pose(ending, start, clip, tmp_path, capsys):
+    out = tmp_path / "new" / f"pose.{ending}"
+    assert main(["lift", str(clip), "--out", str(out)]) == 0
+    assert out.read_bytes()[:15].lower().startswith(start.lower())
+    assert capsys.readouterr().out.startswith(f"{out}: Pose3D(60 frames")
+
+
+def test_progress_is_shown_on_a_terminal_only(clip, tmp_path, capsys, monkeypatch):
+    arguments = ["lift", str(clip), "--out", str(tmp_path / "pose.npz"), "--fps", "5"]  # 600 frames at 50 fps
+    assert main(arguments) == 0 and "%|" not in capsys.readouterr().err
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    assert main(arguments) == 0 and "100%|" in capsys.readouterr().err
+
+
+def test_stopped_by_the_user(clip, tmp_path, capsys, monkeypatch):
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("mocap3d.cli.lift", stop)
+    assert main(["lift", str(clip), "--out", str(tmp_path / "pose.npz")]) == 130
+    assert not list(tmp_path.glob("pose*"))
+
+
 def test_lift_warns_of_what_looks_wrong(clip, tmp_path, capsys):
     arguments = ["lift", str(clip), "--skeleton", "coco17", "--out", str(tmp_path / "pose.npz")]
     assert main(arguments) == 0
@@ -54,7 +78,7 @@ def test_show_writes_a_page(clip, tmp_path, capsys):
     "arguments, message",
     [
         (["lift", "none.json", "--out", "pose.npz"], "none.json"),
-        (["lift", "{clip}", "--out", "pose.fbx"], "ends in .npz, .csv or .json"),
+        (["lift", "{clip}", "--out", "pose.fbx"], "ends in .npz, .csv, .json, .html, .gif"),
         (["lift", "{clip}", "--out", "{folder}/pose.npz", "--height", "175"], "height=175"),
         (["lift", "{clip}", "--out", "{folder}/pose.npz", "--skeleton", "smpl"], "unknown skeleton 'smpl'"),
         (["check-keypoints", "{clip}", "--person", "9"], "person='9' is not in the file"),

@@ -16,7 +16,8 @@ from dataclasses import replace
 import numpy as np
 
 from mocap3d.camera import Camera
-from mocap3d.lifting.lift import BONES_PER_HEIGHT, FOV
+from mocap3d.lifting.lift import BONES_PER_HEIGHT
+from mocap3d.normalise import FOV
 from mocap3d.poses import Pose2D, Pose3D
 from mocap3d.skeleton import H36M17, root_relative
 
