@@ -16,6 +16,7 @@ from dataclasses import replace
 import numpy as np
 
 from mocap3d.camera import Camera
+from mocap3d.inversions import exchange_sides, find_inversions
 from mocap3d.lifting.lift import BONES_PER_HEIGHT, FOV
 from mocap3d.poses import Pose2D, Pose3D
 from mocap3d.skeleton import H36M17, root_relative
@@ -47,6 +48,7 @@ def clean(
     Source: own.
     """
     remarks = [] if height is None else [f"size: scaled to a height of {height:g} m"]
+    pose2d = exchange_sides(pose2d, find_inversions(pose2d)[0])  # as in lift
     known = camera or assumed_camera(pose2d.image_size)
     placed = place(constant_bones(pose, height), pose2d, known)
     rests = touching(placed, pose2d, known)
@@ -185,7 +187,7 @@ def place(pose: Pose3D, pose2d: Pose2D, camera: Camera, steady: float = 0.3) -> 
 
     Args:
         pose: camera frame; of the right size (`constant_bones(height=...)`), since a smaller body would be nearer.
-        pose2d: the keypoints it was lifted from, frame by frame.
+        pose2d: the keypoints it was lifted from, frame by frame, without inversions (`undo_inversions`).
         camera: intrinsics of the camera that filmed it (`assumed_camera` where they are not known).
         steady: seconds over which the depth is averaged (standard deviation); 0 for none.
     Returns:
@@ -305,7 +307,7 @@ def touching(pose: Pose3D, pose2d: Pose2D, camera: Camera) -> np.ndarray:
 
     Args:
         pose: camera frame, placed.
-        pose2d: the keypoints it was lifted from.
+        pose2d: the keypoints it was lifted from, without inversions (`undo_inversions`).
         camera: that filmed it.
     Returns:
         (T, 2) bool, left and right; gaps of up to GAP seconds are closed, shorter rests are left out.

@@ -160,6 +160,15 @@ def test_clean_says_what_it_did(seen):
     assert "1.8 m" in text and "standing" in text and "feet" in text
 
 
+def test_clean_undoes_inversions_of_the_keypoints(seen):
+    """`lift` undoes them, so that the pose has none; its keypoints still do."""
+    pose, pose2d = seen
+    points = pose2d.points.copy()
+    points[40:80] = points[40:80, list(H36M17.mirror)]
+    cleaned, inverted = (cleanup.clean(pose, seen2d)[0].points for seen2d in (pose2d, replace(pose2d, points=points)))
+    np.testing.assert_allclose(inverted, cleaned, atol=1e-5)
+
+
 def test_wrong_input_gets_one_sentence(seen, walk):
     pose, pose2d = seen
     with pytest.raises(TypeError, match="place.. takes a Pose3D, not a Pose2D"):
