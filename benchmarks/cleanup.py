@@ -60,18 +60,18 @@ def measure(pose: Pose3D, truth: np.ndarray) -> dict[str, float]:
 
 def steps(clip) -> dict[str, Pose3D]:
     """The pose after every step, by its name, all in the world frame."""
-    camera, found = cleanup.assumed_camera(clip.pose2d.image_size), {}
-    pose = mocap3d.lift(clip.pose2d)
+    pose2d, found = mocap3d.undo_inversions(clip.pose2d), {}
+    camera, pose = cleanup.assumed_camera(pose2d.image_size), mocap3d.lift(pose2d)
     flat = lambda p: cleanup.level(p, pitch=0, roll=0)[0]  # noqa: E731
-    placed = cleanup.place(pose, clip.pose2d, camera)
+    placed = cleanup.place(pose, pose2d, camera)
     found["lifted and placed"] = flat(placed)
     bones = cleanup.constant_bones(pose)
-    placed = cleanup.place(bones, clip.pose2d, camera)
+    placed = cleanup.place(bones, pose2d, camera)
     found["constant bones"] = flat(placed)
     found["levelled"] = cleanup.level(placed)[0]
     for method in ("gaussian", "savgol", "butterworth", "one_euro"):
         found[f"smoothed, {method}"] = cleanup.smooth(found["levelled"], method)
-    rests = cleanup.touching(placed, clip.pose2d, camera)
+    rests = cleanup.touching(placed, pose2d, camera)
     found["feet planted"] = cleanup.plant_feet(found["smoothed, gaussian"], rests)
     return found
 

@@ -16,6 +16,7 @@ from dataclasses import replace
 import numpy as np
 
 from mocap3d.camera import Camera
+from mocap3d.inversions import exchange_sides, find_inversions
 from mocap3d.lifting.lift import BONES_PER_HEIGHT
 from mocap3d.normalise import FOV
 from mocap3d.poses import Pose2D, Pose3D
@@ -48,6 +49,7 @@ def clean(
     Source: own.
     """
     remarks = [] if height is None else [f"size: scaled to a height of {height:g} m"]
+    pose2d = exchange_sides(pose2d, find_inversions(pose2d)[0])  # as in lift
     known = camera or assumed_camera(pose2d.image_size)
     placed = place(constant_bones(pose, height), pose2d, known)
     rests = touching(placed, pose2d, known)
@@ -186,7 +188,7 @@ def place(pose: Pose3D, pose2d: Pose2D, camera: Camera, steady: float = 0.3) -> 
 
     Args:
         pose: camera frame; of the right size (`constant_bones(height=...)`), since a smaller body would be nearer.
-        pose2d: the keypoints it was lifted from, frame by frame.
+        pose2d: the keypoints it was lifted from, frame by frame, without inversions (`undo_inversions`).
         camera: intrinsics of the camera that filmed it (`assumed_camera` where they are not known).
         steady: seconds over which the depth is averaged (standard deviation); 0 for none.
     Returns:
@@ -306,7 +308,7 @@ def touching(pose: Pose3D, pose2d: Pose2D, camera: Camera) -> np.ndarray:
 
     Args:
         pose: camera frame, placed.
-        pose2d: the keypoints it was lifted from.
+        pose2d: the keypoints it was lifted from, without inversions (`undo_inversions`).
         camera: that filmed it.
     Returns:
         (T, 2) bool, left and right; gaps of up to GAP seconds are closed, shorter rests are left out.
@@ -354,6 +356,7 @@ def plant_feet(pose: Pose3D, rests: np.ndarray, steady: float = 0.15) -> Pose3D:
         raise CleanupError("plant_feet() takes a pose with a place in the room: use place() before")
     if rests.shape != (len(points), 2):
         raise CleanupError(f"rests has shape {rests.shape}; give one value per frame and foot, ({len(points)}, 2)")
+    rests = rests & np.isfinite(points[:, ANKLES]).all(-1)
     if rests.any():
         held = rests.any(1)
         moves = [_to_anchor(points[:, ankle], rests[:, foot]) for foot, ankle in enumerate(ANKLES)]
@@ -367,7 +370,7 @@ def plant_feet(pose: Pose3D, rests: np.ndarray, steady: float = 0.15) -> Pose3D:
                 away = np.abs(frames[:, None] - frames[held]).min(1) / (steady * pose.fps)
                 points = _bent_leg(points, side, points[:, ANKLES[foot]] + move * np.exp(-0.5 * away**2)[:, None])
     ankles = points[:, ANKLES][..., 2]
-    ground = np.median(ankles[rests]) if rests.any() else ankles.min()
+    ground = np.median(ankles[rests]) if rests.any() else np.nanmin(ankles)
     return replace(pose, points=points - [0, 0, ground], root="floor-glued")
 
 

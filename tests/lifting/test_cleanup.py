@@ -143,6 +143,15 @@ def test_feet_that_rest_stay(walk, seen):
     assert planted.root == "floor-glued" and abs(np.median(planted.points[:, ANKLES][..., 2][rests])) < 1e-3
 
 
+def test_frames_without_a_pose_stay_without(seen):
+    pose, pose2d = seen
+    points, pixels = pose.points.copy(), pose2d.points.copy()
+    points[40:44], pixels[40:44] = np.nan, np.nan
+    confidence = np.isfinite(pixels).all(-1).astype(np.float32)
+    cleaned, _ = cleanup.clean(replace(pose, points=points), replace(pose2d, points=pixels, confidence=confidence))
+    assert np.isnan(cleaned.points[40:44]).all() and np.isfinite(np.delete(cleaned.points, slice(40, 44), 0)).all()
+
+
 def test_without_a_rest_only_the_ground_is_set(walk):
     world = Pose3D(walk[0], fps=50)
     planted = cleanup.plant_feet(world, np.zeros((200, 2), bool)).points
@@ -158,6 +167,15 @@ def test_clean_says_what_it_did(seen):
     assert (cleaned.frame, cleaned.root, len(cleaned)) == ("world", "floor-glued", len(pose))
     text = " ".join(remarks)
     assert "1.8 m" in text and "standing" in text and "feet" in text
+
+
+def test_clean_undoes_inversions_of_the_keypoints(seen):
+    """`lift` undoes them, so that the pose has none; its keypoints still do."""
+    pose, pose2d = seen
+    points = pose2d.points.copy()
+    points[40:80] = points[40:80, list(H36M17.mirror)]
+    cleaned, inverted = (cleanup.clean(pose, seen2d)[0].points for seen2d in (pose2d, replace(pose2d, points=points)))
+    np.testing.assert_allclose(inverted, cleaned, atol=1e-5)
 
 
 def test_wrong_input_gets_one_sentence(seen, walk):
