@@ -367,7 +367,9 @@ def plant_feet(pose: Pose3D, rests: np.ndarray, steady: float = 0.15) -> Pose3D:
             held = rests[:, foot]
             if held.any():
                 move = _between(_to_anchor(points[:, ANKLES[foot]], held), held)
-                away = np.abs(frames[:, None] - frames[held]).min(1) / (steady * pose.fps)
+                after = np.searchsorted(frames[held], frames).clip(max=held.sum() - 1)
+                nearest = frames[held][[(after - 1).clip(0), after]]  # the frames of rest before and after, (2, T)
+                away = np.abs(nearest - frames).min(0) / (steady * pose.fps)
                 points = _bent_leg(points, side, points[:, ANKLES[foot]] + move * np.exp(-0.5 * away**2)[:, None])
     ankles = points[:, ANKLES][..., 2]
     ground = np.median(ankles[rests]) if rests.any() else np.nanmin(ankles)
