@@ -27,7 +27,8 @@ import mocap3d
 
 PACKAGE = Path(mocap3d.__file__).parent
 GROUND = ("skeleton", "camera", "poses", "missing", "inversions", "metrics", "files", "device", "arguments")
-SEALED = ("data/synthetic/", "models/cpu.py", "figures/player/", "bench/open_benchmark.py", "exercises/")
+SEALED = ("data/synthetic/", "models/cpu.py", "formats/check_keypoints.py", "figures/player/",
+          "bench/open_benchmark.py", "exercises/")  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ import math
 import torch
 from torch import Tensor
 
+from mocap3d.camera import Camera
 from mocap3d.skeleton import H36M17, ROOT
 
 FOV = 65.0  # degrees along the longer side of the image, where nothing is known: the median of phones (data.cameras)
@@ -77,6 +78,26 @@ def assumed_intrinsics(width: float, height: float, fov: float = FOV) -> tuple[f
     """Focal lengths and principal point in screen units, for a field of view in degrees along the longer side."""
     focal = max(width, height) / width / math.tan(math.radians(fov / 2))
     return focal, focal, 0.0, 0.0
+
+
+def known_intrinsics(
+    image_size: tuple[int, int], camera: Camera | None = None, fov: float | None = None
+) -> tuple[float, ...]:
+    """Focal lengths and principal point in screen units: of the camera, or for a field of view, or assumed.
+
+    Raises:
+        ValueError: for a camera of another image size, an impossible field of view, or both at once.
+    """
+    if fov is not None and camera is not None:
+        raise ValueError(f"fov={fov!r}: only in place of a camera; leave it out")
+    if fov is not None and not 5 <= fov <= 170:
+        raise ValueError(f"fov={fov!r}: give degrees along the longer side of the image, from 5 to 170, such as 65")
+    if camera is None:
+        return assumed_intrinsics(*image_size, FOV if fov is None else fov)
+    if (camera.width, camera.height) != tuple(image_size):
+        size = "x".join(map(str, image_size))
+        raise ValueError(f"the camera's image is {camera.width}x{camera.height}, not {size}; give the one that filmed")
+    return tuple(camera.screen_intrinsics()[:4].tolist())
 
 
 def view_from_ray(points: Tensor) -> tuple[Tensor, Tensor]:

@@ -27,6 +27,11 @@ def cache_folder() -> Path:
     return base / "mocap3d"
 
 
+def weights_file(name: str) -> Path:
+    """Where the published weights of this name are, once `mocap3d fetch-weights` has fetched them."""
+    return cache_folder() / "weights" / f"{name}.pth"
+
+
 def cached(name: str, key: object, build: Callable[[], Built], folder: str | Path | None = None) -> Built:
     """The result of `build`, from disk if it was built before with the same key.
 

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 from torch import Tensor
+from tqdm.auto import tqdm
 
 from mocap3d import metrics
 from mocap3d.data.chunks import OVERLAP, cut_chunks, overlapping_chunks
@@ -81,6 +82,7 @@ def predict_clips(
     intrinsics: Tensor | None = None,
     flip_test: bool = False,
     batch_size: int = FRAMES_AT_ONCE,
+    progress: bool = False,
 ) -> Tensor:
     """Predict a pose for every frame of clips of any length; memory does not grow with the length.
 
@@ -95,6 +97,7 @@ def predict_clips(
         confidence: (N, J); None stands for 1 everywhere.
         intrinsics: (K, 4), see `normalise_points`.
         flip_test, batch_size: see `predict`.
+        progress: show a progress bar.
     Returns:
         (N, J, 3) metres, camera frame, root-relative; or image space, see `predict`.
     Source: Pavllo et al. 2019 (padding by repetition, flip test); concatenated clips are ours.
@@ -103,16 +106,22 @@ def predict_clips(
     points, rotation = normalise_points(
         points2d, lengths, model.normalise, model.receptive_field, model.causal, intrinsics
     )
-    poses = _predict_every(model, points, lengths, confidence, flip_test, batch_size)
+    poses = _predict_every(model, points, lengths, confidence, flip_test, batch_size, progress)
     return poses if rotation is None else poses @ rotation
 
 
 def _predict_every(
-    model: Lifter, points2d: Tensor, lengths: Tensor, confidence: Tensor, flip_test: bool, batch_size: int
+    model: Lifter,
+    points2d: Tensor,
+    lengths: Tensor,
+    confidence: Tensor,
+    flip_test: bool,
+    batch_size: int,
+    progress: bool = False,
 ) -> Tensor:
     """`predict_clips` of points as the model reads them."""
     if model.clipwise:
-        return _blended(model, points2d, lengths, confidence, flip_test, batch_size)
+        return _blended(model, points2d, lengths, confidence, flip_test, batch_size, progress)
     width, parts = model.receptive_field, []
     with _in_evaluation_mode(model):
         if width == 1:
@@ -122,7 +131,7 @@ def _predict_every(
             rows, starts = padded_rows(lengths, width, model.causal)
             of_one_clip = torch.zeros(len(rows) - width + 1, dtype=torch.bool, device=rows.device)
             of_one_clip[starts] = True
-            for first in range(0, len(of_one_clip), batch_size):
+            for first in tqdm(range(0, len(of_one_clip), batch_size), disable=not progress):
                 at = rows[first : first + batch_size + width - 1]
                 pose = _lift(model, points2d[at][None], confidence[at][None], flip_test)[
                     0
@@ -132,7 +141,13 @@ def _predict_every(
 
 
 def _blended(
-    model: Lifter, points2d: Tensor, lengths: Tensor, confidence: Tensor, flip_test: bool, batch_size: int
+    model: Lifter,
+    points2d: Tensor,
+    lengths: Tensor,
+    confidence: Tensor,
+    flip_test: bool,
+    batch_size: int,
+    progress: bool,
 ) -> Tensor:
     """Predictions of a model that lifts whole clips, for every frame of every clip: (N, J, 3).
 
@@ -152,7 +167,8 @@ def _blended(
             ramp = torch.minimum(at + 1, length - at).clamp_max(OVERLAP)  # (T,)
             ramp = ramp.to(total.dtype)[:, None, None]  # (T, 1, 1)
             rows = torch.tensor(firsts, device=device)[:, None] + at  # (P, T)
-            for some in rows.split(_clips_at_once(length, batch_size, device)):
+            batches = rows.split(_clips_at_once(length, batch_size, device))
+            for some in tqdm(batches, disable=not progress or len(batches) == 1):
                 pose = _lift(model, points2d[some], confidence[some], flip_test)  # (B, T, J, 3)
                 total.index_add_(0, some.flatten(), (pose * ramp).flatten(0, 1))
                 weights.index_add_(0, some.flatten(), ramp.expand(len(some), -1, -1, -1).flatten(0, 1))

@@ -1,15 +1,15 @@
-"""What looks wrong with 2D keypoints before they are lifted, in plain sentences with the fix.
+"""Sealed room: what looks wrong with 2D keypoints before they are lifted, in plain sentences with the fix.
 
 A lifter takes any numbers: points in 0..1, COCO's joint order under another name or a picture on its side give a pose
 that looks possible and is wrong. Each check here asks for evidence in most frames of a clip, so that lying down or
-turning around is no finding.
+turning around is no finding. `check_keypoints` is its one door; `lift` calls it.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
-from typing import NamedTuple
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from mocap3d.skeleton import COCO17, H36M17, SKELETONS, Skeleton, get_skeleton
 MOST = 0.8  # of the frames: what holds in these is of the clip, not of the motion
 OUTSIDE = 0.1  # of the joints: so many outside the image are no accident
 ORDER = 1.5  # bones so many times as long in the named joint order as in another
-JUMP, SPEED = 0.5, 6.0  # body sizes from frame to frame, and per second, that nobody moves
+JUMP, SPEED = 0.2, 6.0  # body sizes from frame to frame, and per second, that nobody moves
 BUSY = 4.0  # body sizes per second about the body's centre, of the fastest tenth of joints: three times a dance
 REPEATED = 0.3  # of the frames that equal the one before
 UNEVEN = 0.2  # of the usual step between timestamps
@@ -35,7 +35,8 @@ class Findings(tuple):
     __str__ = __repr__
 
 
-class _Clip(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class _Clip:
     points: np.ndarray  # (T, J, 2) float64, NaN where missing
     confidence: np.ndarray  # (T, J)
     skeleton: Skeleton
@@ -47,6 +48,7 @@ class _Clip(NamedTuple):
         """(T, 2) mean of those of these joints that are there."""
         return np.nanmean(self.points[:, self.skeleton.indices([n for n in names if n in self.skeleton.joints])], 1)
 
+    @cached_property
     def up(self) -> np.ndarray:
         """(T, 2) from feet to head, over the parts of the body that are seen; NaN where none is."""
         parts = [
@@ -59,8 +61,13 @@ class _Clip(NamedTuple):
 
     def across(self, joint: str) -> np.ndarray:
         """(T,) from the right to the left joint, across the body, in body sizes: above 0 seen from the front."""
-        up = self.up()
-        return _cross(up, self.part(f"left_{joint}") - self.part(f"right_{joint}")) / (up**2).sum(-1)
+        apart = self.part(f"left_{joint}") - self.part(f"right_{joint}")
+        return _cross(self.up, apart) / (self.up**2).sum(-1)
+
+    @cached_property
+    def extent(self) -> np.ndarray:
+        """(T,) diagonal of the box around the joints, pixels."""
+        return np.linalg.norm(np.fmax.reduce(self.points, 1) - np.fmin.reduce(self.points, 1), axis=-1)
 
 
 def _cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -79,14 +86,14 @@ def check_keypoints(
 
     It looks for coordinates in 0..1 or -1..1, points outside the image or a wrong image size, y that grows upwards, x
     and y swapped, a picture on its side, COCO's joint order called h36m17 or the reverse, left and right exchanged, a
-    wrong or varying rate, confidence above 1, a clip without anybody, and several people in one track. An exchange of
-    left and right in all joints can be told only from the ears, where a detector sees one at a time; a picture on its
-    side filmed from behind looks as if x and y were swapped.
+    wrong or varying rate, confidence above 1, missing joints at (0, 0), a clip without anybody, and several people in
+    one track. An exchange of left and right in all joints can be told only from the ears, where a detector sees one at
+    a time; a picture on its side filmed from behind looks as if x and y were swapped.
 
     Args:
         pose2d: a Pose2D, or an array (T, J, 2) or (T, J, 3) of x, y and confidence.
         skeleton, fps, image_size, confidence: of an array, same as in `Pose2D`; what is not given is not checked.
-        timestamps: (T,) seconds of each frame.
+        timestamps: (T,) seconds of each frame, of an array. A Pose2D has its own, and its rate may vary.
     Returns:
         Findings: a tuple of sentences, which prints them.
     Raises:
@@ -115,9 +122,12 @@ def check_keypoints(
     if highest > 1:
         how = "divide percent by 100" if highest > 10 else "clip it to 1, RTMPose and OpenPose go beyond"
         found = [f"Confidence goes up to {highest:.4g}: {how}."]
-    missing = ~(np.isfinite(points[..., :2]).all(-1) & (confidence > 0) & (points[..., :2] != 0).any(-1))
+    at_zero = (points[..., :2] == 0).all(-1)
+    missing = ~(np.isfinite(points[..., :2]).all(-1) & (confidence > 0)) | at_zero
     if missing.all():
         return Findings((*found, "Nobody is in the clip: every joint is missing, at (0, 0) or has confidence 0."))
+    if count := (at_zero & (confidence > 0)).sum():
+        found.append(f"{count:,} joints lie at (0, 0), with confidence: make missing joints NaN, with confidence 0.")
     points = np.where(missing[..., None], np.nan, points[..., :2]).astype(np.float64)
     times = None if timestamps is None else np.asarray(timestamps, np.float64)
     clip = _Clip(points, confidence, skeleton, fps, None if image_size is None else np.array(image_size, float), times)
@@ -125,7 +135,9 @@ def check_keypoints(
         warnings.simplefilter("ignore", RuntimeWarning)  # the mean of joints that are all missing is NaN
         if unit := _unit(clip):
             return Findings((*found, unit))
-        return Findings((*found, *(sentence for check in CHECKS if (sentence := check(clip)))))
+        order = _order(clip)
+        body = (order,) if order else (_upright(clip), _sides(clip))  # joints of another order stand anyhow
+        return Findings(filter(None, (*found, _size(clip), *body, _rate(clip), _people(clip))))
 
 
 def _unit(clip: _Clip) -> str | None:
@@ -151,9 +163,8 @@ def _size(clip: _Clip) -> str | None:
 
 
 def _upright(clip: _Clip) -> str | None:
-    up = clip.up()
-    up = up[np.isfinite(up).all(-1)]
-    if not len(up) or _order(clip):
+    up = clip.up[np.isfinite(clip.up).all(-1)]
+    if not len(up):
         return None
     if (up[:, 1] > np.abs(up[:, 0])).mean() > MOST:
         return "The head is below the feet: y grows upwards (use height - y), or the picture is upside down."
@@ -168,7 +179,8 @@ def _upright(clip: _Clip) -> str | None:
     head, turn, fix = right if to_right else left
     return (
         f"The picture lies on its side, with the head to the {head}: turn it by 90 degrees {turn}, as (x, y) -> {fix} "
-        "with image_size=(height, width). If the body is mirrored then, x and y were swapped."
+        "with image_size=(height, width). If the body is mirrored then, x and y were swapped. If the person lies "
+        "down, all is well."
     )
 
 
@@ -191,8 +203,6 @@ def _order(clip: _Clip) -> str | None:
 def _sides(clip: _Clip) -> str | None:
     arms, legs = clip.across("shoulder"), clip.across("hip")
     clear = (np.abs(arms) > 0.05) & (np.abs(legs) > 0.02)
-    if _order(clip):
-        return None
     if clear.sum() > max(FEW, 0.3 * len(clear)) and (arms * legs < 0)[clear].mean() > 0.9:
         return "Left and right are exchanged in the arms or in the legs: check the order of the joints."
     if "left_ear" not in clip.skeleton.joints:
@@ -202,7 +212,7 @@ def _sides(clip: _Clip) -> str | None:
         ear, hidden = clip.skeleton.indices([f"{side}_ear", f"{other}_ear"])
         absent = np.isnan(clip.points[:, hidden, 0]) | (clip.confidence[:, hidden] < 0.3)
         alone = (clip.confidence[:, ear] > 0.5) & absent
-        ahead = sign * _cross(clip.up(), clip.part("nose") - clip.part(f"{side}_ear"))[alone]
+        ahead = sign * _cross(clip.up, clip.part("nose") - clip.part(f"{side}_ear"))[alone]
         wrong, total = [*wrong, (ahead < 0).sum()], [*total, np.isfinite(ahead).sum()]
     if min(total) > max(FEW, 0.03 * len(clip.points)) and min(w / t for w, t in zip(wrong, total, strict=True)) > 0.9:
         return "Left and right are exchanged in all joints: the ear in view is the one on the far side of the head."
@@ -229,15 +239,10 @@ def _rate(clip: _Clip) -> str | None:
     steps = np.diff(clip.points, axis=0)
     steps = np.linalg.norm(steps - np.nanmean(steps, 1, keepdims=True), axis=-1)
     steps = steps[np.isfinite(steps)]
-    speed = np.percentile(steps, 90) / np.nanmedian(_extent(clip)) * clip.fps if len(steps) else 0
+    speed = np.percentile(steps, 90) / np.nanmedian(clip.extent) * clip.fps if len(steps) else 0
     if speed > BUSY:
         return f"Joints move by {speed:.0f} body sizes per second: fps={clip.fps:g} is too high, give the video's rate."
     return None
-
-
-def _extent(clip: _Clip) -> np.ndarray:
-    """(T,) diagonal of the box around the joints, pixels."""
-    return np.linalg.norm(np.nanmax(clip.points, 1) - np.nanmin(clip.points, 1), axis=-1)
 
 
 def _people(clip: _Clip) -> str | None:
@@ -245,13 +250,10 @@ def _people(clip: _Clip) -> str | None:
     if len(enough) < 2:
         return None
     step = np.linalg.norm(np.nanmedian(np.diff(clip.points[enough], axis=0), axis=1), axis=-1)
-    size = np.maximum(_extent(clip)[enough][1:], _extent(clip)[enough][:-1])
+    size = np.maximum(clip.extent[enough][1:], clip.extent[enough][:-1])
     seconds = np.diff(enough) / (clip.fps or 25)
     jumps = enough[1:][(step > JUMP * size) & (step > SPEED * size * seconds)]
     if not len(jumps):
         return None
     where = ", ".join(map(str, jumps[:5])) + (", ..." if len(jumps) > 5 else "")
     return f"The body jumps in {len(jumps)} frames ({where}): several people are in one track, or the shot changes."
-
-
-CHECKS: tuple[Callable[[_Clip], str | None], ...] = (_size, _upright, _order, _sides, _rate, _people)

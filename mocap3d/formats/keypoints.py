@@ -33,7 +33,8 @@ LAYOUTS = {
 }  # fmt: skip
 OVERLAP = 0.1  # intersection over union of two boxes, from which they may be the same person
 MEMORY = 300  # frames for which a person who is gone is remembered
-UNEVEN = 0.2  # of the usual step: larger steps between timestamps are a varying rate
+UNEVEN = 0.2  # of the usual step: longer and shorter steps do not count for the rate
+STEADY = 2e-3  # seconds off a steady rate, from which timestamps are kept: more than rounding to milliseconds
 
 
 def read_keypoints(
@@ -57,8 +58,8 @@ def read_keypoints(
     Args:
         path: a file, or a folder with one JSON file per frame.
         skeleton: of the file; by default recognised by joint names or the number of joints (17: coco17).
-        fps: frames per second of the video; needed unless the file has it, or timestamps. Where the file has
-            timestamps, fps is the rate of their usual step.
+        fps: frames per second of the video; needed unless the file has it, or timestamps: then fps is the rate of
+            their usual step, and they are in the pose where the rate varies. A given fps is taken for steady.
         image_size: (width, height) of the video in pixels; needed unless the file has it.
         person: which of several people: an id of the file; where it has none, people are told apart by the overlap of
             their boxes and numbered by size, 0 the largest. In VideoPose3D's files the videos count as people, by
@@ -87,7 +88,7 @@ def read_keypoints(
 
 def _pose(content: Content, wanted, fps, image_size, person, threshold, frames, path) -> Pose2D:
     numbers, count = _frame_numbers(content, frames)
-    rate, uneven = (None, 0.0) if fps else _steps(content)
+    rate = None if fps else _rate(content)
     fps = fps or content.fps or rate
     size = image_size or content.image_size
     lacking = ["how many frames per second the video has: pass fps=30, for example"] * (not fps)
@@ -122,9 +123,12 @@ def _pose(content: Content, wanted, fps, image_size, person, threshold, frames, 
     if content.program in ("MediaPipe", "Ultralytics") and usual <= 2 and min(np.ravel(size)) > 20:
         points *= np.array(size, np.float32)
         notes.append("coordinates from 0 to 1 are multiplied by the image's size")
-    if uneven > UNEVEN:
-        notes.append(f"the rate varies: steps between frames differ by up to {uneven:.0%} from the usual one")
-    pose = Pose2D(points, confidence, skeleton, fps, size)
+    times = None if rate is None else _times(content, numbers, count, fps)
+    if times is not None and (off := np.abs(times - times[0] - np.arange(count) / fps).max()) <= STEADY:
+        times = None
+    elif times is not None:
+        notes.append(f"the rate varies: the timestamps are kept, up to {off:.3f} s off a steady {fps:g} fps")
+    pose = Pose2D(points, confidence, skeleton, fps, size, times)
     print(f"{path}: {content.program}, {pose}" + "".join(f"\n    {note}" for note in notes))
     return pose
 
@@ -143,10 +147,10 @@ def _frame_numbers(content: Content, frames: int | None) -> tuple[list[int], int
     return [person.frame - first for person in content.people], frames or count
 
 
-def _steps(content: Content) -> tuple[float | None, float]:
-    """Frames per second by the mean of the usual steps between timestamps, and by how much a step differs from them."""
+def _rate(content: Content) -> float | None:
+    """Frames per second by the mean of the usual steps between timestamps."""
     if content.times is None or len(content.times) < 2:
-        return None, 0.0
+        return None
     if len(content.times) != len(content.frames):
         raise KeypointError(f"{len(content.times)} timestamps for {len(content.frames)} frames; one for each is needed")
     apart = np.diff(np.array(content.frames, np.float64))
@@ -156,7 +160,19 @@ def _steps(content: Content) -> tuple[float | None, float]:
     if not middle > 0:
         raise KeypointError("its timestamps do not rise from frame to frame; pass fps=")
     usual = np.mean(steps[np.abs(steps / middle - 1) <= UNEVEN].tolist() or middle)
-    return float(round(1 / usual, 4)), float(np.abs(steps / usual - 1).max())
+    return float(round(1 / usual, 4))
+
+
+def _times(content: Content, numbers: list[int], count: int, fps: float) -> np.ndarray | None:
+    """(count,) seconds of every frame, those that the file leaves out in between."""
+    known, at = np.unique(content.frames, return_index=True)
+    known = known + (numbers[0] - content.people[0].frame)
+    every = np.arange(count)
+    beyond = np.minimum(every - known[0], 0) + np.maximum(every - known[-1], 0)
+    times = np.interp(every, known, np.array(content.times)[at]) + beyond / fps
+    if not (np.diff(times) > 0).all():
+        raise KeypointError("its timestamps do not rise from frame to frame; pass fps= to do without them")
+    return times
 
 
 def _clean_confidence(confidence: np.ndarray) -> list[str]:

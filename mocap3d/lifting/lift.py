@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import torch
 
 from mocap3d.camera import Camera, pixels_to_screen
+from mocap3d.data.cache import weights_file
 from mocap3d.data.image_space import depth_of_scale, screen_to_metres
 from mocap3d.device import model_device, unwrapped
 from mocap3d.evaluation.predict import predict_clips
+from mocap3d.formats.check_keypoints import check_keypoints
 from mocap3d.inversions import exchange_sides, find_inversions
 from mocap3d.metrics import bone_lengths
 from mocap3d.missing import fill_missing
 from mocap3d.models.lifter import Lifter
-from mocap3d.normalise import FOV, assumed_intrinsics
+from mocap3d.normalise import known_intrinsics
 from mocap3d.poses import Pose2D, Pose3D, at_positions
 from mocap3d.skeleton import H36M17, ROOT, convert_confidence, root_relative
-from mocap3d.weights import load_shipped
+from mocap3d.weights import load_shipped, load_weights
 
 MODEL_FPS = 50.0  # what every model here is trained at
 HEIGHT = 1.70  # metres, assumed of a person nobody measured
@@ -31,13 +34,14 @@ STEADY_SECONDS = 1.0  # over which the scale of image space is averaged: people 
 
 def lift(
     pose2d: Pose2D,
-    model: Lifter | None = None,
+    model: Lifter | str | None = None,
     flip_test: bool | None = None,
     *,
     height: float | None = None,
     camera: Camera | None = None,
     fov: float | None = None,
     undo_inversions: bool = True,
+    progress: bool = False,
 ) -> Pose3D:
     """Lift a 2D pose with a trained model.
 
@@ -45,12 +49,13 @@ def lift(
     a model of image space (MotionBERT) predicts the shape alone, and the person's height scales it to metres.
 
     Args:
-        pose2d: pixels, any known skeleton (converted to h36m17, see `provenance`), any length. Joints that are NaN or
-            have confidence 0 are filled first, as in training and evaluation (`fill_missing`); frames without anybody
-            give NaN. Any rate, or timestamps: for a model of several frames, motion is interpolated at 50 fps, and the
-            poses are interpolated at the times of the frames.
-        model: fulfils `Lifter` and is trained. By default `load_shipped("motionbert")`, which of the networks in the
-            package was the best on real detections.
+        pose2d: pixels, any known skeleton (converted to h36m17, see `provenance`), any length. One warning says what
+            looks wrong (`check_keypoints`). Joints that are NaN or have confidence 0 are filled first, as in training
+            and evaluation (`fill_missing`); frames without anybody give NaN. Any rate, or timestamps: for a model of
+            several frames, motion is interpolated at 50 fps, and the poses are interpolated at the times of the frames.
+        model: fulfils `Lifter` and is trained; or a file of weights, or the name of published weights that `mocap3d
+            fetch-weights` has fetched. By default `load_shipped("motionbert")`, which of the networks in the package
+            was the best on real detections.
         flip_test: average with the un-mirrored pose of the mirrored input, as some protocols do; takes twice as long.
             None: only for the default model.
         height: metres, of the person. By default metric models keep the size they predict, and 1.70 is assumed for
@@ -62,6 +67,7 @@ def lift(
             neither, 65 is assumed, as phones have.
         undo_inversions: first exchange left and right where the detector has inverted them (`undo_inversions` in
             inversions.py), with a warning that names the frames.
+        progress: show a progress bar.
     Returns:
         Pose3D on h36m17, a pose for each frame of pose2d, with its rate and timestamps; camera frame, metres, the
         pelvis at the origin (root "relative"), or where a model with a trajectory, or a camera, puts it ("estimated").
@@ -69,27 +75,28 @@ def lift(
     Raises:
         SkeletonError: if the skeleton has no conversion.
         TypeError: if something other than a Pose2D is given.
-        ValueError: for an impossible height or field of view, a camera of another image size, or a camera or field of
-            view for a model that uses none.
+        ValueError: for an impossible height or field of view, a camera of another image size, a camera or field of
+            view for a model that uses none, or a name without weights.
     """
     if not isinstance(pose2d, Pose2D):
         raise TypeError(f"lift() takes a Pose2D, not a {type(pose2d).__name__}; of a clip, give clip.pose2d")
     if height is not None and not 0.3 <= height <= 3:
         raise ValueError(f"height={height!r}: give metres, such as 1.75")
     flip_test = model is None if flip_test is None else flip_test
+    if isinstance(model, str):
+        file = model if Path(model).is_file() else weights_file(model)
+        if not Path(file).is_file():
+            raise ValueError(f"model={model!r}: neither a file nor fetched weights; see `mocap3d fetch-weights --help`")
+        model = load_weights(file)
     model = load_shipped("motionbert") if model is None else unwrapped(model)
     in_image_space = model.space == "image"
     if camera is not None and not in_image_space and model.normalise != "ray":
         raise ValueError(f"{model.name} predicts metres by itself and cannot use a camera; leave it out")
-    if fov is not None and (model.normalise != "ray" or camera is not None):
-        raise ValueError(f"fov={fov!r}: only for models with normalise='ray', and in place of a camera; leave it out")
-    if fov is not None and not 5 <= fov <= 170:
-        raise ValueError(f"fov={fov!r}: give degrees along the longer side of the image, from 5 to 170, such as 65")
-    if camera is not None and (camera.width, camera.height) != tuple(pose2d.image_size):
-        raise ValueError(
-            f"the camera's image is {camera.width}x{camera.height}, the pose's {pose2d.image_size[0]}x"
-            f"{pose2d.image_size[1]}; give the camera that filmed it"
-        )
+    if fov is not None and model.normalise != "ray":
+        raise ValueError(f"fov={fov!r}: only for models with normalise='ray'; leave it out")
+    known = known_intrinsics(pose2d.image_size, camera, fov)
+    if found := check_keypoints(pose2d):
+        warnings.warn(" ".join(found), stacklevel=2)
     pose2d = _without_unseen(pose2d)
     if undo_inversions:
         inverted, text = find_inversions(pose2d)
@@ -107,9 +114,8 @@ def lift(
     screen = pixels_to_screen(torch.from_numpy(pose2d.points).to(device), *pose2d.image_size)  # (T, J, 2)
     confidence = torch.from_numpy(pose2d.confidence).to(device)
     lengths = torch.tensor([len(screen)], device=device)
-    known = assumed_intrinsics(*pose2d.image_size, fov or FOV) if camera is None else camera.screen_intrinsics()[:4]
-    options = {"confidence": confidence, "intrinsics": screen.new_tensor([*known])[None], "flip_test": flip_test}
-    points = predict_clips(model, screen, lengths, **options).cpu().numpy()
+    options = {"confidence": confidence, "intrinsics": screen.new_tensor([known]), "flip_test": flip_test}
+    points = predict_clips(model, screen, lengths, progress=progress, **options).cpu().numpy()
     root = "estimated" if model.space == "metric absolute" else "relative"
     if in_image_space:
         points, root = _metres_by_height(points, pose2d, height or HEIGHT, camera)
@@ -149,9 +155,9 @@ def _without_empty_frames(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     empty = np.isnan(points).any((1, 2))
     if not empty.any():
         return points, empty
-    warnings.warn(f"nobody is seen in {empty.sum():,} of {len(empty):,} frames; the pose there is NaN", stacklevel=3)
-    if empty.all():
+    if empty.all():  # check_keypoints has said so
         return np.zeros_like(points), empty
+    warnings.warn(f"nobody is seen in {empty.sum():,} of {len(empty):,} frames; the pose there is NaN", stacklevel=3)
     there, frames = np.flatnonzero(~empty), np.arange(len(points))
     before = np.maximum(np.searchsorted(there, frames, side="right") - 1, 0)
     after = np.minimum(before + 1, len(there) - 1)

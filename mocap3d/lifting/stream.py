@@ -11,7 +11,7 @@ from mocap3d.camera import Camera, pixels_to_screen
 from mocap3d.lifting.lift import MODEL_FPS
 from mocap3d.missing import fill_next
 from mocap3d.models.videopose3d import VideoPose3D
-from mocap3d.normalise import FOV, assumed_intrinsics
+from mocap3d.normalise import known_intrinsics
 from mocap3d.skeleton import Skeleton, convert, convert_confidence, get_skeleton
 from mocap3d.weights import load_shipped
 
@@ -48,8 +48,7 @@ class KeypointStream:
         camera: Camera | None = None,
         fov: float | None = None,
     ) -> None:
-        if camera is not None and (camera.width, camera.height) != tuple(image_size):
-            raise ValueError(f"the camera's image is {camera.width}x{camera.height}, the stream's {image_size}")
+        known = known_intrinsics(image_size, camera, fov)
         model = load_shipped("causal") if model is None else model
         if model.receptive_field > 1 and abs(fps / MODEL_FPS - 1) > 0.1:
             warnings.warn(
@@ -57,9 +56,8 @@ class KeypointStream:
                 f"{MODEL_FPS / fps:.2g} times as fast",
                 stacklevel=2,
             )
-        known = assumed_intrinsics(*image_size, fov or FOV) if camera is None else camera.screen_intrinsics()[:4]
         self.image_size, self.skeleton = tuple(image_size), get_skeleton(skeleton)
-        self._stream, self._last = model.stream([float(value) for value in known]), None
+        self._stream, self._last = model.stream(known), None
 
     def reset(self) -> None:
         """Forget all frames: the next one is the first of another sequence."""

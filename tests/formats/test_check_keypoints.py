@@ -74,7 +74,7 @@ WRONG = {
     "exchanged in all joints": lambda c: array(c, exclusive_ears(c).points[:, list(COCO17.mirror)]),
     "width and height are swapped": lambda c: array(c, c.points + (500, -100), image_size=(H, W)),
     "of the joints lie outside the 1000x1000 image": lambda c: array(c, c.points + (500, 0), image_size=(1000, 1000)),
-    "fps=3000 is too high": lambda c: array(c, np.tile(c.points, (3, 1, 1))[::6], fps=3000),
+    "fps=3000 is too high": lambda c: array(c, np.concatenate([c.points, c.points[::-1], c.points])[::6], fps=3000),
     "50% of the frames repeat the one before": lambda c: array(c, np.repeat(c.points, 2, 0)),
     "several people are in one track": lambda c: array(c, shifted(c.points)),
     "Confidence goes up to 1.4: clip": lambda c: array(c, confidence=np.full(c.confidence.shape, 1.4)),
@@ -82,6 +82,8 @@ WRONG = {
         c, np.concatenate([c.points, np.full((*c.points.shape[:2], 1), 98)], -1)),
     "Nobody is in the clip": lambda c: array(c, c.points * np.nan),
     "at (0, 0) or has confidence 0": lambda c: array(c, c.points * 0),
+    "150 joints lie at (0, 0), with confidence": lambda c: array(
+        c, np.where(np.arange(17)[:, None] == LEGS[2], 0, c.points)),
     "The rate varies, by up to 150%": lambda c: array(
         c, timestamps=np.arange(len(c)) / 50 + (np.arange(len(c)) > 70) * 0.03),
     "fps is 50, but the timestamps are those of 30": lambda c: array(c, timestamps=np.arange(len(c)) / 30),
@@ -102,6 +104,18 @@ def test_nothing_is_wrong(action):
     clip = filmed(action)
     assert not check_keypoints(clip) and repr(check_keypoints(clip)) == "Nothing looks wrong."
     assert not array(clip, timestamps=np.arange(len(clip)) / 50)
+
+
+@pytest.mark.parametrize("metres", [0.5, 1.5])
+def test_identity_jumps_name_their_frames(metres, clip):
+    """A track goes over to the person beside and comes back, and then for one frame."""
+    there = np.zeros(len(clip), bool)
+    there[40:80] = there[110] = True
+    beside = clip.points[::-1] + (metres / 5 * 1400, 0)
+    points = np.where(there[:, None, None], beside, clip.points)
+    points[60:63] = np.nan  # nobody is found: no jump
+    (found,) = check_keypoints(replace(clip, points=points, confidence=None))
+    assert "The body jumps in 4 frames (40, 80, 110, 111): several people are in one track" in found
 
 
 def test_ears_that_are_right(clip):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -53,6 +54,20 @@ def test_keypoints_come_back(tmp_path_factory, ending, seed, frames, skeleton):
     np.testing.assert_allclose(found.points, pose.points, atol=1e-4)
     np.testing.assert_allclose(found.confidence, pose.confidence, atol=1e-5)
     assert (found.fps, found.image_size, found.skeleton) == (pose.fps, pose.image_size, pose.skeleton)
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_times_and_filled_joints_come_back(ending, tmp_path):
+    times = 7 + np.array([0, 0.03, 0.07, 0.13, 0.16])
+    flat = read_keypoints(write(replace(pose2d(), timestamps=times), tmp_path / f"flat{ending}"))
+    pose = replace(pose3d(), timestamps=times, filled=np.random.default_rng(0).random((5, 17)) < 0.5)
+    found = read_pose(write(pose, tmp_path / f"pose{ending}"))
+    for one in (flat, found):
+        np.testing.assert_allclose(one.timestamps, times, atol=1e-5)
+        assert one.fps == 30
+    if ending != ".csv":
+        np.testing.assert_array_equal(found.filled, pose.filled)
+    assert read_pose(write(pose3d(), tmp_path / f"steady{ending}")).timestamps is None
 
 
 @pytest.mark.parametrize("ending", ENDINGS)

@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 from benchmarks import fuzz_keypoints
 from mocap3d.formats.keypoint_files import KeypointError, match_joints
 from mocap3d.formats.keypoints import THRESHOLDS, read_keypoints
+from mocap3d.lifting.lift import lift
 from mocap3d.skeleton import BODY25, COCO17, HALPE26, MEDIAPIPE33, SKELETONS
+from mocap3d.weights import load_shipped
 from tests.formats import keypoint_texts as texts
 from tests.formats.keypoint_texts import FRAMES, SIZE, motion
 
@@ -244,7 +246,25 @@ def test_the_rate_is_that_of_the_timestamps(tmp_path, capsys):
     frames = json.loads(texts.mediapipe(C33))
     frames[3]["timestamp_ms"] += 25
     assert read(tmp_path, json.dumps(frames).encode(), image_size=SIZE).fps == pytest.approx(30, rel=0.02)
-    assert "rate varies" in capsys.readouterr().out
+    assert "rate varies: the timestamps are kept, up to 0.0" in capsys.readouterr().out
+
+
+def test_timestamps_of_a_varying_rate_are_in_the_pose(tmp_path):
+    """Also where the file leaves out frames; a rate that is given is taken for steady."""
+    times = np.array([0, 33, 70, 140, 160, 201]) / 1000 + 5
+    frames = json.loads(texts.mediapipe(C33))
+    for frame, time in zip(frames, times, strict=True):
+        frame["timestamp_ms"] = round(time * 1000)
+    pose = read(tmp_path, json.dumps(frames).encode(), image_size=SIZE)
+    np.testing.assert_allclose(pose.timestamps, times)
+    np.testing.assert_array_equal(lift(pose, load_shipped("causal")).timestamps, pose.timestamps)
+    assert read(tmp_path, json.dumps(frames).encode(), image_size=SIZE, fps=30).timestamps is None
+    assert read(tmp_path, texts.mediapipe(C33), image_size=SIZE).timestamps is None  # whole milliseconds
+    rows = [{"frame": 4 + i, "timestamp": time, "keypoints": C17[i].ravel().tolist()} for i, time in enumerate(times)]
+    pose = read(tmp_path, json.dumps([rows[i] for i in (3, 0, 1, 5)]).encode(), image_size=SIZE, frames=8)
+    expected = [*times[:2], times[1] + (times[3] - times[1]) / 2, times[3], (times[3] + times[5]) / 2, times[5]]
+    np.testing.assert_allclose(pose.timestamps[:6], expected)
+    np.testing.assert_allclose(np.diff(pose.timestamps[5:]), 1 / pose.fps)
 
 
 # Damage

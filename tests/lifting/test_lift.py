@@ -180,6 +180,22 @@ def test_zeros_and_joints_without_confidence_count_as_missing(dataset):
     np.testing.assert_array_equal(lifted.filled, gone)
 
 
+def test_what_looks_wrong_is_said_in_one_warning():
+    walk = make_synthetic(seconds=2).test[0].pose2d
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        lift(walk, wide())
+    twice = np.repeat(walk.points * (1, -1) + (0, walk.image_size[1]), 2, 0)  # y up, every frame twice
+    with pytest.warns(UserWarning) as told:
+        lift(replace(walk, points=twice, confidence=None), wide(), undo_inversions=False)
+    (warning,) = told
+    assert "y grows upwards" in str(warning.message) and "50% of the frames repeat" in str(warning.message)
+    assert warning.filename == __file__
+    with pytest.warns(UserWarning, match="Nobody is in the clip") as told:
+        assert np.isnan(lift(replace(walk, points=walk.points * np.nan), wide()).points).all()
+    assert len(told) == 1
+
+
 def test_a_model_with_a_trajectory_says_where_the_root_is(dataset):
     model = PoseAndTrajectory(wide())
     assert lift(dataset[0].pose2d, model).root == "relative"

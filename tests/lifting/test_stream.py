@@ -84,7 +84,7 @@ def test_what_it_is_given_is_checked(keypoints) -> None:
         KeypointStream(SIZE, "halpe26")(np.zeros((17, 2)))
     with pytest.raises(ValueError, match="causal=True"):
         KeypointStream(SIZE, model=load_shipped("centred"))
-    with pytest.raises(ValueError, match="the stream's"):
+    with pytest.raises(ValueError, match="1920x1080, not 1000x1000"):
         KeypointStream(SIZE, camera=Camera.phone())
     with pytest.warns(UserWarning, match="30 fps.*1.7 times as fast"):
         KeypointStream(SIZE, fps=30)
