@@ -233,6 +233,15 @@ def test_the_widget_is_driven_from_python():
     widget = show(pose).widget()
     assert widget.frame == show(pose).scene()["still"] and not widget.playing
     before = widget.scene["data"]
+    short = show(pose, title="A wave", max_frames=5).widget()
+    short.draw(pose)
+    assert short.scene["lines"][0] == "A wave" and short.scene["frames"] == 5
+    short.draw(pose, title="Another")
+    assert short.scene["lines"][0] == "Another"
     widget.draw(Pose3D(pose.points + [0, 0, 0.1 * np.sin(np.arange(17))[:, None].mean()]), pose)
     assert widget.scene["data"] != before and widget.scene["names"] == ["prediction", "truth"]
+    with pytest.raises(FigureError, match="lengths differ"):
+        widget.draw(pose, waving(20))
+    assert widget.scene["frames"] == 10
     widget.close()
+    short.close()

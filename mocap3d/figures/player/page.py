@@ -11,10 +11,19 @@ from importlib.resources import files
 
 def viewer() -> str:
     """The viewer's JavaScript, without comments, indentation and most spaces."""
-    source = files("mocap3d.figures.player").joinpath("viewer.js").read_text(encoding="utf-8")
+    source = _source("viewer.js")
     lines = (line.split(" // ")[0].strip() for line in source.splitlines())
     whole = "\n".join(line for line in lines if line and not line.startswith("//"))
     return re.sub(r"(,| =>| =| ===| \?| &&| \|\|) ", lambda found: found[1].strip(), whole)
+
+
+def look() -> str:
+    """The viewer's style sheet."""
+    return _source("viewer.css").replace("\n", "")
+
+
+def _source(name: str) -> str:
+    return files("mocap3d.figures.player").joinpath(name).read_text(encoding="utf-8")
 
 
 def still(scene: dict, png: bytes, width: int, style: str = "") -> str:
@@ -28,7 +37,7 @@ def page(scene: dict, without_scripts: str = "") -> str:
     data = json.dumps(scene, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
     return (
         f'<!DOCTYPE html><html lang="en"><meta charset="utf-8"><title>{escape(scene["lines"][0])}</title>'
-        f"<style>html,body{{margin:0}}</style><body><noscript>{without_scripts}</noscript>"
+        f"<style>html,body{{margin:0}}{look()}</style><body><noscript>{without_scripts}</noscript>"
         f'<div id="player"></div><script type="module">{viewer()}\n'
         f'mount(document.getElementById("player"),{data})</script></body></html>'
     )

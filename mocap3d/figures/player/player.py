@@ -122,8 +122,10 @@ class Player:
         """
         from mocap3d.figures.player.widget import player_widget
 
-        def other(pose3d: Pose3D | dict[str, Pose3D], truth: Pose3D | None) -> dict:
-            return show(pose3d, truth, height=self._height, follow=self._follow, theme=self._theme).scene()
+        def other(pose3d: Pose3D | dict[str, Pose3D], truth: Pose3D | None, title: str | None) -> dict:
+            _, _, shown, most = self._given
+            look = {"height": self._height, "follow": self._follow, "theme": self._theme}
+            return show(pose3d, truth, title=title or shown, max_frames=most, **look).scene()
 
         return player_widget(self.scene(), other)
 

@@ -247,35 +247,6 @@ function flatPainter(canvas) {
 
 // The page around the drawing
 
-const STYLE = `
-.m3d{display:flex;flex-direction:column;box-sizing:border-box;min-height:320px;overflow:hidden;
- font:14px Inter,"Segoe UI",Roboto,"Helvetica Neue",Arial,sans-serif;background:var(--page);color:var(--ink);outline:none}
-.m3d *{box-sizing:border-box}
-.m3d header{padding:12px 20px 6px;display:flex;flex-wrap:wrap;gap:4px 28px;align-items:flex-end;justify-content:space-between}
-.m3d h3{font-size:17px;margin:0 0 3px;font-weight:650}.m3d p{margin:0;color:var(--faint);font-size:13px}
-.m3d ul{display:flex;flex-wrap:wrap;gap:2px 18px;margin:0;padding:0;list-style:none}
-.m3d li::before{content:"";display:inline-block;width:22px;height:9px;border-radius:5px;background:var(--c);margin-right:7px}
-.m3d .stage{position:relative;flex:1;min-height:120px;background-size:100% 100%;touch-action:none;cursor:grab}
-.m3d canvas{position:absolute;width:100%;height:100%;display:block}
-.m3d .names{display:flex;padding:2px 0 4px}
-.m3d .names span{flex:1 1 0;text-align:center;padding:0 8px;font-weight:600;overflow:hidden;text-overflow:ellipsis;white-space:nowrap}
-.m3d footer{padding:4px 20px 12px;display:flex;flex-wrap:wrap;gap:8px 14px;align-items:center}
-.m3d footer div{display:flex;gap:6px;align-items:center}
-.m3d .time{flex:1 1 100%;gap:14px}
-.m3d output{font-variant-numeric:tabular-nums;white-space:nowrap;min-width:238px;text-align:right;font-size:14px}
-.m3d .track{position:relative;flex:1;display:block;height:32px;min-width:120px}
-.m3d .track i{position:absolute;top:6px;height:5px;background:var(--hair);border-radius:3px}
-.m3d .track s{position:absolute;top:6px;height:5px;min-width:3px;background:repeating-linear-gradient(90deg,#c2410c 0 3px,transparent 3px 5px)}
-.m3d .track b{position:absolute;top:17px;font-weight:400;font-size:12px;color:var(--faint);display:flex;justify-content:center;white-space:nowrap}
-.m3d input{position:absolute;left:-2px;top:0;width:calc(100% + 4px);height:17px;margin:0;background:none;appearance:none;cursor:pointer}
-.m3d input::-webkit-slider-thumb{appearance:none;width:16px;height:16px;border-radius:8px;background:var(--ink);border:2px solid var(--page)}
-.m3d input::-moz-range-thumb{width:13px;height:13px;border-radius:8px;background:var(--ink);border:2px solid var(--page)}
-.m3d button,.m3d select{font:inherit;font-size:13px;color:inherit;background:none;border:1px solid var(--hair);border-radius:6px;
- padding:4px 10px;height:29px;cursor:pointer}
-.m3d button:hover,.m3d button:focus-visible,.m3d select:focus-visible,.m3d input:focus-visible{outline:2px solid var(--right);outline-offset:1px}
-.m3d button[aria-pressed=true]{background:var(--hair)}.m3d select option{color:#24292f;background:#fff}
-.m3d .play{min-width:74px;background:var(--ink);color:var(--page);border-color:var(--ink)}.m3d .end{margin-left:auto}.m3d [hidden]{display:none}`;
-
 const write = (where, text) => { if (where.textContent !== text) where.textContent = text; }; // layout costs time
 const element = (name, more = {}, ...children) => {
   const made = Object.assign(document.createElement(name), more);
@@ -290,7 +261,7 @@ export async function mount(el, scene, told = () => {}) {
   const mains = () => scene.names.length - (scene.truth ? 1 : 0);
   state.apart = mains() > 1;
   const sharp = Math.min(window.devicePixelRatio || 1, 2);
-  let fit, painter, canvas, colours, picture, middles, stopped;
+  let fit, painter, canvas, colours, picture, middles, stopped, loads = 0;
 
   // Which bodies stand in which panel, the last in front; the camera follows `lead`.
   const panels = () => {
@@ -350,7 +321,7 @@ export async function mount(el, scene, told = () => {}) {
   const play = element("button", { type: "button", className: "play", title: "space" });
   const slider = element("input", { type: "range", min: 0, step: 1 });
   slider.setAttribute("aria-label", "time");
-  const track = element("div", { className: "track" }), output = element("output");
+  const track = element("div", { className: "track" }, slider), output = element("output");
   const speed = element("select", { title: "speed" });
   [0.1, 0.25, 0.5, 1, 2].forEach((v) => speed.append(element("option", { value: v, textContent: `${v}× speed`, selected: v === 1 })));
   const loop = pressed("loop", "Loop"), follow = pressed("follow", "Follow", "the camera goes along with the body");
@@ -359,7 +330,7 @@ export async function mount(el, scene, told = () => {}) {
   const views = element("div", {}, view("Front", 0, 0.07), view("Side", Math.PI / 2, 0.07, "from the body's left"),
     view("Top", 0, 1.55), button("Fit", () => { state.zoom = 1; refresh(); }, "fill the panel"));
   const names = element("div", { className: "names" }), legend = element("ul"), words = element("div"), time = element("div", { className: "time" }, play, track, output);
-  root.append(element("style", { textContent: STYLE }), element("header", {}, words, legend), names, stage,
+  root.append(element("header", {}, words, legend), names, stage,
     element("footer", {}, time, views, element("div", {}, speed, loop), element("div", { className: "end" }, follow, apart, theme)));
   el.replaceChildren(root);
 
@@ -410,7 +381,8 @@ export async function mount(el, scene, told = () => {}) {
     }
     const seconds = span / rate, tick = [0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 60, 300, 1200, 6000].find((v) => seconds / v <= 10) || seconds;
     for (let s = 0; s <= seconds + 1e-6; s += tick) mark("b", s * rate, 0, `${+s.toFixed(2)} s`);
-    track.replaceChildren(...marks, slider);
+    track.querySelectorAll("i, s, b").forEach((old) => old.remove());
+    track.prepend(...marks); // the slider stays: it may be under the pointer
   };
 
   // Mean joint distance to the truth in millimetres, or NaN.
@@ -562,13 +534,15 @@ export async function mount(el, scene, told = () => {}) {
     seek: (t) => seek(t, true),
     setPlaying: (on) => setPlaying(on, true),
     async load(next) { // other poses, same viewpoint
-      const decoded = await decode(next);
-      const kept = next.frames > state.t;
+      const mine = ++loads, decoded = await decode(next);
+      if (mine < loads) return; // newer ones are on their way
+      const alike = "" + next.names === "" + scene.names && next.truth === scene.truth, old = fit;
       [scene, values] = [next, decoded];
-      if (!kept) state.t = 0;
-      apart.ariaPressed = state.apart = mains() > 1;
+      if (scene.frames <= state.t) state.t = 0;
+      if (!alike) apart.ariaPressed = state.apart = mains() > 1;
       prepare();
       refresh();
+      if (alike && old && Math.abs(fit.distance / old.distance - 1) < 0.15) fit = old; // no jitter
     },
     free() {
       stopped = true;

