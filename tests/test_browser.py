@@ -55,7 +55,7 @@ GO_TO_PLAYER = """async () => {
 # Visible controls and texts of the player that overlap each other, or leave it.
 OVERLAPS = """() => {
     const root = document.querySelector('.m3d'), all = root.getBoundingClientRect();
-    const parts = [...root.querySelectorAll('h3, p, ul, .names span, .stage, button, select, .track, output')]
+    const parts = [...root.querySelectorAll('h3, p, ul, .names span, .stage, .sheet, button, select, .track, output')]
         .map(e => [e.className || e.tagName, e.getBoundingClientRect(), e]).filter(([, r]) => r.width && r.height);
     const found = parts.filter(([, r]) => r.left < all.left - 1 || r.right > all.right + 1 || r.bottom > all.bottom + 1
         || r.top < all.top - 1).map(([name]) => name + ' leaves the player');
@@ -292,3 +292,92 @@ def test_the_player_plays_alone_and_mirrors_nobody(chromium, painter, tmp_path):
     page.screenshot(path=tmp_path / f"{painter}_dark.png")
     browser.close()
     assert not errors and asked[1:] == []
+
+
+@pytest.mark.extended
+@pytest.mark.parametrize("painter", ["webgl", "canvas"])
+def test_errors_names_the_2d_view_and_touch(chromium, painter, tmp_path):
+    import numpy as np
+    from PIL import Image
+
+    from mocap3d import Pose3D, show
+    from tests.figures.test_player import filmed, middle_of, waving
+
+    truth = waving(40)
+    points = truth.points.copy()
+    points[:, truth.skeleton.index("left_wrist"), 2] += 0.1
+    pose2d = filmed(truth)
+    film = np.full((*pose2d.image_size[::-1], 3), 90, np.uint8)
+    player = show({"a": Pose3D(points)}, truth, pose2d=pose2d, images=film, view="front")
+    browser = chromium(*["--disable-3d-apis"] * (painter == "canvas"))
+    page = browser.new_page(viewport={"width": 1100, "height": 600}, has_touch=True)
+    errors = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.goto(player.save(tmp_path / "player.html").as_uri())
+    page.wait_for_selector(".m3d[data-drawn]")
+    assert page.locator(".m3d").get_attribute("data-painter") == painter
+    page.wait_for_timeout(300)
+    stage, sheet, tip = page.locator(".stage"), page.locator(".sheet"), page.locator(".m3d small")
+
+    def picture(of, name: str) -> Image.Image:
+        page.wait_for_timeout(200)
+        of.screenshot(path=tmp_path / f"{painter}_{name}.png")
+        return Image.open(tmp_path / f"{painter}_{name}.png").convert("RGB")
+
+    # the 2D view: orange is right of blue and reaches higher; it is in step with the bodies
+    before = picture(sheet, "sheet")
+    blue, orange = (middle_of(before, colour, above=0, loose=60) for colour in ("#0072B2", "#E69F00"))
+    assert orange[0] > blue[0] + 0.05 and orange[1] < blue[1] - 0.02
+    page.locator(".m3d").press("Shift+ArrowRight")
+    assert picture(sheet, "sheet_later").tobytes() != before.tobytes()
+
+    # the joint under the pointer, and its error
+    box = stage.bounding_box()
+    hand = middle_of(picture(stage, "stage"), "#E69F00", above=0, below=0.11, loose=60)
+    page.mouse.move(box["x"] + hand[0] * box["width"], box["y"] + hand[1] * box["height"])
+    page.wait_for_timeout(200)
+    page.screenshot(path=tmp_path / f"{painter}_tip.png")
+    assert tip.inner_text() == "left wrist · a · 100 mm"
+    page.mouse.move(5, 5)
+    page.wait_for_timeout(200)
+    assert not tip.is_visible()
+
+    # colours by error: the wrist alone is yellow, and no side is coloured
+    page.get_by_role("button", name="Errors").click()
+    hot = picture(stage, "errors")
+    yellow = middle_of(hot, "#FDCA26", above=0, loose=90)
+    assert yellow[0] > 0.5 and yellow[1] < 0.3
+    assert "error, 0 to 100 mm" in page.locator(".m3d ul").inner_text()
+    page.get_by_role("button", name="Errors").click()
+    plain = picture(stage, "plain")
+    page.get_by_role("button", name="Trails").click()
+    assert picture(stage, "trails").tobytes() != plain.tobytes()
+    for width in (760, 1100, 1920):
+        page.set_viewport_size({"width": width, "height": 600})
+        page.wait_for_timeout(300)
+        page.screenshot(path=tmp_path / f"{painter}_{width}.png")
+        assert page.evaluate(OVERLAPS) == [], f"at {width} pixels"
+
+    # one finger turns, two zoom
+    page.set_viewport_size({"width": 1100, "height": 600})
+    touch = page.context.new_cdp_session(page).send
+    box = stage.bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+
+    def gesture(*steps: list[tuple[float, float]]) -> None:
+        for i, step in enumerate(steps):
+            places = [{"x": x + dx, "y": y + dy, "id": k} for k, (dx, dy) in enumerate(step)]
+            touch("Input.dispatchTouchEvent", {"type": "touchMove" if i else "touchStart", "touchPoints": places})
+        touch("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+
+    def orange_share(image: Image.Image) -> float:
+        return float((np.abs(np.asarray(image).astype(int) - [230, 159, 0]).sum(-1) < 60).mean())
+
+    facing = picture(stage, "facing")
+    gesture([(0, 0)], [(60, 0)], [(120, 0)])
+    turned = picture(stage, "turned")
+    assert turned.tobytes() != facing.tobytes()
+    gesture([(-40, 0), (40, 0)], [(-60, 0), (60, 0)], [(-80, 0), (80, 0)])
+    assert orange_share(picture(stage, "near")) > 1.5 * orange_share(turned), "pinching apart comes nearer"
+    browser.close()
+    assert not errors

@@ -12,7 +12,7 @@ def player_widget(scene: dict, other: Callable[..., dict]):
 
     Args:
         scene: what it shows first.
-        other: makes the scene of `widget.draw(pose3d, truth, title)`.
+        other: makes the scene of `widget.draw(pose3d, truth, title, pose2d)`.
     Source: own.
     """
     try:
@@ -29,17 +29,17 @@ def player_widget(scene: dict, other: Callable[..., dict]):
         frame = traitlets.Int(0).tag(sync=True)
         playing = traitlets.Bool(False).tag(sync=True)
 
-        def draw(self, pose3d, truth=None, title: str | None = None) -> None:
+        def draw(self, pose3d, truth=None, title: str | None = None, pose2d=None) -> None:
             """Show other poses from the same viewpoint, at the same time, playing or not.
 
             Fit for live use: 3 ms for 27 frames of two bodies, so that a slider may call it with every step.
 
             Args:
-                pose3d, truth: same as in `show`.
+                pose3d, truth, pose2d: same as in `show`.
                 title: replaces the title given to `show`.
             Raises:
                 FigureError, TypeError: same as in `show`; what was shown stays.
             """
-            self.scene = other(pose3d, truth, title)
+            self.scene = other(pose3d, truth, title, pose2d)
 
     return PlayerWidget(scene=scene, frame=scene["still"])
