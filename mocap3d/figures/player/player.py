@@ -143,6 +143,7 @@ class Player:
 
         Returns:
             An anywidget; `.draw(pose3d, truth)` replaces the poses and keeps the viewpoint.
+            It is closed when the notebook cell that made it runs again.
         Raises:
             ImportError: without the packages of the extra "course".
         Source: own.

@@ -641,6 +641,7 @@ export async function mount(el, scene, told = () => {}) {
       seen.disconnect();
       sized.disconnect();
       painter?.free();
+      el.replaceChildren();
     },
   };
 }
@@ -655,7 +656,7 @@ async function render({ model, el }) {
     model.set("playing", playing);
     model.save_changes();
   };
-  const viewer = await mount(el, model.get("scene"), told);
+  let viewer = await mount(el, model.get("scene"), told);
   const heard = {
     "change:scene": () => viewer.load(model.get("scene")),
     "change:frame": () => model.get("playing") || viewer.seek(model.get("frame")),
@@ -666,6 +667,7 @@ async function render({ model, el }) {
   return () => {
     for (const [name, act] of Object.entries(heard)) model.off(name, act);
     viewer.free();
+    viewer = null; // who holds this function holds nothing
   };
 }
 
