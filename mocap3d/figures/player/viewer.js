@@ -227,7 +227,7 @@ function flatPainter(canvas) {
     pen.fill();
     if (image?.complete) pen.drawImage(image, ring[3], ring[4], ring[9] - ring[3], ring[10] - ring[4]);
     for (let i = 0; i < n; i++) {
-      const [ax, ay, ra, bx, by, rb, r, g, b, kind, fade, other, ...last] = data.subarray(i * STRIDE, (i + 1) * STRIDE);
+      const [ax, ay, ra, bx, by, rb, r, g, b, kind, fade, other, ...last] = data.subarray(i * STRIDE, i * STRIDE + 15);
       const shade = (to, share) => [[r, g, b], last].map((colour) => mix(colour, to, share));
       pen.globalAlpha = (fade + other) / 2;
       line(ax, ay, bx, by, ra + rb, shade([0, 0, 0], kind * 0.38));
@@ -386,8 +386,8 @@ export async function mount(el, scene, told = () => {}) {
       for (let t = 0; t < scene.frames; t++) place(body, scene.points - 1, t).forEach((v, axis) => { sum[axis] += v / scene.frames; });
       return sum;
     });
-    paths = scene.names.map((_, body) => Array.from({ length: 101 }, (_, k) =>
-      [...place(body, scene.path ?? 0, (k / 100) * (scene.frames - 1)).slice(0, 2), scene.floor]));
+    paths = scene.names.map((_, body) => Array.from({ length: 61 }, (_, k) =>
+      [...place(body, scene.path ?? 0, (k / 60) * (scene.frames - 1)).slice(0, 2), scene.floor]));
     flat.hidden = !spot;
     if (spot) {
       const { crop, title } = scene.flat;
@@ -491,7 +491,7 @@ export async function mount(el, scene, told = () => {}) {
       picture.start([left, 0, right - left, canvas.height], rows, eye);
       picture.floor(aim, scene.floor, min(max(1.3, 0.42 * fit.distance), 0.8 * distance), colours.hair);
       for (const { body, ghost } of bodies) {
-        const now = (100 * state.t) / (scene.frames - 1);
+        const now = (60 * state.t) / (scene.frames - 1);
         if (scene.path !== null) picture.line(paths[body], sharp, colours[ghost ? "shadow" : "faint"], (p, k) => picture.near(p) * (k > now ? 0.4 : 1));
         if (state.trails && !ghost) for (const [joint, side] of scene.tips) {
           const way = Array.from({ length: 25 }, (_, k) => place(body, joint, max(state.t - (1 - k / 24) * rate, 0)));
