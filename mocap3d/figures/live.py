@@ -1,4 +1,4 @@
-"""`live_history`: a training run's curves, drawn while it trains."""
+"""`live_history`: the monitor of a training run."""
 
 from __future__ import annotations
 
@@ -10,16 +10,19 @@ from tqdm.auto import tqdm
 from mocap3d.figures.errors import show_history
 
 
-def live_history(*, title: str | None = None, height: int = 420) -> Callable[[dict], None]:
-    """Create a callback that shows loss and validation error during training: `fit(..., callback=live_history())`.
+def live_history(title: str | None = None, *, figure: bool = True, height: int = 420) -> Callable[[dict], None]:
+    """Create a callback that shows training as it goes: loss, validation error, time left.
 
-    In a notebook it draws one figure again with each entry; a plain figure, which remains when the notebook is
-    saved, executed without a browser, or interrupted. Elsewhere it prints a line of text for each entry.
+    fit(..., callback=live_history()) draws one figure again with each entry of the history; a plain figure, which
+    remains when the notebook is saved, executed without a browser, or interrupted. With figure=False it is one line,
+    for cells that train several networks. Outside notebooks it prints a line for each entry.
 
     Args:
-        title, height: same as in `show_history`.
+        title: of the figure; the line begins with it.
+        figure: whether a notebook shows curves.
+        height: same as in `show_history`.
     Returns:
-        a function of one entry of the history. An entry with an earlier step than the last starts a new figure.
+        a function of one entry of the history. An entry with an earlier step than the last starts anew.
     Source: own.
     """
     history, displays = [], []
@@ -28,14 +31,16 @@ def live_history(*, title: str | None = None, height: int = 420) -> Callable[[di
         if history and entry["step"] <= history[-1]["step"]:
             history.clear(), displays.clear()
         history.append(entry)
-        line = _line(entry)
+        line = _line(entry, title)
         if not _in_notebook():
             tqdm.write(line)  # above a progress bar, if there is one
             return
         from IPython.display import display
 
-        # the data for front ends that draw plotly figures, and the line for others
-        bundle = show_history(history, title=title, height=height)._repr_mimebundle_() | {"text/plain": line}
+        bundle = {"text/plain": line}
+        if figure:  # for front ends that draw plotly figures; the line for others
+            heading = f"{title or 'Training'}  ·  {_time(entry)}"
+            bundle = show_history(history, title=heading, height=height)._repr_mimebundle_() | bundle
         if displays:
             displays[0].update(bundle, raw=True)
         else:
@@ -44,10 +49,21 @@ def live_history(*, title: str | None = None, height: int = 420) -> Callable[[di
     return draw
 
 
-def _line(entry: dict) -> str:
-    text = f"epoch {entry['epoch']:g}, step {entry['step']:,}: loss {entry['train_loss']:.5f}"
+def _line(entry: dict, title: str | None) -> str:
+    """ "epoch 3, step 30 of 100: loss 0.05000, validation 61.0 mm MPJPE, 01:05 left"."""
+    text = f"{title}: " if title else ""
+    text += f"epoch {entry['epoch']:g}, step {entry['step']:,} of {entry['total_steps']:,}"
+    text += f": loss {entry['train_loss']:.5f}"
     error = entry["validation_mpjpe_mm"]
-    return text if error is None else f"{text}, validation {error:.1f} mm MPJPE"
+    return f"{text}, {'' if error is None else f'validation {error:.1f} mm MPJPE, '}{_time(entry)}"
+
+
+def _time(entry: dict) -> str:
+    """ "01:05 left", at the pace so far; at the end "took 02:10"."""
+    steps, seconds = entry["step"], entry["seconds"]
+    if steps == entry["total_steps"]:
+        return f"took {tqdm.format_interval(seconds)}"
+    return f"{tqdm.format_interval(seconds / steps * (entry['total_steps'] - steps))} left"
 
 
 def _in_notebook() -> bool:

@@ -12,7 +12,14 @@ from mocap3d.figures.live import live_history
 
 ROOT = Path(__file__).parents[2]
 ENTRIES = [
-    {"epoch": k, "step": 10 * k, "train_loss": 1 / k, "validation_mpjpe_mm": 100.0 - k if k != 2 else None}
+    {
+        "epoch": k,
+        "step": 10 * k,
+        "total_steps": 30,
+        "train_loss": 1 / k,
+        "validation_mpjpe_mm": 100.0 - k if k != 2 else None,
+        "seconds": 50.0 * k,
+    }
     for k in (1, 2, 3)
 ]
 
@@ -22,9 +29,9 @@ def test_without_a_notebook_it_is_text(capsys):
     for entry in ENTRIES:
         draw(entry)
     assert capsys.readouterr().out.splitlines() == [
-        "epoch 1, step 10: loss 1.00000, validation 99.0 mm MPJPE",
-        "epoch 2, step 20: loss 0.50000",
-        "epoch 3, step 30: loss 0.33333, validation 97.0 mm MPJPE",
+        "epoch 1, step 10 of 30: loss 1.00000, validation 99.0 mm MPJPE, 01:40 left",
+        "epoch 2, step 20 of 30: loss 0.50000, 00:50 left",
+        "epoch 3, step 30 of 30: loss 0.33333, validation 97.0 mm MPJPE, took 02:30",
     ]
 
 
@@ -45,7 +52,22 @@ for entry in {ENTRIES}:
         data = outputs[0].data
         assert "epoch 3" in data["text/plain"] and "widget" not in str(list(data))
         title = data["application/vnd.plotly.v1+json"]["layout"]["title"]["text"]
-        assert "so far" in title and "97.0 mm at epoch 3" in title
+        assert "so far  ·  took 02:30" in title and "97.0 mm at epoch 3" in title
+
+
+def test_a_cell_that_trains_several_networks_leaves_a_line_for_each():
+    source = f"""
+from mocap3d.figures.live import live_history
+for name in ("first", "second"):
+    draw = live_history(name, figure=False)
+    for entry in {ENTRIES}:
+        draw(entry)
+"""
+    book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source)])
+    nbclient.NotebookClient(book, resources={"metadata": {"path": str(ROOT)}}).execute()
+    first, second = (output.data for output in book.cells[0].outputs)
+    assert list(first) == ["text/plain"] and first["text/plain"].startswith("first: epoch 3, step 30 of 30")
+    assert second["text/plain"].startswith("second: ")
 
 
 def test_another_run_begins_another_figure(monkeypatch):
