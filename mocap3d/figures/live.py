@@ -10,35 +10,42 @@ from tqdm.auto import tqdm
 from mocap3d.figures.errors import show_history
 
 
-def live_history(title: str | None = None, *, figure: bool = True, height: int = 420) -> Callable[[dict], None]:
-    """Create a callback that shows training as it goes: loss, validation error, time left.
+def live_history(*, runs: int | None = None, title: str | None = None, height: int = 420) -> Callable[[dict], None]:
+    """Create a callback that shows training as it goes, with loss, validation error and the time left.
 
-    fit(..., callback=live_history()) draws one figure again with each entry of the history; a plain figure, which
-    remains when the notebook is saved, executed without a browser, or interrupted. With figure=False it is one line,
-    for cells that train several networks. Outside notebooks it prints a line for each entry.
+    `fit(..., callback=live_history())` draws one figure again with each entry of the history: a plain figure, which
+    remains when the notebook is saved, executed without a browser, or interrupted. A cell that trains several networks
+    gives all of them one callback, and states their number: then one line is updated. Outside notebooks a line of text
+    is printed for each entry.
 
     Args:
-        title: of the figure; the line begins with it.
-        figure: whether a notebook shows curves.
-        height: same as in `show_history`.
+        runs: number of runs that share the callback; None for a single one, with curves.
+        title, height: same as in `show_history`.
     Returns:
-        a function of one entry of the history. An entry with an earlier step than the last starts anew.
+        a function of one entry of the history. An entry with an earlier step than the last starts another run.
     Source: own.
     """
-    history, displays = [], []
+    history, displays, before = [], [], []  # of this run; what is shown; seconds of earlier runs
 
     def draw(entry: dict) -> None:
         if history and entry["step"] <= history[-1]["step"]:
-            history.clear(), displays.clear()
+            before.append(history[-1]["seconds"])
+            history.clear()
+            if runs is None:
+                displays.clear()
         history.append(entry)
-        line = _line(entry, title)
+        line = _line(entry) if runs is None else f"run {len(before) + 1} of {runs}: {_line(entry)}"
+        if runs is not None and len(before) + 1 < runs:
+            spent = sum(before) + entry["seconds"]
+            left = spent * (runs / (len(before) + entry["step"] / entry["total_steps"]) - 1)
+            line += f", about {tqdm.format_interval(left)} for all"
         if not _in_notebook():
             tqdm.write(line)  # above a progress bar, if there is one
             return
         from IPython.display import display
 
         bundle = {"text/plain": line}
-        if figure:  # for front ends that draw plotly figures; the line for others
+        if runs is None:  # for front ends that draw plotly figures; the line for others
             heading = f"{title or 'Training'}  ·  {_time(entry)}"
             bundle = show_history(history, title=heading, height=height)._repr_mimebundle_() | bundle
         if displays:
@@ -49,21 +56,20 @@ def live_history(title: str | None = None, *, figure: bool = True, height: int =
     return draw
 
 
-def _line(entry: dict, title: str | None) -> str:
+def _line(entry: dict) -> str:
     """ "epoch 3, step 30 of 100: loss 0.05000, validation 61.0 mm MPJPE, 01:05 left"."""
-    text = f"{title}: " if title else ""
-    text += f"epoch {entry['epoch']:g}, step {entry['step']:,} of {entry['total_steps']:,}"
-    text += f": loss {entry['train_loss']:.5f}"
     error = entry["validation_mpjpe_mm"]
-    return f"{text}, {'' if error is None else f'validation {error:.1f} mm MPJPE, '}{_time(entry)}"
+    text = f"epoch {entry['epoch']:g}, step {entry['step']:,} of {entry['total_steps']:,}"
+    text += f": loss {entry['train_loss']:.5f}, "
+    return text + ("" if error is None else f"validation {error:.1f} mm MPJPE, ") + _time(entry)
 
 
 def _time(entry: dict) -> str:
     """ "01:05 left", at the pace so far; at the end "took 02:10"."""
-    steps, seconds = entry["step"], entry["seconds"]
-    if steps == entry["total_steps"]:
+    steps, total, seconds = entry["step"], entry["total_steps"], entry["seconds"]
+    if steps == total:
         return f"took {tqdm.format_interval(seconds)}"
-    return f"{tqdm.format_interval(seconds / steps * (entry['total_steps'] - steps))} left"
+    return f"{tqdm.format_interval(seconds * (total / steps - 1))} left"
 
 
 def _in_notebook() -> bool:
