@@ -157,7 +157,9 @@ class LiveImage:
                 shown.update(x=new.x, y=new.y)
                 if new.customdata is not None:  # else it explains the legend
                     shown.marker.opacity = new.marker.opacity
-            self.widget.layout.update(title=figure.layout.title, xaxis=figure.layout.xaxis, yaxis=figure.layout.yaxis)
+            for name in ("title", "xaxis", "yaxis"):  # comparing is quick, updating is not
+                if self.widget.layout[name] != figure.layout[name]:
+                    self.widget.layout[name] = figure.layout[name]
 
 
 def bars(rows: dict[str, float], notes: dict[str, str] | None = None) -> str:
