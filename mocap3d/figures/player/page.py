@@ -10,11 +10,18 @@ from importlib.resources import files
 
 
 def viewer() -> str:
-    """The viewer's JavaScript, without comments, indentation and most spaces."""
-    source = _source("viewer.js")
-    lines = (line.split(" // ")[0].strip() for line in source.splitlines())
+    """The viewer's JavaScript without comments and most spaces; each statement in it ends with a semicolon or brace."""
+    lines = (line.split(" // ")[0].strip() for line in _source("viewer.js").splitlines())
     whole = "\n".join(line for line in lines if line and not line.startswith("//"))
-    return re.sub(r"(,| =>| =| ===| \?| &&| \|\|) ", lambda found: found[1].strip(), whole)
+    chunks = re.split(r'(`[^`]*`|"[^"\n]*")', whole)  # code, then a string, in turn; shaders are strings
+    for i, chunk in enumerate(chunks):
+        if i % 2 == 0 or "#version" in chunk:
+            chunks[i] = re.sub(r" *([][=*/<>?:&|{}(),;%!]+) *", r"\1", chunk)
+            chunks[i] = re.sub(r"(?<![+-]) ?([+-]) ?(?![+-])", r"\1", chunks[i])
+            chunks[i] = re.sub(r"(?<=[;{},(])\n", "", chunks[i])
+        if i % 2 == 0:
+            chunks[i] = re.sub(r"(?<!\w)\((\w+)\)=>", r"\1=>", chunks[i]).replace(";}", "}")
+    return "".join(chunks)
 
 
 def look() -> str:

@@ -2,9 +2,38 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable
 
 from mocap3d.figures.player.page import look, viewer
+
+# A page keeps every module that it has imported: the viewer is imported once, and each widget only these lines.
+ONCE = """export default { async render(given) {
+  const { model } = given, known = (globalThis.mocap3dViewers ??= {});
+  const code = new Blob([model.get("code")], { type: "text/javascript" });
+  const viewer = await (known[model.get("version")] ??= import(URL.createObjectURL(code)));
+  return viewer.default.render(given);
+} };"""
+
+_made: dict[str, tuple[str, list]] = {}  # cell -> its last run, and the widgets that this made
+
+
+def close_with_cell(widget) -> None:
+    """Close a widget when the cell that made it runs again: its comm would stay open as long as the kernel lives."""
+    from IPython import get_ipython
+
+    shell = get_ipython()
+    if shell is None or not shell.has_trait("kernel"):
+        return
+    parent = shell.get_parent()
+    cell, run = parent["metadata"].get("cellId"), parent["header"]["msg_id"]
+    if cell is None:  # this front end does not tell
+        return
+    if cell in _made and _made[cell][0] != run:
+        for old in _made.pop(cell)[1]:
+            old.layout.close()
+            old.close()
+    _made.setdefault(cell, (run, []))[1].append(widget)
 
 
 def player_widget(scene: dict, other: Callable[..., dict]):
@@ -12,7 +41,7 @@ def player_widget(scene: dict, other: Callable[..., dict]):
 
     Args:
         scene: what it shows first.
-        other: makes the scene of `widget.draw(pose3d, truth, title)`.
+        other: makes the scene of `widget.draw(pose3d, truth, title, pose2d)`.
     Source: own.
     """
     try:
@@ -24,22 +53,26 @@ def player_widget(scene: dict, other: Callable[..., dict]):
     class PlayerWidget(anywidget.AnyWidget):
         """Skeletons in motion; drawn by viewer.js."""
 
-        _esm, _css = viewer(), look()
+        _esm, _css = ONCE, look()
+        code = traitlets.Unicode(viewer()).tag(sync=True)
+        version = traitlets.Unicode(str(zlib.crc32(viewer().encode()))).tag(sync=True)
         scene = traitlets.Dict().tag(sync=True)
         frame = traitlets.Int(0).tag(sync=True)
         playing = traitlets.Bool(False).tag(sync=True)
 
-        def draw(self, pose3d, truth=None, title: str | None = None) -> None:
+        def draw(self, pose3d, truth=None, title: str | None = None, pose2d=None) -> None:
             """Show other poses from the same viewpoint, at the same time, playing or not.
 
             Fit for live use: 3 ms for 27 frames of two bodies, so that a slider may call it with every step.
 
             Args:
-                pose3d, truth: same as in `show`.
+                pose3d, truth, pose2d: same as in `show`.
                 title: replaces the title given to `show`.
             Raises:
                 FigureError, TypeError: same as in `show`; what was shown stays.
             """
-            self.scene = other(pose3d, truth, title)
+            self.scene = other(pose3d, truth, title, pose2d)
 
-    return PlayerWidget(scene=scene, frame=scene["still"])
+    widget = PlayerWidget(scene=scene, frame=scene["still"])
+    close_with_cell(widget)
+    return widget
