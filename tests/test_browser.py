@@ -201,7 +201,10 @@ def test_a_slider_of_an_explorer_changes_the_pose(tmp_path):
 
     book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in EXPLORER])
     book.metadata["kernelspec"] = {"display_name": "Python 3", "language": "python", "name": "python3"}
-    with serving(tmp_path, nbformat.writes(book).encode()) as (address, _), opened(address, width=1100, height=1400) as page:
+    with (
+        serving(tmp_path, nbformat.writes(book).encode()) as (address, _),
+        opened(address, width=1100, height=1400) as page,
+    ):
         for at in range(3):
             page.evaluate(RUN_CELL, at)
         assert page.evaluate(ERRORS) == []

@@ -9,7 +9,7 @@ import numpy as np
 from mocap3d import metrics
 from mocap3d.figures import style
 from mocap3d.figures.explore_models import errors, predicted
-from mocap3d.figures.explorer import Explorer, LiveImage, choice, slider, switch
+from mocap3d.figures.explorer import Explorer, choice, slider, switch
 from mocap3d.figures.notebook import chart
 from mocap3d.figures.player import show
 from mocap3d.figures.receptive_field import FPS
@@ -74,8 +74,7 @@ def what_if(model: Lifter, clip: Clip) -> Explorer:
     def draw(**damage: object) -> str:
         prediction, changed = answer(**damage)
         truth = changed.pose3d.root_relative()
-        player.draw(prediction, truth)
-        flat.draw(changed.pose2d)
+        player.draw(prediction, truth, pose2d=changed.pose2d)
         return errors({"as given": (clean, clip.pose3d.root_relative()), "now": (prediction, truth)})
 
     controls = {
@@ -92,8 +91,8 @@ def what_if(model: Lifter, clip: Clip) -> Explorer:
         "frames": slider("frames seen", frames, 1, frames, 1),
     }
     clean, _ = answer()
-    player = show(clean, clip.pose3d.root_relative(), title=f"{model.name}: {clip.action}").widget()
-    flat = LiveImage(player, clip.pose2d, title="What the model sees")
+    title = f"{model.name}: {clip.action}"
+    player = show(clean, clip.pose3d.root_relative(), pose2d=clip.pose2d, title=title).widget()
     still = chart(f"What if? {model.name}, {clip.action}", "", "mm MPJPE", margin_b=150)
     values = []
     for damage in SOME.values():
@@ -102,7 +101,7 @@ def what_if(model: Lifter, clip: Clip) -> Explorer:
     colours = [style.CENTRE] + [style.OTHER_COLOURS[0]] * (len(SOME) - 1)
     still.add_bar(x=[*SOME], y=values, marker_color=colours, text=[f"{value:.0f}" for value in values])
     alt = f"Bar chart: errors of {model.name} for one clip as given and with {len(SOME) - 1} kinds of damage."
-    return Explorer(controls, [player, flat.widget], draw, still, alt)
+    return Explorer(controls, player, draw, still, alt)
 
 
 def damaged(

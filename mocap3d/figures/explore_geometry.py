@@ -12,7 +12,7 @@ from mocap3d.camera import Camera, quaternion_from_matrix, rotation_matrix
 from mocap3d.data.synthetic import synthesize
 from mocap3d.figures import style
 from mocap3d.figures.body import facing, joint_label, most_open
-from mocap3d.figures.explorer import Explorer, LiveImage, bars, choice, slider, switch
+from mocap3d.figures.explorer import WHITE, Explorer, bars, choice, slider, switch
 from mocap3d.figures.notebook import chart
 from mocap3d.figures.player import show
 from mocap3d.poses import Clip, Pose3D
@@ -60,24 +60,20 @@ def explore_dataset(dataset: Iterable[Clip]) -> Explorer:
 
     def draw(**_: str) -> str:
         clip = chosen()
-        player.draw(motion(clip))
-        flat.draw(clip.pose2d)
+        player.draw(motion(clip), pose2d=clip.pose2d)
         return (
             f"{len(clips):,} clips; this one: {len(clip)} frames at {clip.pose3d.fps:g} fps, "
             f"{clip.pose3d.seconds:.1f} s, person {clip.performer}, source {clip.source or 'unknown'}, {clip.split}"
         )
 
     first = chosen()
-    player = show(motion(first), title="The pose in the world").widget()
-    flat = LiveImage(player, first.pose2d, title="The keypoints in the image")
+    player = show(motion(first), pose2d=first.pose2d, title="In the world, and in the image").widget()
     actions = list({clip.action: clip for clip in clips}.items())[:4]
     length = min(len(clip) for _, clip in actions)
     poses = {name: motion(clip).slice(0, length).root_relative() for name, clip in actions}
     alike = {(pose.fps, pose.skeleton.joints) for pose in poses.values()}
     still = show(poses if len(alike) == 1 else motion(clips[0]), max_frames=100, title="Some actions of the data set")
-    return Explorer(
-        controls, [player, flat.widget], draw, still, "Subject, action and camera choose a clip of a data set."
-    )
+    return Explorer(controls, player, draw, still, "Subject, action and camera choose a clip of a data set.")
 
 
 FOCAL, DISTANCE = 1150, 4.0  # pixels of a 1000-pixel image, as Human3.6M's cameras; metres
@@ -117,8 +113,7 @@ def explore_projection(pose3d: Pose3D | None = None) -> Explorer:
         camera = _camera_before(truth, pitch, focal, distance)
         other = moved(joint, along / 100, camera)
         before, after = truth.project(camera), other.project(camera)
-        player.draw(other, truth)
-        flat.draw(after, before)
+        player.draw(other, truth, pose2d=after, images=WHITE)
         apart = np.linalg.norm(after.points - before.points, axis=-1)[0, joint]
         name, parent = joint_label(skeleton, joint), skeleton.parents[joint]
         old, new = (np.linalg.norm(np.diff(p.points[0, [parent, joint]], axis=0)) * 100 for p in (truth, other))
@@ -138,18 +133,14 @@ def explore_projection(pose3d: Pose3D | None = None) -> Explorer:
         "distance": slider("distance", DISTANCE, 2, 12, 0.1, "m"),
     }
     start = moved(first, 0.4, camera)
-    player = show(start, truth, title="Two bodies with one image", view="side").widget()
-    flat = LiveImage(
-        player, start.project(camera), truth.project(camera), names=("moved", "truth"), title="What the camera sees"
-    )
+    title = "Two bodies, and the image of both"
+    player = show(start, truth, pose2d=start.project(camera), images=WHITE, title=title, view="side").widget()
     name = joint_label(skeleton, first)
     bodies = {"truth": truth} | {
         f"{name} {abs(cm)} cm {'farther' if cm > 0 else 'nearer'}": moved(first, cm / 100, camera) for cm in (-40, 40)
     }
     still = show(bodies, title="Three bodies, one image: a joint may move along its ray", view="side")
-    return Explorer(
-        controls, [player, flat.widget], draw, still, "Three bodies with the same image: one joint moves along its ray."
-    )
+    return Explorer(controls, player, draw, still, "Three bodies with the same image: one joint moves along its ray.")
 
 
 def _camera_before(pose: Pose3D, pitch: float, focal: float, distance: float) -> Camera:
@@ -208,7 +199,7 @@ def explore_metrics(pose3d: Pose3D | None = None) -> Explorer:
     colours = (style.CENTRE, "#A9A9A9", *style.OTHER_COLOURS)
     for metric, colour in zip(next(iter(measured.values())), colours, strict=False):
         still.add_bar(x=[*some], y=[round(m[metric], 1) for m in measured.values()], name=metric, marker_color=colour)
-    return Explorer(controls, [player], draw, still, "Bar chart: five metrics of a pose changed in six ways.")
+    return Explorer(controls, player, draw, still, "Bar chart: five metrics of a pose changed in six ways.")
 
 
 def _changed(

@@ -52,7 +52,7 @@ def explore_receptive_field() -> Explorer:
         "causal": switch("causal"),
     }
     still = show_receptive_field()
-    return Explorer(controls, [view], draw, still, "Chart: the frames that one pose of a stack of convolutions sees.")
+    return Explorer(controls, view, draw, still, "Chart: the frames that one pose of a stack of convolutions sees.")
 
 
 def explore_model(models: Lifter | Mapping[str, Lifter], clips: Iterable[Clip]) -> Explorer:
@@ -96,9 +96,7 @@ def explore_model(models: Lifter | Mapping[str, Lifter], clips: Iterable[Clip]) 
         controls |= {f"show {name}": switch(name, True) for name in models}
     still = show(predictions(0, models), clips[0].pose3d.root_relative(), max_frames=100, title=next(iter(titles))[3:])
     player = show(predictions(0, models), clips[0].pose3d.root_relative(), title="Predictions over the truth").widget()
-    return Explorer(
-        controls, [player], draw, still, f"Predictions of {', '.join(models)} over the truth, for one clip."
-    )
+    return Explorer(controls, player, draw, still, f"Predictions of {', '.join(models)} over the truth, for one clip.")
 
 
 def predicted(model: Lifter, clip: Clip, frames: int | None = None) -> Pose3D:

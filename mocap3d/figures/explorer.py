@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from html import escape
 
+import numpy as np
 import plotly.graph_objects as go
 
 from mocap3d.figures import style
-from mocap3d.figures.player import Player
-from mocap3d.figures.skeleton2d import show_2d
-from mocap3d.poses import Pose2D
+from mocap3d.figures.player import Player, close_with_cell
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
-_open: dict[str, Explorer] = {}  # by cell
 
 
 class Explorer:
@@ -24,7 +21,7 @@ class Explorer:
 
     Args:
         controls: ipywidgets by name. Setting `.value` of one has the same effect as moving it.
-        views: widgets that `draw` changes.
+        view: widget that `draw` changes.
         draw: called with the controls' values by name; returns HTML that is shown below the controls. A ValueError
             from it is shown in its place.
         still: tells without a kernel what the explorer tells with one.
@@ -34,16 +31,13 @@ class Explorer:
     Source: own.
     """
 
-    def __init__(
-        self, controls: dict, views: list, draw: Callable[..., str], still: Player | go.Figure, alt: str
-    ) -> None:
+    def __init__(self, controls: dict, view, draw: Callable[..., str], still: Player | go.Figure, alt: str) -> None:
         ipywidgets = widgets()
         self.controls, self.still, self._draw, self._alt = controls, still, draw, alt
         self.text = ipywidgets.HTML()
-        wide = ("3 1 560px", "2 1 400px")  # views are side by side where there is room
-        places = [ipywidgets.VBox([view], layout={"flex": flex}) for view, flex in zip(views, wide, strict=False)]
-        rows = [ipywidgets.Box(row, layout={"flex_flow": "row wrap"}) for row in ([*controls.values()], places)]
-        self.widget = ipywidgets.VBox([rows[0], self.text, rows[1]])
+        row = ipywidgets.Box([*controls.values()], layout={"flex_flow": "row wrap"})
+        self.view, self.widget = view, ipywidgets.VBox([row, self.text, view])
+        close_with_cell(self.close)
         self.draw()
         for control in controls.values():
             control.observe(self.draw, "value")
@@ -70,22 +64,10 @@ class Explorer:
 
     def _repr_mimebundle_(self, include=None, exclude=None) -> tuple[dict, dict]:
         """The live widget, and the still for readers without a kernel."""
-        if cell := _cell():  # run again, it would leave its widgets behind
-            if cell in _open and _open[cell] is not self:
-                _open[cell].close()
-            _open[cell] = self
         bundle = self.still._repr_mimebundle_()
         data, metadata = bundle if isinstance(bundle, tuple) else (bundle, {})
         live = self.widget._repr_mimebundle_()
         return data | {WIDGET: live[WIDGET], "text/plain": self._alt}, metadata
-
-
-def _cell() -> str | None:
-    """What a notebook calls the cell that is running."""
-    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
-    if shell is None or not shell.has_trait("kernel"):
-        return None
-    return shell.get_parent().get("metadata", {}).get("cellId")
 
 
 def widgets():
@@ -101,6 +83,9 @@ def widgets():
     return ipywidgets
 
 
+WHITE = np.full(
+    (300, 300, 3), 252, np.uint8
+)  # a square image: with one, the whole of it is shown, not where the body is
 LOOK = {"style": {"description_width": "130px"}, "layout": {"width": "320px"}}
 
 
@@ -124,42 +109,6 @@ def switch(text: str, value: bool = False):
     return widgets().Checkbox(
         value=value, description=text, indent=False, layout=LOOK["layout"] | {"padding": "0 0 0 30px"}
     )
-
-
-class LiveImage:
-    """`show_2d` of the frame that a live player shows, as a widget whose poses can be replaced.
-
-    Args:
-        player: made by `show(...).widget()`.
-        pose2d, other, options: same as in `show_2d`.
-    """
-
-    def __init__(self, player, pose2d: Pose2D, other: Pose2D | None = None, **options: object) -> None:
-        self._player, self._poses, self._options = player, (pose2d, other), {"height": 460} | options
-        figure = self._figure()
-        self.widget = go.FigureWidget(figure.data, figure.layout)
-        player.observe(self._follow, "frame")
-
-    def draw(self, pose2d: Pose2D, other: Pose2D | None = None) -> None:
-        """Show other poses, as many as before."""
-        self._poses = pose2d, other
-        self._follow()
-
-    def _figure(self) -> go.Figure:
-        at = min(self._player.frame * self._player.scene["stride"], len(self._poses[0]) - 1)
-        pose2d, other = (None if pose is None else pose.slice(at, at + 1) for pose in self._poses)
-        return show_2d(pose2d, other, **self._options)
-
-    def _follow(self, change: object = None) -> None:
-        figure = self._figure()
-        with self.widget.batch_update():
-            for shown, new in zip(self.widget.data, figure.data, strict=True):
-                shown.update(x=new.x, y=new.y)
-                if new.customdata is not None:  # else it explains the legend
-                    shown.marker.opacity = new.marker.opacity
-            for name in ("title", "xaxis", "yaxis"):  # comparing is quick, updating is not
-                if self.widget.layout[name] != figure.layout[name]:
-                    self.widget.layout[name] = figure.layout[name]
 
 
 def bars(rows: dict[str, float], notes: dict[str, str] | None = None) -> str:

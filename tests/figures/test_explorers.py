@@ -15,8 +15,9 @@ import pytest
 import mocap3d
 from mocap3d import metrics
 from mocap3d.figures.explore_damage import GONE, damaged
+from mocap3d.figures.explore_geometry import _camera_before
 from mocap3d.figures.explore_models import predicted
-from mocap3d.figures.explorer import WIDGET, Explorer, _open
+from mocap3d.figures.explorer import WIDGET, Explorer
 from mocap3d.figures.style import FigureError
 from mocap3d.skeleton import ROOT
 from mocap3d.weights import load_shipped
@@ -35,17 +36,9 @@ def model():
     return load_shipped("causal")
 
 
-def scene(explorer: Explorer) -> dict:
-    """What the player of an explorer shows."""
-    return player(explorer).scene
-
-
-def player(explorer: Explorer):
-    return explorer.widget.children[2].children[0].children[0]
-
-
-def image(explorer: Explorer):
-    return explorer.widget.children[2].children[1].children[0]
+def shown_2d(explorer: Explorer) -> str:
+    """The 2D beside the bodies, as it is sent to the browser."""
+    return explorer.view.scene["flat"]["data"]
 
 
 def numbers(explorer: Explorer) -> dict[str, float]:
@@ -58,17 +51,15 @@ def test_a_data_set_is_explored_by_its_labels(dataset):
     explorer = mocap3d.explore_dataset(dataset)
     assert list(explorer.controls) == ["subject", "action", "camera"]  # these decide, no recording is asked for
     explorer.controls["action"].value = "Walking"
-    walking = scene(explorer)["data"]
+    walking = explorer.view.scene["data"]
     explorer.controls["subject"].value = "S9"
-    assert explorer.controls["action"].value == "Walking" and scene(explorer)["data"] != walking
+    assert explorer.controls["action"].value == "Walking" and explorer.view.scene["data"] != walking
     assert "synthetic S9" in explorer.text.value and f"{len(dataset)} clips" in explorer.text.value
-    before = np.array(image(explorer).data[0].x)
+    before = shown_2d(explorer)
     explorer.controls["camera"].value = explorer.controls["camera"].options[2]
     clip = dataset.select(subject="S9", action="Walking", camera=explorer.controls["camera"].value)[0]
-    player(explorer).frame = 7
-    drawn = np.concatenate([trace.x for trace in image(explorer).data])
-    assert not np.array_equal(before, image(explorer).data[0].x)
-    assert set(np.round(clip.pose2d.points[7, :, 0], 1)) == set(np.round(drawn[np.isfinite(drawn)], 1))
+    assert shown_2d(explorer) != before
+    assert shown_2d(explorer) == mocap3d.show(clip.pose3d, pose2d=clip.pose2d).scene()["flat"]["data"]
     explorer.close()
 
 
@@ -78,7 +69,6 @@ def test_lists_offer_what_is_left_and_clips_may_be_of_any_length(dataset):
     explorer = mocap3d.explore_dataset([*clips, replace(clips[0], take="again")])
     explorer.controls["subject"].value = "S9"
     assert explorer.controls["action"].options == ("Walking",)
-    player(explorer).frame = 40
     explorer.controls["subject"].value = "S1"  # nine frames
     assert "9 frames" in explorer.text.value
     assert set(explorer.controls["recording"].options) >= {"again"}
@@ -89,22 +79,33 @@ def test_lists_offer_what_is_left_and_clips_may_be_of_any_length(dataset):
 
 def test_a_joint_on_its_ray_stays_in_the_image():
     explorer = mocap3d.explore_projection()
+
+    def height() -> float:
+        return float(re.search(r"is (\d+) px high", explorer.text.value)[1])
+
+    before, seen = shown_2d(explorer), []
     for along in (-80, 30):
         explorer.controls["along"].value = along
         assert f"{along:+d} cm" in explorer.text.value and "moved by <b>0.00 px" in explorer.text.value
-    pose, view = scene(explorer)["data"], image(explorer)
-    height = float(re.search(r"is (\d+) px high", explorer.text.value)[1])
+        seen.append(explorer.view.scene["data"])
+    assert shown_2d(explorer) == before and seen[0] != seen[1]
+    pose, tall = explorer.view.scene["data"], height()
     explorer.controls["focal"].value *= 2
-    assert scene(explorer)["data"] == pose, "the body stays"
-    assert float(re.search(r"is (\d+) px high", explorer.text.value)[1]) == pytest.approx(2 * height, abs=2)
+    assert height() == pytest.approx(2 * tall, abs=2)
+    assert explorer.view.scene["data"] == pose and shown_2d(explorer) != before, "the body stays, the image does not"
+    assert explorer.view.scene["flat"]["crop"] == [0, 0, 1000, 1000]
     explorer.controls["distance"].value *= 2
-    assert float(re.search(r"is (\d+) px high", explorer.text.value)[1]) == pytest.approx(height, rel=0.1)
-    level = np.nanmean(np.concatenate([trace.y for trace in view.data[:3]]))
-    explorer.controls["pitch"].value = 10  # downwards: the body moves up in the image, where y is small
-    assert np.nanmean(np.concatenate([trace.y for trace in view.data[:3]])) < level - 100
+    assert height() == pytest.approx(tall, rel=0.1)
     explorer.close()
     with pytest.raises(FigureError, match="camera frame"):
         mocap3d.explore_projection(mocap3d.Pose3D(np.ones((1, 17, 3)), frame="camera"))
+
+
+def test_a_camera_that_looks_down_sees_the_body_higher_in_the_image():
+    pose = mocap3d.synthesize("S9", "Greeting", seconds=1).slice(0, 1)
+    level, down = (pose.project(_camera_before(pose, pitch, 1150, 4)).points for pitch in (0, 10))
+    assert down[..., 1].mean() < level[..., 1].mean() - 100
+    assert level.mean((0, 1)) == pytest.approx([500, 500], abs=15), "aimed at the body"
 
 
 def test_metrics_forgive_what_they_are_known_to_forgive():
@@ -153,9 +154,9 @@ def test_models_are_compared_clip_by_clip(dataset, model):
         mpjpe(predicted(model, dataset.test[clip]), dataset.test[clip]), abs=0.06
     )
     assert mpjpe(predicted(model, dataset.test[clip]), dataset.test[clip]) < 2 * report.mpjpe_mm
-    assert scene(explorer)["names"] == ["one", "two", "truth"]
+    assert explorer.view.scene["names"] == ["one", "two", "truth"]
     explorer.controls["show two"].value = False
-    assert scene(explorer)["names"] == ["one", "truth"] and list(numbers(explorer)) == ["one"]
+    assert explorer.view.scene["names"] == ["one", "truth"] and list(numbers(explorer)) == ["one"]
     explorer.controls["show one"].value = False
     assert "Tick" in explorer.text.value
     explorer.close()
@@ -175,15 +176,15 @@ def test_every_control_of_what_if_changes_the_prediction(dataset, model):
     explorer = mocap3d.what_if(model, clip)
     given = numbers(explorer)
     assert given["now"] == given["as given"] == pytest.approx(mpjpe(predicted(model, clip), clip), abs=0.06)
-    clean, seen = scene(explorer)["data"], {}
+    clean, seen = explorer.view.scene["data"], {}
     settings = dict(noise=20, missing=50, gone="legs", inverted=40, fps=10, pitch=40, roll=50, frames=1)
     for name, value in settings.items():
         control = explorer.controls[name]
         before, control.value = control.value, value
-        seen[name] = scene(explorer)["data"]
+        seen[name] = explorer.view.scene["data"]
         assert seen[name] != clean, name
         control.value = before
-    assert scene(explorer)["data"] == clean and len(set(seen.values())) == len(settings)
+    assert explorer.view.scene["data"] == clean and len(set(seen.values())) == len(settings)
     explorer.controls["inverted"].value = 40
     explorer.controls["undo"].value = True
     assert numbers(explorer)["now"] == given["now"], "inversions are found and undone"
@@ -263,34 +264,25 @@ def test_in_a_notebook_it_is_live_and_leaves_a_still():
         assert WIDGET in data and kinds <= set(data) and data["text/plain"].endswith(".")
 
 
-def test_a_cell_that_runs_again_leaves_no_widgets_behind(monkeypatch, dataset, model):
-    """`_cell` is what the notebook calls the cell; a browser test has a real one."""
+def test_closing_leaves_no_widgets_behind(dataset, model):
+    """A cell that runs again closes its explorer; a browser test shows that."""
     from ipywidgets import Widget
 
     def opened() -> int:
         return len(Widget.get_manager_state()["state"])
 
-    clip = mocap3d.first_frames(dataset.test[0], 5)
     before = opened()
     for explore in (
         mocap3d.explore_metrics,
         mocap3d.explore_receptive_field,
         lambda: mocap3d.explore_dataset(dataset),
-        lambda: mocap3d.what_if(model, clip),
+        lambda: mocap3d.what_if(model, mocap3d.first_frames(dataset.test[0], 5)),
     ):
-        monkeypatch.setattr("mocap3d.figures.explorer._cell", lambda: "a")
-        counts = []
-        for _ in range(4):
-            explore()._repr_mimebundle_()
-            counts.append(opened())
-        assert len(set(counts[1:])) == 1 and counts[0] > before
-    monkeypatch.setattr("mocap3d.figures.explorer._cell", lambda: "b")
-    other = explore()
-    other._repr_mimebundle_()
-    assert opened() > counts[-1], "another cell keeps its own"
-    other.close()
-    _open.pop("a").close()
-    assert opened() == before
+        explorer = explore()
+        assert opened() > before + 5
+        explorer.close()
+        explorer.close()
+        assert opened() == before
 
 
 def test_without_ipywidgets_the_extra_is_named(monkeypatch):
