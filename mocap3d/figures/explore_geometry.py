@@ -12,7 +12,7 @@ from mocap3d.camera import Camera, quaternion_from_matrix, rotation_matrix
 from mocap3d.data.synthetic import synthesize
 from mocap3d.figures import style
 from mocap3d.figures.body import facing, joint_label, most_open
-from mocap3d.figures.explorer import WHITE, Explorer, bars, choice, slider, switch
+from mocap3d.figures.explorer import Explorer, bars, choice, slider, switch
 from mocap3d.figures.notebook import chart
 from mocap3d.figures.player import show
 from mocap3d.poses import Clip, Pose3D
@@ -76,6 +76,8 @@ def explore_dataset(dataset: Iterable[Clip]) -> Explorer:
     return Explorer(controls, player, draw, still, "Subject, action and camera choose a clip of a data set.")
 
 
+# Under keypoints an image is shown as a whole, else only where the body is.
+WHITE = np.full((300, 300, 3), 252, dtype=np.uint8)
 FOCAL, DISTANCE = 1150, 4.0  # pixels of a 1000-pixel image, as Human3.6M's cameras; metres
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from html import escape
 
-import numpy as np
 import plotly.graph_objects as go
 
 from mocap3d.figures import style
@@ -83,25 +82,21 @@ def widgets():
     return ipywidgets
 
 
-WHITE = np.full(
-    (300, 300, 3), 252, np.uint8
-)  # a square image: with one, the whole of it is shown, not where the body is
 LOOK = {"style": {"description_width": "130px"}, "layout": {"width": "320px"}}
 
 
 def slider(text: str, value: float, low: float, high: float, step: float, unit: str = ""):
     """A slider with its unit in the readout; of whole numbers if the step is one."""
-    kind = widgets().IntSlider if isinstance(step, int) else widgets().FloatSlider
-    shown = f"{'d' if isinstance(step, int) else '.2f' if step < 0.1 else '.1f'}"
+    kind, digits = (widgets().IntSlider, "d") if isinstance(step, int) else (widgets().FloatSlider, ".2f")
     name = f"{text} ({unit})" if unit else text
-    return kind(value=value, min=low, max=high, step=step, description=name, readout_format=shown, **LOOK)
+    return kind(value=value, min=low, max=high, step=step, description=name, readout_format=digits, **LOOK)
 
 
 def choice(text: str, options: list | dict, value: object = None):
     """A list to choose from."""
-    values = [*options.values()] if isinstance(options, dict) else list(options)
-    pairs = [*options.items()] if isinstance(options, dict) else values
-    return widgets().Dropdown(options=pairs, value=values[0] if value is None else value, description=text, **LOOK)
+    pairs = [*options.items()] if isinstance(options, dict) else [(str(value), value) for value in options]
+    value = pairs[0][1] if value is None else value
+    return widgets().Dropdown(options=pairs, value=value, description=text, **LOOK)
 
 
 def switch(text: str, value: bool = False):
