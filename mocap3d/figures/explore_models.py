@@ -40,10 +40,10 @@ def explore_receptive_field() -> Explorer:
         output = {"output_type": "display_data", "data": figure._repr_mimebundle_(), "metadata": {}}
         view.outputs = (output,)
         seen = int(np.prod(numbers))
-        wait = (seen - 1) / FPS if not causal else 0
+        late = 0 if causal else seen // 2 / FPS
         return (
             f"{widths.replace(', ', ' × ')} = <b>{seen} frames</b>, {seen / FPS:.2f} s at {FPS:g} fps, with "
-            f"{sum(numbers)} weights for each pair of channels; a live pose is {0.5 * wait:.2f} s late."
+            f"{sum(numbers)} weights for each pair of channels; a live pose is {late:.2f} s late."
         )
 
     controls = {
