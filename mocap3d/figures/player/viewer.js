@@ -46,11 +46,11 @@ function axes(azimuth, elevation) {
 
 // One panel as a list of what to paint, in order, in pixels of the canvas: a floor, then capsules from far to near.
 // A capsule: x, y, radius at both ends, colour, kind (0 flat, 1 round), opacity at both ends, colour of the second end.
-const STRIDE = 15;
+const STRIDE = 16, ROW = 16; // numbers of a capsule, capsules in a row of the texture
 
 class Picture {
   constructor(most) {
-    this.data = new Float32Array(most * STRIDE);
+    this.data = new Float32Array(ceil(most / ROW) * ROW * STRIDE);
   }
   start([x, y, w, h], rows, eye) {
     Object.assign(this, { box: [x, y, w, h], rows, eye, n: 0 });
@@ -103,19 +103,25 @@ class Picture {
   }
 }
 
-// WebGL 2: each capsule is a rectangle facing the eye, shaded and smoothed where it is drawn.
+// WebGL 2: each capsule is a rectangle facing the eye, shaded and smoothed where it is drawn. The list is a texture, as
+// instances are slow where the processor draws.
 const VERTEX = `#version 300 es
-in vec2 corner; in vec3 a, b, colour, look, other; uniform vec2 size;
+uniform highp sampler2D list; uniform vec2 size;
 out vec2 at; flat out vec4 shape; flat out vec3 tint, last; flat out vec2 turn, fade;
 void main() {
-  vec2 d = b.xy - a.xy;
+  int k = gl_VertexID / 6, n = int[6](0, 1, 2, 2, 1, 3)[gl_VertexID % 6];
+  ivec2 place = ivec2(k % 16 * 4, k / 16);
+  vec4 p0 = texelFetch(list, place, 0), p1 = texelFetch(list, place + ivec2(1, 0), 0);
+  vec4 p2 = texelFetch(list, place + ivec2(2, 0), 0), p3 = texelFetch(list, place + ivec2(3, 0), 0);
+  vec3 a = p0.xyz, b = vec3(p0.w, p1.xy), look = p2.yzw;
+  vec2 d = b.xy - a.xy, corner = vec2(n & 1, n / 2 * 2 - 1);
   float far = length(d), wide = max(a.z, b.z) + 1.0;
   turn = far > 0.001 ? d / far : vec2(1, 0);
   at = vec2(mix(-a.z - 1.0, far + b.z + 1.0, corner.x), corner.y * wide);
   vec2 p = a.xy + turn * at.x + vec2(-turn.y, turn.x) * at.y;
   shape = vec4(far, a.z, b.z, look.x);
-  tint = colour;
-  last = other;
+  tint = vec3(p1.zw, p2.x);
+  last = p3.xyz;
   fade = look.yz;
   gl_Position = vec4(p / size * vec2(2, -2) + vec2(-1, 1), 0, 1);
 }`;
@@ -161,31 +167,16 @@ function webglPainter(canvas) {
     return made;
   };
   const limbs = program(VERTEX, FRAGMENT), ground = program(FLOOR_VERTEX, FLOOR_FRAGMENT);
-  const array = (of, buffer, fields, stride, each) => {
-    gl.bindBuffer(gl.ARRAY_BUFFER, buffer);
-    for (const [name, size, offset] of fields) {
-      const i = gl.getAttribLocation(of, name);
-      gl.enableVertexAttribArray(i);
-      gl.vertexAttribPointer(i, size, gl.FLOAT, false, stride * 4, offset * 4);
-      gl.vertexAttribDivisor(i, each);
-    }
-  };
-  const [corners, list, ring] = [0, 0, 0].map(() => gl.createBuffer());
-  const limbArray = gl.createVertexArray(), groundArray = gl.createVertexArray();
-  gl.bindVertexArray(limbArray);
-  array(limbs, corners, [["corner", 2, 0]], 2, 0);
-  gl.bufferData(gl.ARRAY_BUFFER, new Float32Array([0, -1, 1, -1, 0, 1, 1, 1]), gl.STATIC_DRAW);
-  array(limbs, list, [["a", 3, 0], ["b", 3, 3], ["colour", 3, 6], ["look", 3, 9], ["other", 3, 12]], STRIDE, 1);
-  gl.bindVertexArray(groundArray);
-  array(ground, ring, [["spot", 3, 0]], 3, 0);
+  const ring = gl.createBuffer(), spot = gl.getAttribLocation(ground, "spot");
+  gl.bindBuffer(gl.ARRAY_BUFFER, ring);
+  gl.vertexAttribPointer(spot, 3, gl.FLOAT, false, 0, 0);
+  gl.bindTexture(gl.TEXTURE_2D, gl.createTexture());
+  for (const filter of [gl.TEXTURE_MIN_FILTER, gl.TEXTURE_MAG_FILTER]) gl.texParameteri(gl.TEXTURE_2D, filter, gl.NEAREST);
   gl.enable(gl.SCISSOR_TEST);
   gl.enable(gl.BLEND);
   gl.blendFunc(gl.SRC_ALPHA, gl.ONE_MINUS_SRC_ALPHA);
-  const use = (of, buffer, vertices, data) => {
+  const use = (of) => {
     gl.useProgram(of);
-    gl.bindVertexArray(vertices);
-    gl.bindBuffer(gl.ARRAY_BUFFER, buffer);
-    gl.bufferData(gl.ARRAY_BUFFER, data, gl.STREAM_DRAW);
     gl.uniform2f(gl.getUniformLocation(of, "size"), canvas.width, canvas.height);
   };
   const paint = ({ box: [x, y, w, h], data, n, ring: spots, sharp }, colours) => {
@@ -193,12 +184,16 @@ function webglPainter(canvas) {
     gl.scissor(x, canvas.height - y - h, w, h);
     gl.clearColor(...colours.page, 1);
     gl.clear(gl.COLOR_BUFFER_BIT);
-    use(ground, ring, groundArray, new Float32Array(spots));
+    use(ground);
+    gl.enableVertexAttribArray(spot);
+    gl.bufferData(gl.ARRAY_BUFFER, new Float32Array(spots), gl.STREAM_DRAW);
     gl.uniform3fv(gl.getUniformLocation(ground, "colour"), colours.floor);
     gl.drawArrays(gl.TRIANGLE_FAN, 0, 66);
-    use(limbs, list, limbArray, data.subarray(0, n * STRIDE));
+    use(limbs);
+    gl.disableVertexAttribArray(spot);
+    gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA32F, 4 * ROW, ceil(n / ROW), 0, gl.RGBA, gl.FLOAT, data);
     gl.uniform1f(gl.getUniformLocation(limbs, "sharp"), 1.3 * sharp);
-    gl.drawArraysInstanced(gl.TRIANGLE_STRIP, 0, 4, n);
+    gl.drawArrays(gl.TRIANGLES, 0, 6 * n);
   };
   return { name: "webgl", paint, free: () => gl.getExtension("WEBGL_lose_context")?.loseContext() };
 }
@@ -232,7 +227,7 @@ function flatPainter(canvas) {
     pen.fill();
     if (image?.complete) pen.drawImage(image, ring[3], ring[4], ring[9] - ring[3], ring[10] - ring[4]);
     for (let i = 0; i < n; i++) {
-      const [ax, ay, ra, bx, by, rb, r, g, b, kind, fade, other, ...last] = data.subarray(i * STRIDE, (i + 1) * STRIDE);
+      const [ax, ay, ra, bx, by, rb, r, g, b, kind, fade, other, ...last] = data.subarray(i * STRIDE, i * STRIDE + 15);
       const shade = (to, share) => [[r, g, b], last].map((colour) => mix(colour, to, share));
       pen.globalAlpha = (fade + other) / 2;
       line(ax, ay, bx, by, ra + rb, shade([0, 0, 0], kind * 0.38));
@@ -391,8 +386,8 @@ export async function mount(el, scene, told = () => {}) {
       for (let t = 0; t < scene.frames; t++) place(body, scene.points - 1, t).forEach((v, axis) => { sum[axis] += v / scene.frames; });
       return sum;
     });
-    paths = scene.names.map((_, body) => Array.from({ length: 201 }, (_, k) =>
-      [...place(body, scene.path ?? 0, (k / 200) * (scene.frames - 1)).slice(0, 2), scene.floor]));
+    paths = scene.names.map((_, body) => Array.from({ length: 61 }, (_, k) =>
+      [...place(body, scene.path ?? 0, (k / 60) * (scene.frames - 1)).slice(0, 2), scene.floor]));
     flat.hidden = !spot;
     if (spot) {
       const { crop, title } = scene.flat;
@@ -418,7 +413,7 @@ export async function mount(el, scene, told = () => {}) {
       if (gap && start < 0) start = t;
       if (!gap && start >= 0) (mark("s", start, min(t, span) - start), (start = -1));
     }
-    const seconds = span / rate, tick = [0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 60, 300, 1200, 6000].find((v) => seconds / v <= 10) || seconds;
+    const seconds = span / rate, tick = [0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 60, 300, 1200, 6000].find((v) => seconds / v <= 6) || seconds;
     for (let s = 0; s <= seconds + 1e-6; s += tick) mark("b", s * rate, 0, `${+s.toFixed(2)} s`);
     track.querySelectorAll("i, s, b").forEach((old) => old.remove());
     track.prepend(...marks); // the slider stays: it may be under the pointer
@@ -496,15 +491,15 @@ export async function mount(el, scene, told = () => {}) {
       picture.start([left, 0, right - left, canvas.height], rows, eye);
       picture.floor(aim, scene.floor, min(max(1.3, 0.42 * fit.distance), 0.8 * distance), colours.hair);
       for (const { body, ghost } of bodies) {
-        const now = (200 * state.t) / (scene.frames - 1);
+        const now = (60 * state.t) / (scene.frames - 1);
         if (scene.path !== null) picture.line(paths[body], sharp, colours[ghost ? "shadow" : "faint"], (p, k) => picture.near(p) * (k > now ? 0.4 : 1));
         if (state.trails && !ghost) for (const [joint, side] of scene.tips) {
           const way = Array.from({ length: 25 }, (_, k) => place(body, joint, max(state.t - (1 - k / 24) * rate, 0)));
           picture.line(way, 1.5 * sharp, colours[state.errors && !spot ? "faint" : side], (_, k) => k / 24);
         }
-        scene.labels.forEach((label, joint) => {
+        if (hover) scene.labels.forEach((label, joint) => {
           const far = scene.truth && body !== last() ? error(body, joint, whole) : NaN;
-          if (hover) offer(stage, picture.project(place(body, joint, state.t)), label, last() && scene.names[body], far >= 0 && `${far.toFixed(0)} mm`);
+          offer(stage, picture.project(place(body, joint, state.t)), label, last() && scene.names[body], far >= 0 && `${far.toFixed(0)} mm`);
         });
       }
       for (const { name, lines, colour } of frusta()) {
