@@ -182,6 +182,54 @@ def test_reading_a_stored_notebook_leaves_its_file_as_it_is(tmp_path):
         assert file.read_bytes() == before
 
 
+EXPLORER = (  # cells of a notebook
+    "import mocap3d\nfrom ipywidgets import Widget",
+    "mocap3d.explore_metrics()",
+    "print(len(Widget.get_manager_state()['state']))",
+)
+RUN_CELL = """async (at) => {
+    const notebook = window.jupyterapp.shell.currentWidget.content;
+    notebook.activeCellIndex = at;
+    await window.jupyterapp.commands.execute('notebook:run-cell'); return 1 }"""
+PRINTED = "() => window.jupyterapp.shell.currentWidget.content.widgets[2].model.outputs.get(0).toJSON().text"
+
+
+@pytest.mark.extended
+def test_a_slider_of_an_explorer_changes_the_pose(tmp_path):
+    """And a cell that runs again and again leaves no widgets behind."""
+    import nbformat
+
+    book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in EXPLORER])
+    book.metadata["kernelspec"] = {"display_name": "Python 3", "language": "python", "name": "python3"}
+    with (
+        serving(tmp_path, nbformat.writes(book).encode()) as (address, _),
+        opened(address, width=1100, height=1400) as page,
+    ):
+        for at in range(3):
+            page.evaluate(RUN_CELL, at)
+        assert page.evaluate(ERRORS) == []
+        opened_first = page.evaluate(PRINTED)
+        player, words = page.locator(".jp-Notebook .m3d"), page.locator(".jp-Notebook .widget-html-content b")
+        page.locator(".m3d[data-drawn]").wait_for(timeout=30_000)
+        page.wait_for_timeout(500)
+        assert words.nth(1).inner_text().endswith(" mm") and float(words.nth(3).inner_text()[:-3]) == 0, "P-MPJPE"
+        picture, said = player.locator(".stage").screenshot(), words.nth(1).inner_text()
+        handle = page.locator(".jp-Notebook .noUi-handle").nth(1)  # of "scale"
+        handle.focus()
+        for _ in range(20):
+            handle.press("ArrowRight")
+        page.wait_for_function("before => document.querySelectorAll('.widget-html-content b')[1].innerText !== before",
+                               arg=said, timeout=20_000)  # fmt: skip
+        page.wait_for_timeout(500)
+        page.screenshot(path=tmp_path / "explorer.png")
+        assert player.locator(".stage").screenshot() != picture, "the numbers changed, but the picture did not"
+        for _ in range(5):
+            page.evaluate(RUN_CELL, 1)
+        page.evaluate(RUN_CELL, 2)
+        assert page.evaluate(PRINTED) == opened_first
+        assert page.locator(".jp-Notebook .m3d").count() == 1
+
+
 def check_the_figure(page, folder: Path) -> None:
     """The play button, the slider and the keyboard each change the frame, and the picture, of the first player."""
     assert page.evaluate(GO_TO_PLAYER) >= 0, "no cell shows a player"

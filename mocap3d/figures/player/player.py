@@ -153,9 +153,9 @@ class Player:
         _, _, shown, most, cameras = self._given
         look = {"height": self._height, "follow": self._follow, "theme": self._theme}
 
-        def other(pose3d, truth, title: str | None, pose2d: Pose2D | None) -> dict:
+        def other(pose3d, truth, title: str | None, pose2d: Pose2D | None, images: Sequence | None) -> dict:
             same = {"title": title or shown, "max_frames": most, "cameras": cameras}
-            return show(pose3d, truth, pose2d=pose2d, **same, **look).scene()
+            return show(pose3d, truth, pose2d=pose2d, images=images, **same, **look).scene()
 
         return player_widget(self.scene(), other)
 

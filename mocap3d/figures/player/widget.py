@@ -15,11 +15,16 @@ ONCE = """export default { async render(given) {
   return viewer.default.render(given);
 } };"""
 
-_made: dict[str, tuple[str, list]] = {}  # cell -> its last run, and the widgets that this made
+_made: dict[str, tuple[str, list]] = {}  # cell -> its last run, and what closes the widgets that this made
 
 
-def close_with_cell(widget) -> None:
-    """Close a widget when the cell that made it runs again: its comm would stay open as long as the kernel lives."""
+def close_with_cell(close: Callable[[], None]) -> None:
+    """Close widgets when the cell that made them runs again: their comms would stay open as long as the kernel lives.
+
+    Args:
+        close: closes them; it may be called twice.
+    Source: own.
+    """
     from IPython import get_ipython
 
     shell = get_ipython()
@@ -30,10 +35,9 @@ def close_with_cell(widget) -> None:
     if cell is None:  # this front end does not tell
         return
     if cell in _made and _made[cell][0] != run:
-        for old in _made.pop(cell)[1]:
-            old.layout.close()
-            old.close()
-    _made.setdefault(cell, (run, []))[1].append(widget)
+        for close_old in _made.pop(cell)[1]:
+            close_old()
+    _made.setdefault(cell, (run, []))[1].append(close)
 
 
 def player_widget(scene: dict, other: Callable[..., dict]):
@@ -41,7 +45,7 @@ def player_widget(scene: dict, other: Callable[..., dict]):
 
     Args:
         scene: what it shows first.
-        other: makes the scene of `widget.draw(pose3d, truth, title, pose2d)`.
+        other: makes the scene of `widget.draw(pose3d, truth, title, pose2d, images)`.
     Source: own.
     """
     try:
@@ -60,19 +64,20 @@ def player_widget(scene: dict, other: Callable[..., dict]):
         frame = traitlets.Int(0).tag(sync=True)
         playing = traitlets.Bool(False).tag(sync=True)
 
-        def draw(self, pose3d, truth=None, title: str | None = None, pose2d=None) -> None:
+        def draw(self, pose3d, truth=None, title: str | None = None, pose2d=None, images=None) -> None:
             """Show other poses from the same viewpoint, at the same time, playing or not.
 
             Fit for live use: 3 ms for 27 frames of two bodies, so that a slider may call it with every step.
 
             Args:
-                pose3d, truth, pose2d: same as in `show`.
+                pose3d, truth, pose2d, images: same as in `show`.
                 title: replaces the title given to `show`.
             Raises:
                 FigureError, TypeError: same as in `show`; what was shown stays.
             """
-            self.scene = other(pose3d, truth, title, pose2d)
+            self.scene = other(pose3d, truth, title, pose2d, images)
 
     widget = PlayerWidget(scene=scene, frame=scene["still"])
-    close_with_cell(widget)
+    close_with_cell(widget.layout.close)
+    close_with_cell(widget.close)
     return widget
