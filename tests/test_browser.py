@@ -83,14 +83,18 @@ def wait_for_server(url: str, server: subprocess.Popen, log: Path, seconds: floa
     pytest.fail(f"JupyterLab did not answer within {seconds:.0f} s:\n{log.read_text()[-2000:]}")
 
 
-@pytest.fixture
-def jupyterlab(tmp_path):
-    """Serve an unexecuted copy of the first notebook; give the address that opens it."""
-    notebook = json.loads(NOTEBOOK.read_text(encoding="utf-8"))
+def unexecuted(path: Path) -> bytes:
+    notebook = json.loads(path.read_text(encoding="utf-8"))
     for cell in notebook["cells"]:
         if cell["cell_type"] == "code":
             cell |= {"execution_count": None, "outputs": []}
-    with serving(tmp_path, json.dumps(notebook).encode()) as (address, _):
+    return json.dumps(notebook).encode()
+
+
+@pytest.fixture
+def jupyterlab(tmp_path):
+    """Serve an unexecuted copy of the first notebook; give the address that opens it."""
+    with serving(tmp_path, unexecuted(NOTEBOOK)) as (address, _):
         yield address
 
 
@@ -155,6 +159,18 @@ def test_the_first_notebook_runs_and_its_skeleton_moves(jupyterlab, tmp_path):
         assert page.evaluate(ERRORS) == []
         page.screenshot(path=tmp_path / "page.png")
         check_the_figure(page, tmp_path)
+
+
+@pytest.mark.extended
+@pytest.mark.parametrize("name", ["04_use_time", "06_attend_with_motionbert"])
+def test_notebooks_that_train_run_to_the_end(name, tmp_path):
+    with serving(tmp_path, unexecuted(ROOT / "notebooks" / f"{name}.ipynb")) as (address, _):
+        with opened(address, width=1280, height=1400) as page:
+            page.evaluate(
+                "async () => { await window.jupyterapp.commands.execute('notebook:run-all-cells'); return 1 }"
+            )
+            page.wait_for_function(ALL_RUN, timeout=600_000)
+            assert page.evaluate(ERRORS) == []
 
 
 @pytest.mark.extended
