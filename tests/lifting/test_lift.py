@@ -18,7 +18,7 @@ from mocap3d.metrics import bone_lengths
 from mocap3d.models.create import create_model
 from mocap3d.models.videopose3d import PoseAndTrajectory
 from mocap3d.poses import Clip, Pose2D, at_positions
-from mocap3d.skeleton import COCO17, H36M17, HALPE26, Skeleton, SkeletonError, convert
+from mocap3d.skeleton import COCO17, H36M17, HALPE26, MEDIAPIPE33, Skeleton, SkeletonError, convert
 from mocap3d.weights import load_shipped
 from tests.toys import Knows, small_motionbert, sticks
 
@@ -161,6 +161,27 @@ def test_filled_joints_are_marked(dataset):
     expected = np.zeros((60, 17), bool)
     expected[20:30, H36M17.indices(["left_hip", "pelvis", "spine"])] = True
     np.testing.assert_array_equal(filled, expected)
+
+
+def test_real_webcams(mocap_root):
+    """Of four webcams, the two on their side are named, and legs that are never seen are marked as filled."""
+    path = mocap_root / "real" / "webcam_seated.npz"
+    if not path.is_file():
+        pytest.skip("needs real/webcam_seated.npz in MOCAP3D_DATA")
+    with np.load(path) as real:
+        clips = list(zip(real["detections"], real["sizes"], real["turn"], strict=True))
+        fps = float(real["fps"])
+    for points, size, turn in clips:
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            lifted = lift(Pose2D(points, None, "mediapipe33", fps, size))
+        assert len(lifted) == len(points) and np.isfinite(lifted.points).all()
+        sideways = [str(warning.message) for warning in told if "lies on its side" in str(warning.message)]
+        assert len(sideways) == bool(turn)
+        never = np.isnan(points).all((0, 2))[MEDIAPIPE33.indices(["left_knee", "right_knee", "left_ankle"])]
+        assert never.all() == (turn == 0)
+        filled = lifted.filled[:, H36M17.indices(["left_knee", "right_knee", "left_foot"])]
+        assert filled[:, never].all() and not lifted.filled[:, H36M17.index("left_shoulder")].mean() > 0.05
 
 
 def test_zeros_and_joints_without_confidence_count_as_missing(dataset):
