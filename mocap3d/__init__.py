@@ -44,6 +44,7 @@ from mocap3d.formats.check_keypoints import check_keypoints
 from mocap3d.formats.export import read_pose, write
 from mocap3d.formats.keypoints import read_keypoints
 from mocap3d.inversions import undo_inversions
+from mocap3d.lifting.cleanup import clean
 from mocap3d.lifting.lift import lift
 from mocap3d.missing import fill_missing
 from mocap3d.models.create import create_model, list_models
@@ -117,6 +118,7 @@ __all__ = [
     "NearestNeighbour",
     "PROTOCOLS",
     "Report",
+    "clean",
     "compare",
     "evaluate",
     "evaluate_with_trajectory",
