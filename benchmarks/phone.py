@@ -31,7 +31,7 @@ ROWS = {
     "phone-constant-training": "training",
     **{f"phone-shipped-2026-11-{kind}": None for kind in ("centred", "causal", "pretrained")},
     **{f"phone-shipped-{kind}": kind for kind in ("centred", "causal", "motionbert")},
-    "phone-default": "default",  # lift(pose2d) as it is: motionbert, flip testing, inversions undone
+    "phone-default": "default",  # lift(pose2d) as it is: motionbert and causal, flip testing, inversions undone
 }
 HARD = 60.0  # mm
 PROTOCOL = "phone-v1: per-clip means, each clip with the same weight; root-relative, 17 joints, coco17 detections"

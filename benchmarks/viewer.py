@@ -82,7 +82,7 @@ def main() -> None:
             page.wait_for_selector(".m3d[data-first]")
             first.append(float(page.locator(".m3d").get_attribute("data-first")))
             canvas = tuple(
-                page.evaluate("() => [...document.querySelectorAll('canvas')].flatMap(c => [c.width, c.height])")
+                page.evaluate("() => [...document.querySelectorAll('.stage canvas')].flatMap(c => [c.width, c.height])")
             )
             page.locator(".m3d .play").click()
             page.wait_for_timeout(500)

@@ -9,25 +9,19 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
 
 from mocap3d.formats.asf_amc import find_skeleton, parse_asf, read_amc
-from mocap3d.formats.bvh import read_bvh
+from mocap3d.formats.bvh import body_joints, guess_unit, read_bvh
 from mocap3d.formats.motion_file import MotionFileError
 from mocap3d.poses import Pose3D
 from mocap3d.skeleton import BANDAI, CC, CMU
 
 FASTEST = 12.0  # m/s; hands and feet of athletes stay below, marker pops do not
 _PROBE = 0.001  # metres per unit while the unit is unknown: small enough for any
-_UNITS = {
-    "metres": 1.0,
-    "centimetres": 0.01,
-    "millimetres": 0.001,
-    "inches": 0.0254,
-    "CMU inches / 0.45": 0.0254 / 0.45,
-}
 _COLUMNS = (
     "file",
     "joints",
@@ -41,14 +35,6 @@ _COLUMNS = (
     "jumps",
     "skeleton",
 )
-
-
-def guess_unit(height: float) -> tuple[str, float]:
-    """Name and metres of the unit in which a standing person is that tall; ("unknown", 0.01) if none fits."""
-    for name, metres in _UNITS.items():
-        if 1.0 <= height * metres <= 2.2:
-            return name, metres
-    return "unknown", 0.01
 
 
 def inspect(path: Path, scale: float | None = None, up: str = "y", fps: float = 120.0) -> dict:
@@ -68,11 +54,14 @@ def inspect(path: Path, scale: float | None = None, up: str = "y", fps: float = 
         skeleton = find_skeleton(path)
         pose, kind, unit = read_amc(skeleton, path, fps), "amc", f"{parse_asf(skeleton).scale:.4f} m"
     elif path.suffix.lower() == ".bvh":
-        pose, kind = read_bvh(path, scale=_PROBE if scale is None else scale, up=up), "bvh"
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the unit is guessed below
+            pose, kind = read_bvh(path, scale=_PROBE if scale is None else scale, up=up), "bvh"
         unit = f"{scale} m"
     else:
         raise MotionFileError(path, None, "not a motion: give a .bvh, or an .amc with its .asf beside it")
-    points, body = pose.points.astype(np.float64), _body(pose)
+    points = pose.points.astype(np.float64)
+    body = body_joints(points, pose.skeleton.parents)
     if kind == "bvh" and scale is None:
         unit, metres = guess_unit(_height(points[:, body]) / _PROBE)
         points *= metres / _PROBE
@@ -91,15 +80,6 @@ def inspect(path: Path, scale: float | None = None, up: str = "y", fps: float = 
         "jumps": _jumps(points[:, body], [pose.skeleton.joints[i] for i in body], pose.fps),
         "skeleton": closest_skeleton(pose.skeleton.joints),
     }
-
-
-def _body(pose: Pose3D) -> list[int]:
-    """Joints of the person: all but a root that the body moves away from (a mark of the room, not a bone's end)."""
-    ends = [(parent, child) for parent, child in pose.skeleton.bones if pose.skeleton.parents[parent] < 0]
-    length = {end: np.linalg.norm(pose.points[:, end[0]] - pose.points[:, end[1]], axis=-1) for end in ends}
-    spread = {end: np.subtract(*np.percentile(length[end], [90, 10])) for end in ends}  # one jump does not count
-    marks = {end[0] for end in ends if spread[end] > 0.05 * length[end].max()}
-    return [i for i in range(len(pose.skeleton)) if i not in marks]
 
 
 def _height(points: np.ndarray) -> float:

@@ -29,6 +29,9 @@ from mocap3d.evaluation.trajectory import evaluate_with_trajectory
 from mocap3d.figures.attention import show_attention, show_gates
 from mocap3d.figures.cameras import show_cameras
 from mocap3d.figures.errors import show_errors, show_history
+from mocap3d.figures.explore_damage import what_if
+from mocap3d.figures.explore_geometry import explore_dataset, explore_metrics, explore_projection
+from mocap3d.figures.explore_models import explore_model, explore_receptive_field
 from mocap3d.figures.live import live_history
 from mocap3d.figures.notebook import chart, count_parameters, first_frames, thin
 from mocap3d.figures.player import show
@@ -41,6 +44,7 @@ from mocap3d.formats.check_keypoints import check_keypoints
 from mocap3d.formats.export import read_pose, write
 from mocap3d.formats.keypoints import read_keypoints
 from mocap3d.inversions import undo_inversions
+from mocap3d.lifting.cleanup import clean
 from mocap3d.lifting.lift import lift
 from mocap3d.missing import fill_missing
 from mocap3d.models.create import create_model, list_models
@@ -114,6 +118,7 @@ __all__ = [
     "NearestNeighbour",
     "PROTOCOLS",
     "Report",
+    "clean",
     "compare",
     "evaluate",
     "evaluate_with_trajectory",
@@ -131,6 +136,11 @@ __all__ = [
     "OTHER_COLOURS",
     "RIGHT",
     "chart",
+    "explore_dataset",
+    "explore_metrics",
+    "explore_model",
+    "explore_projection",
+    "explore_receptive_field",
     "live_history",
     "show",
     "show_2d",
@@ -140,6 +150,7 @@ __all__ = [
     "show_gates",
     "show_history",
     "show_receptive_field",
+    "what_if",
     # this machine
     "choose_device",
     "doctor",

@@ -1,4 +1,4 @@
-"""The command line: `mocap3d doctor`, `check-keypoints`, `lift`, `show` and `fetch-weights`.
+"""The command line: `mocap3d doctor`, `check-keypoints`, `lift`, `animate`, `show` and `fetch-weights`.
 
 Exit codes: 0 where all is well, 1 where something was found (`doctor`, `check-keypoints`) or a licence refused, 2 for a
 wrong argument or a file that cannot be read or written, with one line on stderr, 130 if stopped by Ctrl-C. Results go
@@ -9,26 +9,34 @@ from __future__ import annotations
 
 import argparse
 import re
+import subprocess
 import sys
 import warnings
 from collections.abc import Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
 
+import numpy as np
+
 from mocap3d.bench import zoo
 from mocap3d.bench.fetch import fetch_weights
 from mocap3d.diagnostics import doctor
 from mocap3d.figures.player import show
 from mocap3d.figures.skeleton2d import show_2d
+from mocap3d.formats.animation_files import PREFIXES
 from mocap3d.formats.check_keypoints import check_keypoints
 from mocap3d.formats.export import ExportError, read_pose, write
 from mocap3d.formats.keypoints import read_keypoints
+from mocap3d.lifting.cleanup import clean
 from mocap3d.lifting.lift import lift
 from mocap3d.poses import Pose2D, Pose3D
 
 NUMBERS, PICTURES = (".npz", ".csv", ".json"), (".html", ".gif", ".mp4")  # endings of files that `lift` writes
+MOTIONS = (".bvh", ".glb", ".trc", ".angles.csv")  # and `animate` besides
+VIDEOS = (".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm")
 CHECK = "say what looks wrong with 2D keypoints; exit code 1 if anything does"
 LIFT = "lift 2D keypoints to a 3D pose"
+ANIMATE = "from keypoints, or from a video, to a clean animation: lift, level, place, smooth, plant the feet, export"
 FETCH = "download published weights for lift, after showing their licence; exit code 1 if it is not accepted"
 SHOW = "write a page that shows keypoints, or a pose that lift wrote"
 
@@ -49,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         warnings.showwarning = lambda message, *_, **__: _say(f"warning: {message}")
         try:
             return COMMANDS[options.command](options)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, ImportError) as error:
             _say(f"mocap3d {options.command}: error: {' '.join(str(error).split())}")
             return 2
         except KeyboardInterrupt:
@@ -61,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="mocap3d", description="3D human pose lifting, learned by doing")
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
     commands.add_parser("doctor", help="check what works on this machine, and how to fix what does not")
-    for name, text in {"check-keypoints": CHECK, "lift": LIFT, "show": SHOW}.items():
+    for name, text in {"check-keypoints": CHECK, "lift": LIFT, "animate": ANIMATE, "show": SHOW}.items():
         command = commands.add_parser(name, help=text, description=text)
         command.add_argument("file", help="keypoints of any detector, see mocap3d.read_keypoints")
         command.add_argument("--size", type=_size, metavar="1920x1080", help="of the video, if the file lacks it")
@@ -69,11 +77,14 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--skeleton", help="of the keypoints, such as coco17; by default recognised")
         command.add_argument("--person", help="which of several people; by default the largest")
         command.add_argument("--threshold", type=float, help="confidence below which a joint is missing")
-    lifting, showing = commands.choices["lift"], commands.choices["show"]
-    lifting.add_argument("--height", type=float, help="of the person, in metres")
-    lifting.add_argument(
-        "--model", help="a file of weights, or a NAME that was fetched; by default the model in the package"
-    )
+    lifting, animating, showing = (commands.choices[name] for name in ("lift", "animate", "show"))
+    for command in (lifting, animating):
+        command.add_argument("--height", type=float, help="of the person, in metres")
+        command.add_argument(
+            "--model", help="a file of weights, or a NAME that was fetched; by default the model in the package"
+        )
+    animating.add_argument("--names", choices=tuple(PREFIXES), default="mixamo", help="of the joints in BVH and GLB")
+    animating.add_argument("--out", required=True, help=f"file to write: {', '.join(MOTIONS + NUMBERS + PICTURES)}")
     lifting.add_argument("--out", required=True, help=f"file to write: {', '.join(NUMBERS + PICTURES)}")
     showing.add_argument("--out", help="file to write, .html")
     command = commands.add_parser("fetch-weights", help=FETCH, description=FETCH)
@@ -106,20 +117,53 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _lift(options: argparse.Namespace) -> int:
-    out = Path(options.out)
-    if out.suffix not in NUMBERS + PICTURES:
-        raise ExportError(f"--out {out}: give a file name that ends in {', '.join(NUMBERS + PICTURES)}")
+    _checked_ending(options.out, NUMBERS + PICTURES)
     pose2d = _read(options)
+    _save(_lifted(pose2d, options), options.out)
+    return 0
+
+
+def _animate(options: argparse.Namespace) -> int:
+    _checked_ending(options.out, MOTIONS + NUMBERS + PICTURES)
+    if Path(options.file).suffix.lower() in VIDEOS:
+        options.file = _detected(options.file)
+    pose2d = _read(options)
+    pose3d, remarks = clean(_lifted(pose2d, options), pose2d, height=options.height)
+    _save(pose3d, options.out, options.names)
+    seen = np.isfinite(pose2d.points).all(-1)
+    for remark in (f"keypoints: {1 - seen.mean():.1%} of the joints were missing and filled", *remarks):
+        print(f"  {remark}")
+    return 0
+
+
+def _checked_ending(out: str, endings: tuple[str, ...]) -> None:
+    if not out.lower().endswith(endings):
+        raise ExportError(f"--out {out}: give a file name that ends in {', '.join(endings)}")
+
+
+def _detected(video: str) -> str:
+    """Keypoints of a video, made by the script beside the package."""
+    script = Path(__file__).resolve().parent.parent / "data_scripts" / "detect_2d.py"
+    if not script.exists():
+        raise FileNotFoundError(f"{video}: run data_scripts/detect_2d.py of the project on it, and give the .json")
+    if subprocess.run([sys.executable, script, video]).returncode:
+        raise OSError(f"{video}: no keypoints were found in it, see above")
+    return str(Path(video).with_suffix(".json"))
+
+
+def _lifted(pose2d: Pose2D, options: argparse.Namespace) -> Pose3D:
     _say(f"lifting {len(pose2d):,} frames ...")
-    pose3d = lift(pose2d, options.model, height=options.height, progress=sys.stderr.isatty())
-    if out.suffix in PICTURES:
-        _say(f"drawing {out.name} ...")
-        out.parent.mkdir(parents=True, exist_ok=True)
+    return lift(pose2d, options.model, height=options.height, progress=sys.stderr.isatty())
+
+
+def _save(pose3d: Pose3D, out: str, names: str = "mixamo") -> None:
+    if out.lower().endswith(PICTURES):
+        _say(f"drawing {Path(out).name} ...")
+        Path(out).parent.mkdir(parents=True, exist_ok=True)
         show(pose3d).save(out)
     else:
-        write(pose3d, out)
+        write(pose3d, out, names)
     print(f"{out}: {pose3d}")
-    return 0
 
 
 def _show(options: argparse.Namespace) -> int:
@@ -151,4 +195,4 @@ def _fetch(options: argparse.Namespace) -> int:
     return 0
 
 
-COMMANDS = {"check-keypoints": _check, "lift": _lift, "show": _show, "fetch-weights": _fetch}
+COMMANDS = {"check-keypoints": _check, "lift": _lift, "animate": _animate, "show": _show, "fetch-weights": _fetch}

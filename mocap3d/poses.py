@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -191,8 +191,8 @@ class Pose2D(_Timed):
         points, confidence = self.points[start:stop], self.confidence[start:stop]
         return replace(self, points=points, confidence=confidence, timestamps=times)
 
-    def convert(self, target: str | Skeleton = "h36m17") -> Pose2D:
-        """The same pose on another skeleton (see `skeleton.provenance`).
+    def convert(self, target: str | Skeleton = "h36m17", mapping: Mapping | None = None) -> Pose2D:
+        """The same pose on another skeleton (see `skeleton.convert` and `skeleton.provenance`).
 
         >>> pose = Pose2D(np.zeros((3, 26, 2)), skeleton="halpe26", image_size=(1920, 1080))
         >>> pose.convert("h36m17").skeleton.name
@@ -200,8 +200,8 @@ class Pose2D(_Timed):
         """
         return replace(
             self,
-            points=convert(self.points, self.skeleton, target),
-            confidence=convert_confidence(self.confidence, self.skeleton, target),
+            points=convert(self.points, self.skeleton, target, mapping),
+            confidence=convert_confidence(self.confidence, self.skeleton, target, mapping),
             skeleton=get_skeleton(target),
         )
 
@@ -283,15 +283,15 @@ class Pose3D(_Timed):
         times, filled = (None if part is None else part[start:stop] for part in (self.timestamps, self.filled))
         return replace(self, points=self.points[start:stop], timestamps=times, filled=filled)
 
-    def convert(self, target: str | Skeleton = "h36m17") -> Pose3D:
-        """The same pose on another skeleton (see `skeleton.provenance`).
+    def convert(self, target: str | Skeleton = "h36m17", mapping: Mapping | None = None) -> Pose3D:
+        """The same pose on another skeleton (see `skeleton.convert` and `skeleton.provenance`).
 
         >>> Pose3D(np.zeros((3, 32, 3)), "h36m32").convert().skeleton.name
         'h36m17'
         """
-        points, filled = convert(self.points, self.skeleton, target), self.filled
+        points, filled = convert(self.points, self.skeleton, target, mapping), self.filled
         if filled is not None:
-            filled = convert_confidence(np.float32(filled), self.skeleton, target) > 0
+            filled = convert_confidence(np.float32(filled), self.skeleton, target, mapping) > 0
         return replace(self, points=points, skeleton=get_skeleton(target), filled=filled)
 
     def resample(self, fps: float) -> Pose3D:

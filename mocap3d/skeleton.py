@@ -8,14 +8,15 @@ it is copied or approximated.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from mocap3d.camera import floating
+from mocap3d.conversions import CONVERSIONS, describe, origins
 
 
 class SkeletonError(ValueError):
@@ -243,126 +244,40 @@ def get_skeleton(skeleton: str | Skeleton) -> Skeleton:
     return SKELETONS[skeleton]
 
 
-class _Origin(NamedTuple):
-    """Where one h36m17 joint comes from: a weighted sum of source joints."""
-
-    weights: dict[str, float]
-    approximated: bool = False
-
-
-def _exact(joint: str) -> _Origin:
-    return _Origin({joint: 1.0})
-
-
-def _middle(a: str, b: str, approximated: bool = False) -> _Origin:
-    return _Origin({a: 0.5, b: 0.5}, approximated)
-
-
-def _limbs(pattern: str, left: str, right: str, **names: str) -> dict[str, _Origin]:
-    """Both sides of the limb joints: h36m17 name -> source name, `pattern` holding {side} and {joint}."""
-    return {
-        f"{side}_{ours}": _exact(pattern.format(side=word, joint=theirs))
-        for side, word in (("left", left), ("right", right))
-        for ours, theirs in names.items()
-    }
-
-
-_IMAGE_LIMBS = _limbs(
-    "{side}_{joint}", "left", "right",
-    hip="hip", knee="knee", foot="ankle", shoulder="shoulder", elbow="elbow", wrist="wrist",
-)  # fmt: skip
-_HIPS = {"left_hip": 0.5, "right_hip": 0.5}
-_SHOULDERS = {"left_shoulder": 0.5, "right_shoulder": 0.5}
-_FACE = {  # detectors that find a face but no spine, neck or top of the head
-    "pelvis": _Origin(_HIPS),
-    "thorax": _Origin(_SHOULDERS, True),
-    "spine": _Origin({joint: 0.25 for joint in (*_HIPS, *_SHOULDERS)}, True),
-    "nose": _Origin({"nose": 0.5, **dict.fromkeys(("left_ear", "right_ear", *_SHOULDERS), 0.125)}, True),
-    # the crown lies beyond the ears, by another 0.6 of the way from the shoulders to the ears (own estimate)
-    "head": _Origin({"left_ear": 0.8, "right_ear": 0.8, "left_shoulder": -0.3, "right_shoulder": -0.3}, True),
-}
-
-# Motion capture: the pelvis is always the midpoint of the hips, so that the root means the same in every source.
-_CONVERSIONS: dict[str, dict[str, _Origin]] = {
-    "h36m32": {joint: _exact(joint) for joint in H36M17.joints},
-    "coco17": {**_IMAGE_LIMBS, **_FACE},
-    "mediapipe33": {**_IMAGE_LIMBS, **_FACE},
-    "halpe26": {
-        **_IMAGE_LIMBS, **_FACE,
-        "pelvis": _exact("hip"), "thorax": _exact("neck"), "spine": _middle("hip", "neck", True),
-        "head": _exact("head"), "nose": _Origin({"nose": 0.6, "neck": 0.4}, True),
-    },
-    "body25": {
-        **_IMAGE_LIMBS, **_FACE,
-        "pelvis": _exact("mid_hip"), "thorax": _exact("neck"), "spine": _middle("mid_hip", "neck", True),
-    },
-    "cmu": {
-        **_limbs("{side}{joint}", "l", "r", hip="hipjoint", knee="femur", foot="tibia",
-                 shoulder="clavicle", elbow="humerus"),
-        **{f"{side}_wrist": _Origin({f"{side[0]}radius": 0.4, f"{side[0]}wrist": 0.6}, True)
-           for side in ("left", "right")},
-        "pelvis": _middle("lhipjoint", "rhipjoint"), "spine": _exact("lowerback"), "thorax": _exact("lowerneck"),
-        "nose": _exact("upperneck"), "head": _exact("head"),
-    },
-    "bandai": {
-        **_limbs("{joint}_{side}", "L", "R", hip="UpperLeg", knee="LowerLeg", foot="Foot",
-                 shoulder="UpperArm", elbow="LowerArm", wrist="Hand"),
-        "pelvis": _middle("UpperLeg_L", "UpperLeg_R"), "spine": _middle("Spine", "Chest", True),
-        "thorax": _exact("Neck"), "nose": _exact("Nose"), "head": _exact("HeadTop"),
-    },
-    "cc": {
-        **_limbs("CC_Base_{side}_{joint}", "L", "R", hip="Thigh", knee="Calf", foot="Foot",
-                 shoulder="Upperarm", elbow="Forearm", wrist="Hand"),
-        "pelvis": _middle("CC_Base_L_Thigh", "CC_Base_R_Thigh"),
-        "spine": _middle("CC_Base_Spine01", "CC_Base_Spine02", True), "thorax": _exact("CC_Base_NeckTwist01"),
-        "nose": _Origin({"CC_Base_Head": 0.5, "CC_Base_L_Eye": 0.25, "CC_Base_R_Eye": 0.25}, True),
-        # eyes are half way up the head: the crown is as far above the eyes as they are above the head joint
-        "head": _Origin({"CC_Base_L_Eye": 1.0, "CC_Base_R_Eye": 1.0, "CC_Base_Head": -1.0}, True),
-    },
-}  # fmt: skip
-
-
 @lru_cache(maxsize=64)
-def _plan(source: Skeleton, target: Skeleton) -> tuple[np.ndarray, np.ndarray, dict[str, str]]:
+def _plan(source: Skeleton, target: Skeleton, mapping: tuple | None) -> tuple[np.ndarray, np.ndarray, dict[str, str]]:
     """Gather indices (J, K), weights (J, K) and provenance texts of a conversion."""
     if target != H36M17:
         raise SkeletonError(f"no conversion to {target.name!r}; conversions lead to 'h36m17'")
-    origins = _CONVERSIONS.get(source.name) or next(
-        (table for table in _CONVERSIONS.values() if _covers(table, source)), None
-    )
-    if origins is None or not _covers(origins, source):
+    try:
+        found = origins(source.name, source.joints, target.joints, None if mapping is None else dict(mapping))
+    except ValueError as error:
+        raise SkeletonError(f"skeleton {source.name!r}: {error}") from None
+    if not found:
         raise SkeletonError(
             f"no conversion from skeleton {source.name!r} ({len(source)} joints: {', '.join(source.joints[:6])}...) to "
-            f"'h36m17'; known sources: {', '.join(_CONVERSIONS)}. Build an array in h36m17 order yourself."
+            f"'h36m17'; known sources: h36m32, {', '.join(CONVERSIONS)}, and the usual names of motion files. Name "
+            'the joints yourself: convert(..., mapping={"left_hip": "LeftUpLeg", ...})'
         )
-    width = max(len(origin.weights) for origin in origins.values())
+    width = max(len(origin.weights) for origin in found.values())
     index = np.zeros((len(target), width), dtype=np.int64)
     weight = np.zeros((len(target), width), dtype=np.float64)
     texts = {}
     for row, joint in enumerate(target.joints):
-        names, values = zip(*origins[joint].weights.items(), strict=True)
+        names, values = zip(*found[joint].weights.items(), strict=True)
         used = source.indices(list(names))
         index[row] = used + used[:1] * (width - len(used))  # pad with a joint already used: NaN stays local
         weight[row, : len(used)] = values
-        texts[joint] = _describe(origins[joint])
+        texts[joint] = describe(found[joint])
     return index, weight, texts
 
 
-def _covers(origins: dict[str, _Origin], source: Skeleton) -> bool:
-    return all(name in source.joints for origin in origins.values() for name in origin.weights)
-
-
-def _describe(origin: _Origin) -> str:
-    names = list(origin.weights)
-    if len(names) == 1:
-        text = names[0]
-    elif len(set(origin.weights.values())) == 1 and len(names) == 2 and sum(origin.weights.values()) == 1:
-        text = f"midpoint of {names[0]} and {names[1]}"
-    elif len(set(origin.weights.values())) == 1:
-        text = f"mean of {', '.join(names)}"
-    else:
-        text = " ".join(f"{value:+g} {name}" for name, value in origin.weights.items())
-    return text + (", approximated" if origin.approximated else "")
+def _planned(source: Skeleton, target: Skeleton, mapping: Mapping | None) -> tuple:
+    """`_plan` of a mapping that may hold lists."""
+    if mapping is None:
+        return _plan(source, target, None)
+    pairs = ((joint, names if isinstance(names, str) else tuple(names)) for joint, names in mapping.items())
+    return _plan(source, target, tuple(pairs))
 
 
 def _of(values, source: Skeleton, axis: int):
@@ -376,18 +291,21 @@ def _of(values, source: Skeleton, axis: int):
     return values
 
 
-def convert(points, source: str | Skeleton, target: str | Skeleton = "h36m17"):
+def convert(points, source: str | Skeleton, target: str | Skeleton = "h36m17", mapping: Mapping | None = None):
     """Convert poses from one skeleton to another by joint name.
 
     Args:
         points: (..., J_source, C) array or tensor, any unit and frame; NaN where missing.
         source, target: skeletons or their names. A skeleton with all the joints of a known one (a motion file
-            with fingers, for example) is converted in the same way.
+            with fingers, for example) is converted in the same way, and so are motion files with the joint names of
+            Mixamo, Rokoko, LaFAN1, cgspeed, SMPL or MPII.
+        mapping: for any other skeleton, the joint or joints each target joint is the middle of: {"left_hip":
+            "LeftUpLeg", "spine": ("Spine", "Chest"), ...}.
     Returns:
         (..., J_target, C), same type (integers become floating point), unit and frame; a joint is NaN if any of its
         source joints is.
     Raises:
-        SkeletonError: for an unknown conversion or a wrong number of joints.
+        SkeletonError: for an unknown conversion, a wrong number of joints, or a mapping that is not complete.
     Source: own; see `provenance` for how each joint is computed.
 
     >>> convert(np.zeros((100, 26, 2)), "halpe26").shape
@@ -397,7 +315,7 @@ def convert(points, source: str | Skeleton, target: str | Skeleton = "h36m17"):
     points = _of(points, source, axis=-2)
     if source.joints == target.joints:
         return points
-    index, weight, _ = _plan(source, target)
+    index, weight, _ = _planned(source, target, mapping)
     if isinstance(points, torch.Tensor):
         index, weight = torch.as_tensor(index, device=points.device), torch.as_tensor(weight).to(points)
     else:
@@ -405,13 +323,16 @@ def convert(points, source: str | Skeleton, target: str | Skeleton = "h36m17"):
     return (points[..., index, :] * weight[..., None]).sum(-2)  # (..., J, K, C) -> (..., J, C)
 
 
-def convert_confidence(confidence, source: str | Skeleton, target: str | Skeleton = "h36m17"):
+def convert_confidence(
+    confidence, source: str | Skeleton, target: str | Skeleton = "h36m17", mapping: Mapping | None = None
+):
     """Confidence of converted joints: the mean over the source joints of each, by the size of their weights.
 
     So a joint made of several is doubted as much as the missing ones matter, and is at 1 only if all are.
 
     Args:
         confidence: (..., J_source) array or tensor.
+        mapping: same as in `convert`.
     Returns:
         (..., J_target), same type.
 
@@ -422,7 +343,7 @@ def convert_confidence(confidence, source: str | Skeleton, target: str | Skeleto
     confidence = _of(confidence, source, axis=-1)
     if source.joints == target.joints:
         return confidence
-    index, weight, _ = _plan(source, target)
+    index, weight, _ = _planned(source, target, mapping)
     weight = np.abs(weight) / np.abs(weight).sum(-1, keepdims=True)
     if isinstance(confidence, torch.Tensor):
         index, weight = torch.as_tensor(index, device=confidence.device), torch.as_tensor(weight).to(confidence)
@@ -431,7 +352,9 @@ def convert_confidence(confidence, source: str | Skeleton, target: str | Skeleto
     return (confidence[..., index] * weight).sum(-1)
 
 
-def provenance(source: str | Skeleton, target: str | Skeleton = "h36m17") -> dict[str, str]:
+def provenance(
+    source: str | Skeleton, target: str | Skeleton = "h36m17", mapping: Mapping | None = None
+) -> dict[str, str]:
     """Where each target joint comes from, in words: {"spine": "midpoint of hip and neck, approximated", ...}.
 
     >>> provenance("coco17")["pelvis"]
@@ -440,7 +363,7 @@ def provenance(source: str | Skeleton, target: str | Skeleton = "h36m17") -> dic
     source, target = get_skeleton(source), get_skeleton(target)
     if source.joints == target.joints:
         return {joint: joint for joint in target.joints}
-    return dict(_plan(source, target)[2])
+    return dict(_planned(source, target, mapping)[2])
 
 
 def flip(points, skeleton: str | Skeleton = H36M17):

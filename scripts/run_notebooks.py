@@ -37,8 +37,9 @@ def execute(notebook: nbformat.NotebookNode, path: Path) -> None:
         if cell.cell_type != "code":
             continue
         cell.metadata.pop("execution", None)  # wall-clock times of the run: noise in every diff
-        # a progress bar or slider without its kernel is an error message: leave it out
-        cell["outputs"] = [o for o in cell.outputs if WIDGET not in o.get("data", {})]
+        # without its kernel a widget is an error message: of an explorer its still is kept, of a progress bar nothing
+        live = [o for o in cell.outputs if o.get("data", {}).pop(WIDGET, None)]
+        cell["outputs"] = [o for o in cell.outputs if o not in live or {"image/png", PLOTLY} & o["data"].keys()]
     notebook.metadata.pop("widgets", None)
     notebook.metadata["kernelspec"] = {"display_name": "Python 3", "language": "python", "name": "python3"}
     notebook.metadata["language_info"] = {"name": "python"}

@@ -109,7 +109,7 @@ def install() -> None:
     else:
         print(f"Keeping the torch {version} found in .venv.", flush=True)
         constraints = constraints_keeping(version)
-    must_work(run(*pip, "-c", constraints, "-e", ".[course,test]"))
+    must_work(run(*pip, "-c", constraints, "-e", ".[course,test,video]"))
     STAMP.write_text(fingerprint(), encoding="utf-8")
 
 

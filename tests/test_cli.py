@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -34,6 +36,37 @@ def test_lift_draws_the_pose(ending, start, clip, tmp_path, capsys):
     assert main(["lift", str(clip), "--out", str(out)]) == 0
     assert out.read_bytes()[:15].lower().startswith(start.lower())
     assert capsys.readouterr().out.startswith(f"{out}: Pose3D(60 frames")
+
+
+@pytest.mark.parametrize("ending", ["bvh", "trc", "angles.csv", "npz"])
+def test_animate_writes_a_clean_motion(ending, clip, tmp_path, capsys):
+    out = tmp_path / f"walk.{ending}"
+    assert main(["animate", str(clip), "--height", "1.75", "--out", str(out), "--names", "lafan1"]) == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0].startswith(f"{out}: Pose3D(60 frames") and "world frame" in printed[0]
+    for word, line in zip(("keypoints", "size", "vertical", "jitter", "feet"), printed[1:], strict=True):
+        assert line.strip().startswith(f"{word}: ")
+    if ending == "bvh":
+        points = mocap3d.read_bvh(out).convert("h36m17").points
+        knee, shin = mocap3d.H36M17.index("left_knee"), mocap3d.H36M17.index("left_foot")
+        length = np.linalg.norm(points[:, knee] - points[:, shin], axis=-1)
+        assert len(points) == 60 and np.ptp(length) < 1e-3 and 0.3 < length[0] < 0.55
+
+
+def test_animate_runs_the_detector_on_a_video(clip, tmp_path, capsys, monkeypatch):
+    video = tmp_path / "walk.mp4"
+    video.write_bytes(b"")
+
+    def detect(command):
+        assert command[1].name == "detect_2d.py" and command[1].exists() and command[2] == str(video)
+        video.with_suffix(".json").write_bytes(clip.read_bytes())
+        return SimpleNamespace(returncode=0)
+
+    monkeypatch.setattr("subprocess.run", detect)
+    assert main(["animate", str(video), "--out", str(tmp_path / "walk.bvh")]) == 0
+    monkeypatch.setattr("subprocess.run", lambda command: SimpleNamespace(returncode=1))
+    assert main(["animate", str(video), "--out", str(tmp_path / "walk.bvh")]) == 2
+    assert "no keypoints were found" in capsys.readouterr().err
 
 
 def test_progress_is_shown_on_a_terminal_only(clip, tmp_path, capsys, monkeypatch):

@@ -237,3 +237,16 @@ def test_what_its_user_changed_is_saved(tmp_path):
     model = {"type": "notebook", "content": sent}
     unmodified.keep_stored(model, "new.ipynb", SimpleNamespace(root_dir=str(tmp_path)))  # a file that is not there yet
     assert model["content"] == sent
+
+
+def test_of_a_widget_its_still_is_stored(monkeypatch):
+    """Without a kernel a widget is an error message; an explorer brings a still, a progress bar nothing."""
+    nbformat = pytest.importorskip("nbformat")
+    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+    run_notebooks = load_script("run_notebooks")
+    sources = ["from ipywidgets import IntProgress; IntProgress()", "import mocap3d; mocap3d.explore_receptive_field()"]
+    book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in sources])
+    run_notebooks.execute(book, ROOT / "book.ipynb")
+    bar, explorer = (cell.outputs for cell in book.cells)
+    assert bar == [] and len(explorer) == 1
+    assert pictures.PLOTLY in explorer[0].data and not [kind for kind in explorer[0].data if "widget" in kind]

@@ -117,7 +117,7 @@ def test_conda_environment_agrees_with_pyproject_and_the_lock():
     for text in pip[1:]:
         if text.startswith("--editable "):
             extras = Requirement("x" + text.removeprefix("--editable .")).extras
-            assert extras == {"course", "test"} <= set(PROJECT["optional-dependencies"])
+            assert extras == {"course", "test", "video"} <= set(PROJECT["optional-dependencies"])
         else:
             requirement = Requirement(text)
             assert str(requirement.specifier) == f"=={lock[plain(requirement.name)]}"
@@ -221,8 +221,9 @@ def test_no_file_needs_the_packages_that_break():
 def test_scipy_and_others_stay_out_of_the_library():
     """The library imports what its core dependencies and the standard library give, and nothing else."""
     allowed = {"numpy", "torch", "plotly", "PIL", "tqdm", "safetensors", "mocap3d"} | set(sys.stdlib_module_names)
-    # inside functions: in a notebook; for videos; for H36M's own files
+    # inside functions: in a notebook; for videos; for H36M's own files; for animation
     interactive = {"IPython", "ipywidgets", "anywidget", "traitlets", "imageio_ffmpeg", "cdflib", "h5py"}
+    interactive |= {"scipy", "pygltflib", "onnxscript"}
     for path in (ROOT / "mocap3d").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []

@@ -39,16 +39,11 @@ MORE_NAMES = {
     "detect": "simulated detections of a single Pose2D",
     "export_weights": "weights under the published key names, for other programs",
     "list_models": "what `create_model` takes",
-    "live_history": "callback of `fit` that draws while it trains",
     "load_weights": "published and own weights",
     "read_amc": "motion capture files",
-    "read_bvh": "motion capture files",
-    "check_keypoints": "what looks wrong with keypoints",
-    "read_keypoints": "2D keypoints of any detector",
+    "show_history": "curves of a run that is over; `live_history` draws them while it trains",
     "read_pose": "reads back what `write` wrote",
-    "write": "poses for other programs",
     "save_weights": "own weights",
-    "undo_inversions": "a step of `lift`, for a look at what it changes",
 }
 
 # What a lesson that takes a module apart imports from inside it: notebook -> module -> names.
@@ -90,6 +85,14 @@ TAKEN_APART = {
         "mocap3d.training.fit": {"mask", "supervised"},
         "mocap3d.training.losses": {"pose_loss", "weighted_2d"},
         "mocap3d.training.pretraining": {"Pretraining", "seen_in_2d"},
+    },
+    "09": {  # a simulated detector, its failures, and the steps of cleaning one by one
+        "mocap3d.camera": {"screen_to_pixels"},
+        "mocap3d.data.failures": {"Failures", "detect_with_failures"},
+        "mocap3d.data.phone": {"coco_from_h36m"},
+        "mocap3d.formats.animation_files": {"joint_angles"},
+        "mocap3d.lifting": {"cleanup"},
+        "mocap3d.skeleton": {"root_relative"},
     },
 }
 

@@ -45,8 +45,7 @@ def show_cameras(
     cameras = [cameras] if isinstance(cameras, Camera) else list(cameras)
     if not cameras:
         raise style.FigureError("show_cameras() was given no camera; give at least one Camera")
-    if wrong := [type(camera).__name__ for camera in cameras if not isinstance(camera, Camera)]:
-        raise TypeError(f"show_cameras() draws Camera objects, not {wrong[0]}")
+    check_cameras(cameras, pose3d, "show_cameras()")
     if not depth > 0:
         raise style.FigureError(f"show_cameras(): depth is {depth}; give metres above 0")
     shapes = [frustum(camera, depth) for camera in cameras]
@@ -80,6 +79,21 @@ def show_cameras(
     )
     layout["margin"]["b"] = 84 if controls else 16
     return style.make_figure(traces, layout, moving)
+
+
+def check_cameras(cameras: Sequence[Camera], pose: Pose3D | None, caller: str) -> None:
+    """Raise unless these are cameras, and the pose, if any, has a place among them."""
+    if wrong := [type(camera).__name__ for camera in cameras if not isinstance(camera, Camera)]:
+        raise TypeError(f"{caller} draws Camera objects, not {wrong[0]}")
+    if pose is None:
+        return
+    style.check_pose(pose, Pose3D, caller)
+    if pose.frame != "world":
+        raise style.FigureError(
+            f"{caller}: cameras stand in the world, the pose is in the camera frame; use pose3d.in_world(camera)"
+        )
+    if pose.root == "relative":
+        raise style.FigureError(f"{caller}: the pose's root is 'relative', so its place among the cameras is unknown")
 
 
 def frustum(camera: Camera, depth: float) -> np.ndarray:
@@ -116,15 +130,6 @@ def _camera_trace(camera: Camera, shape: np.ndarray, number: int) -> dict:
 
 def _subject(pose: Pose3D, max_frames: int):
     """Trace of the body, its path (T, 3), the animation frames, and the frame shown first."""
-    style.check_pose(pose, Pose3D, "show_cameras()")
-    if pose.frame != "world":
-        raise style.FigureError(
-            "show_cameras(): cameras stand in the world, the pose is in the camera frame; use pose3d.in_world(camera)"
-        )
-    if pose.root == "relative":
-        raise style.FigureError(
-            "show_cameras(): the pose's root is 'relative', so its place among the cameras is unknown"
-        )
     frames, note = style.chosen_frames(len(pose), max_frames)
     points = np.asarray(pose.points, dtype=np.float64)[:: frames.step]
     style.check_drawn(points, "show_cameras()")

@@ -47,7 +47,7 @@ def show_errors(
     how = "root-relative" if centred or a.root == "relative" else "as placed"
     subtitle = f"MPJPE {np.nanmean(errors):.1f} mm, {how}  ·  {style.frames_text(a)}"
     subtitle += f"  ·  each column is the mean of {stride} frames" if stride > 1 else ""
-    top = _round_up(float(np.nanpercentile(cells, 99)))
+    top = style.round_up(float(np.nanpercentile(cells, 99)))
     heat = {
         "type": "heatmap",
         "z": style.compact(cells.T, 1),
@@ -217,11 +217,3 @@ def _nanmean(values: np.ndarray, axis: int) -> np.ndarray:
     present = np.isfinite(values)
     count = present.sum(axis)
     return np.where(count > 0, np.where(present, values, 0).sum(axis) / np.maximum(count, 1), np.nan)
-
-
-def _round_up(value: float) -> float:
-    """The next larger number with one or two digits: 37.2 -> 40, 0 -> 1."""
-    if not value > 0:
-        return 1.0
-    unit = 10.0 ** np.floor(np.log10(value)) / 2
-    return float(np.ceil(value / unit) * unit)

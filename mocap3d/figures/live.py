@@ -1,4 +1,4 @@
-"""`live_history`: a training run's curves, drawn while it trains."""
+"""`live_history`: the monitor of a training run."""
 
 from __future__ import annotations
 
@@ -10,32 +10,44 @@ from tqdm.auto import tqdm
 from mocap3d.figures.errors import show_history
 
 
-def live_history(*, title: str | None = None, height: int = 420) -> Callable[[dict], None]:
-    """Create a callback that shows loss and validation error during training: `fit(..., callback=live_history())`.
+def live_history(*, runs: int | None = None, title: str | None = None, height: int = 420) -> Callable[[dict], None]:
+    """Create a callback that shows training as it goes, with loss, validation error and the time left.
 
-    In a notebook it draws one figure again with each entry; a plain figure, which remains when the notebook is
-    saved, executed without a browser, or interrupted. Elsewhere it prints a line of text for each entry.
+    `fit(..., callback=live_history())` draws one figure again with each entry of the history: a plain figure, which
+    remains when the notebook is saved, executed without a browser, or interrupted. A cell that trains several networks
+    gives all of them one callback, and states their number: then one line is updated. Outside notebooks a line of text
+    is printed for each entry.
 
     Args:
+        runs: number of runs that share the callback; None for a single one, with curves.
         title, height: same as in `show_history`.
     Returns:
-        a function of one entry of the history. An entry with an earlier step than the last starts a new figure.
+        a function of one entry of the history. An entry with an earlier step than the last starts another run.
     Source: own.
     """
-    history, displays = [], []
+    history, displays, before = [], [], []  # of this run; what is shown; seconds of earlier runs
 
     def draw(entry: dict) -> None:
         if history and entry["step"] <= history[-1]["step"]:
-            history.clear(), displays.clear()
+            before.append(history[-1]["seconds"])
+            history.clear()
+            if runs is None:
+                displays.clear()
         history.append(entry)
-        line = _line(entry)
+        line = _line(entry) if runs is None else f"run {len(before) + 1} of {runs}: {_line(entry)}"
+        if runs is not None and len(before) + 1 < runs:
+            spent = sum(before) + entry["seconds"]
+            left = spent * (runs / (len(before) + entry["step"] / entry["total_steps"]) - 1)
+            line += f", about {tqdm.format_interval(left)} for all"
         if not _in_notebook():
             tqdm.write(line)  # above a progress bar, if there is one
             return
         from IPython.display import display
 
-        # the data for front ends that draw plotly figures, and the line for others
-        bundle = show_history(history, title=title, height=height)._repr_mimebundle_() | {"text/plain": line}
+        bundle = {"text/plain": line}
+        if runs is None:  # for front ends that draw plotly figures; the line for others
+            heading = f"{title or 'Training'}  ·  {_time(entry)}"
+            bundle = show_history(history, title=heading, height=height)._repr_mimebundle_() | bundle
         if displays:
             displays[0].update(bundle, raw=True)
         else:
@@ -45,9 +57,19 @@ def live_history(*, title: str | None = None, height: int = 420) -> Callable[[di
 
 
 def _line(entry: dict) -> str:
-    text = f"epoch {entry['epoch']:g}, step {entry['step']:,}: loss {entry['train_loss']:.5f}"
+    """ "epoch 3, step 30 of 100: loss 0.05000, validation 61.0 mm MPJPE, 01:05 left"."""
     error = entry["validation_mpjpe_mm"]
-    return text if error is None else f"{text}, validation {error:.1f} mm MPJPE"
+    text = f"epoch {entry['epoch']:g}, step {entry['step']:,} of {entry['total_steps']:,}"
+    text += f": loss {entry['train_loss']:.5f}, "
+    return text + ("" if error is None else f"validation {error:.1f} mm MPJPE, ") + _time(entry)
+
+
+def _time(entry: dict) -> str:
+    """ "01:05 left", at the pace so far; at the end "took 02:10"."""
+    steps, total, seconds = entry["step"], entry["total_steps"], entry["seconds"]
+    if steps == total:
+        return f"took {tqdm.format_interval(seconds)}"
+    return f"{tqdm.format_interval(seconds * (total / steps - 1))} left"
 
 
 def _in_notebook() -> bool:

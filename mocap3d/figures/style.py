@@ -72,6 +72,14 @@ def compact(values: np.ndarray, decimals: int = 4) -> np.ndarray:
     return np.round(np.asarray(values, dtype=np.float64), decimals).astype(np.float32) + np.float32(0)  # no -0.0
 
 
+def round_up(value: float) -> float:
+    """The next larger number with one or two digits: 37.2 -> 40, 0 -> 1."""
+    if not value > 0:
+        return 1.0
+    unit = 10.0 ** np.floor(np.log10(value)) / 2
+    return float(np.ceil(value / unit) * unit)
+
+
 def chosen_frames(count: int, max_frames: int) -> tuple[range, str]:
     """Indices of the frames to draw, evenly strided to at most `max_frames`, and a note that states it."""
     if max_frames < 1:

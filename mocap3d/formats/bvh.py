@@ -2,69 +2,31 @@
 
 from __future__ import annotations
 
-import io
 import os
-import re
-from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import partial
+import warnings
 
 import numpy as np
 
-from mocap3d.files import excerpt
+from mocap3d.formats.bvh_text import Bvh, parse_bvh
 from mocap3d.formats.motion_file import (
     MAX_BYTES,
-    MAX_HEADER,
-    MAX_JOINTS,
-    MAX_VALUE,
-    Fault,
     MotionFileError,
-    check_size,
-    decode,
     euler_matrices,
     forward_kinematics,
-    line_of,
     make_pose,
     named_skeleton,
-    read_text,
-    to_number,
     to_z_up,
 )
 from mocap3d.poses import Pose3D
 
-_CHANNELS = tuple(axis + kind for kind in ("position", "rotation") for axis in "XYZ")
-
-
-@dataclass(frozen=True, eq=False)
-class Bvh:
-    """A BVH file as written: file units, degrees, the file's own axes.
-
-    Args:
-        joints: J names; End Sites are "<joint>_end" and have no channels.
-        parents: J indices, -1 for a root; parents come before children.
-        offsets: (J, 3) rest positions in the parent's frame.
-        channels: J tuples of "Xposition" ... "Zrotation" in file order.
-        frame_time: seconds.
-        values: (T, C) one row per frame, one column per channel, joints in order.
-    """
-
-    joints: tuple[str, ...]
-    parents: tuple[int, ...]
-    offsets: np.ndarray
-    channels: tuple[tuple[str, ...], ...]
-    frame_time: float
-    values: np.ndarray
-
-    @property
-    def fps(self) -> float:
-        """Frames per second; a Frame Time within 1e-4 of a whole rate (0.0333333, 0.016667) is that rate."""
-        rate = 1.0 / self.frame_time
-        return float(round(rate)) if abs(rate - round(rate)) < 1e-4 * rate and rate > 0.5 else rate
+UNITS = {"metres": 1.0, "centimetres": 0.01, "millimetres": 0.001, "inches": 0.0254, "CMU inches / 0.45": 0.0254 / 0.45}
+HEIGHT, PLAUSIBLE = (1.0, 2.2), (0.8, 2.3)  # metres: of people units are guessed for, and of those read without warning
+WHOLE_BODY = 12  # joints, from which a skeleton is taken for a whole person's
 
 
 def read_bvh(
     path: str | os.PathLike,
-    scale: float = 0.01,
+    scale: float | str = 0.01,
     up: str = "y",
     markers: dict[str, tuple[str, tuple[float, float, float]]] | None = None,
     root_offset: str = "auto",
@@ -74,8 +36,9 @@ def read_bvh(
 
     Args:
         path: the file.
-        scale: metres per file unit (0.01 for centimetres).
-        up: the file's vertical axis, "y" or "z".
+        scale: metres per file unit (0.01 for centimetres); "auto" guesses the unit from the size of the body. A body
+            of an unlikely size is read, with a warning.
+        up: the file's vertical axis, "y" or "z". A body that lies along the other one is read, with a warning.
         markers: {"Nose": ("Head", (x, y, z))} adds joints fixed to a joint's rotating frame, in file units.
         root_offset: how a root's OFFSET and its position channels combine; see `local_transforms`.
         max_bytes: larger files are refused.
@@ -93,13 +56,14 @@ def read_bvh(
     >>> read_bvh(path)  # centimetres, y up
     Pose3D(2 frames x 2 joints stick, metres, 50 fps, world frame, root absolute)
     """
-    if not (np.isfinite(scale) and 0 < scale <= 1e3):
-        raise ValueError(f"scale={scale!r}: metres per file unit, a positive number")
+    if scale != "auto" and not (isinstance(scale, (int, float)) and np.isfinite(scale) and 0 < scale <= 1e3):
+        raise ValueError(f'scale={scale!r}: metres per file unit, a positive number, or "auto"')
     to_z_up(np.zeros(3), up)  # refuse a bad axis before reading
     bvh = parse_bvh(path, max_bytes)
     names, holders, places = _resolve_markers(bvh, markers or {})
     skeleton = named_skeleton(path, bvh.joints + names, bvh.parents + tuple(holders))
     mode = _root_mode(bvh, up) if root_offset == "auto" else root_offset
+    scale = _checked_scale(path, bvh, scale, up)
 
     def positions(block: slice) -> np.ndarray:
         points, turns = forward_kinematics(bvh.parents, *local_transforms(bvh, block, mode))
@@ -107,6 +71,60 @@ def read_bvh(
         return np.concatenate([points, fixed], axis=1) * scale
 
     return make_pose(path, skeleton, bvh.fps, len(bvh.values), positions, up)
+
+
+def guess_unit(size: float) -> tuple[str, float]:
+    """Name and metres of the unit in which a person is that long; ("unknown", 0.01) if none fits.
+
+    >>> guess_unit(169.0)
+    ('centimetres', 0.01)
+    """
+    fitting = (unit for unit in UNITS.items() if HEIGHT[0] <= size * unit[1] <= HEIGHT[1])
+    return next(fitting, ("unknown", 0.01))
+
+
+def _checked_scale(path: str | os.PathLike, bvh: Bvh, scale: float | str, up: str) -> float:
+    """Metres per unit; warns of a body that is too large, too small, or lies down."""
+    few = slice(None, None, max(1, len(bvh.values) // 64))
+    points = forward_kinematics(bvh.parents, *local_transforms(bvh, few))[0]
+    body = body_joints(points, bvh.parents)
+    extent = np.ptp(points[:, body], axis=1)  # (T, 3)
+    size = float(np.median(extent.max(-1)))
+    unit, guessed = guess_unit(size)
+    if scale == "auto" and unit == "unknown":
+        raise MotionFileError(
+            path, None, f"a body {size:.3g} units long is no person in {', '.join(UNITS)}; give scale="
+        )
+    scale = guessed if scale == "auto" else float(scale)
+    if len(body) < WHOLE_BODY:
+        return scale
+    if not PLAUSIBLE[0] <= size * scale <= PLAUSIBLE[1]:
+        looks = "" if unit == "unknown" else f'; its unit seems to be {unit}: give scale={guessed:.4g} or "auto"'
+        warnings.warn(f"{path}: the body is {size * scale:.3g} m long at scale={scale:g}{looks}", stacklevel=3)
+    vertical, other = ("y", "z") if up == "y" else ("z", "y")
+    high, long = (float(np.median(extent[:, "xyz".index(axis)])) for axis in (vertical, other))
+    if high < 0.5 * size and long > 0.8 * size:
+        advice = f'unless it is meant to lie, the vertical axis of the file is {other}: give up="{other}"'
+        warnings.warn(f"{path}: the body lies along the {other} axis of the file; {advice}", stacklevel=3)
+    return scale
+
+
+def body_joints(points: np.ndarray, parents: tuple[int, ...]) -> list[int]:
+    """Joints of the person: all but a root that the body moves away from (a mark of the room, not a bone's end).
+
+    Args:
+        points: (T, J, 3), any unit.
+        parents: J indices, -1 for a root.
+
+    >>> still, moving = np.zeros((9, 1, 3)), np.arange(27.0).reshape(9, 1, 3)
+    >>> body_joints(np.concatenate([still, moving], axis=1), (-1, 0))
+    [1]
+    """
+    ends = [(parent, child) for child, parent in enumerate(parents) if parent >= 0 and parents[parent] < 0]
+    length = {end: np.linalg.norm(points[:, end[0]] - points[:, end[1]], axis=-1) for end in ends}
+    spread = {end: np.subtract(*np.percentile(length[end], [90, 10])) for end in ends}  # one jump does not count
+    marks = {end[0] for end in ends if spread[end] > 0.05 * length[end].max()}
+    return [i for i in range(len(parents)) if i not in marks]
 
 
 def local_transforms(bvh: Bvh, frames: slice = slice(None), root_offset: str = "add") -> tuple[np.ndarray, np.ndarray]:
@@ -168,186 +186,3 @@ def _resolve_markers(bvh: Bvh, markers: dict) -> tuple[tuple[str, ...], list[int
     if not np.isfinite(places).all():
         raise ValueError(f"markers need finite offsets in file units: {markers}")
     return tuple(markers), [bvh.joints.index(holder) for holder, _ in markers.values()], places
-
-
-def parse_bvh(path: str | os.PathLike, max_bytes: int = MAX_BYTES) -> Bvh:
-    """Parse a BVH file without interpreting it.
-
-    Args:
-        path: the file.
-        max_bytes: larger files are refused.
-    Raises:
-        MotionFileError: for any error in the file, with its line.
-    Source: own.
-    """
-    fault = partial(MotionFileError, path)
-    data = read_text(path, max_bytes)
-    split = re.search(rb"^[ \t]*MOTION[ \t]*$", data, re.MULTILINE | re.IGNORECASE)
-    if not data.lstrip()[:9].upper() == b"HIERARCHY":
-        raise fault(1, f"not a BVH file: it starts with {excerpt(data[:40])}, not HIERARCHY")
-    if split is None:
-        raise fault(line_of(data, len(data)), "no MOTION line: the file is truncated")
-    if split.start() > MAX_HEADER:
-        raise fault(1, f"the hierarchy takes {split.start()} bytes; at most {MAX_HEADER} are read")
-    joints, parents, offsets, channels = _parse_hierarchy(fault, data[: split.start()])
-    width = sum(map(len, channels))
-    if width == 0:
-        raise fault(line_of(data, split.start()), "no joint has channels, so there is no motion")
-    frames, frame_time, start = _parse_motion_header(fault, data, split.end())
-    check_size(fault, frames if frames * width <= len(data) else 0, len(joints))
-    values = _parse_rows(fault, data, start, frames, width)
-    return Bvh(joints, parents, offsets, channels, frame_time, values)
-
-
-def _words(fault: Fault, header: bytes) -> Iterator[tuple[str, int]]:
-    """Words of the hierarchy with their line numbers; braces are words even when they touch another."""
-    number = 1
-    for number, line in enumerate(decode(fault, header).split("\n"), start=1):
-        for match in re.finditer(r"[{}]|[^\s{}]+", line):
-            yield match[0], number
-    while True:  # so that a parser never reads past the end
-        yield "", number
-
-
-def _parse_hierarchy(fault: Fault, header: bytes) -> tuple:
-    """Joints, parents, offsets (J, 3) and channels; a stack instead of recursion."""
-    words = _words(fault, header)
-    names, parents, offsets, channels = [], [], [], []
-    taken, stack = set(), []  # stack of open joints
-    next(words)  # HIERARCHY
-    word, line = next(words)
-    while word:
-        key = word.upper()
-        if key == "ROOT" and not stack or key in ("JOINT", "END") and stack:
-            if len(names) == MAX_JOINTS:
-                raise fault(line, f"more than {MAX_JOINTS} joints")
-            if stack and names[stack[-1]] is None:
-                raise fault(line, f"{key} inside an End Site")
-            name = _read_name(fault, words, line, key)
-            if name in taken:
-                raise fault(line, f"two joints are named {excerpt(name)}; names must be unique")
-            if name:
-                taken.add(name)
-            parents.append(stack[-1] if stack else -1)
-            stack.append(len(names))
-            names.append(name), offsets.append(None), channels.append(())
-        elif key == "OFFSET" and stack:
-            if offsets[stack[-1]] is not None:
-                raise fault(line, "a second OFFSET for the same joint")
-            offsets[stack[-1]] = [to_number(fault, line, next(words)[0], "OFFSET") for _ in range(3)]
-        elif key == "CHANNELS" and stack:
-            if names[stack[-1]] is None or channels[stack[-1]]:
-                raise fault(line, "CHANNELS of an End Site, or given twice")
-            channels[stack[-1]] = _read_channels(fault, words, line)
-        elif key == "}" and stack:
-            if offsets[stack[-1]] is None:
-                raise fault(line, "a joint without OFFSET")
-            stack.pop()
-        else:
-            raise fault(line, f"unexpected {excerpt(word)} in the hierarchy")
-        word, line = next(words)
-    if stack:
-        raise fault(line, f"{len(stack)} unclosed '{{' before MOTION")
-    if not names:
-        raise fault(line, "the hierarchy has no ROOT")
-    return _name_ends(names, parents), tuple(parents), np.array(offsets, np.float64), tuple(channels)
-
-
-def _read_name(fault: Fault, words: Iterator, line: int, key: str) -> str | None:
-    """The words up to the opening brace, since names may contain spaces; None for an End Site."""
-    name = []
-    while True:
-        word, at = next(words)
-        if word == "{":
-            break
-        if not word or word == "}" or at != line or len(name) > 32:
-            raise fault(at, f"{key}: '{{' expected, found {excerpt(word or 'the end of the hierarchy')}")
-        name.append(word)
-    if not name and key != "END":
-        raise fault(line, f"{key} without a name")
-    return None if key == "END" else " ".join(name)
-
-
-def _read_channels(fault: Fault, words: Iterator, line: int) -> tuple[str, ...]:
-    count = next(words)[0]
-    if count not in set("0123456"):
-        raise fault(line, f"CHANNELS {excerpt(count)}: the count must be 0 to 6")
-    known = {name.lower(): name for name in _CHANNELS}
-    found = []
-    for _ in range(int(count)):
-        word = next(words)[0]
-        if word.lower() not in known:
-            raise fault(line, f"unknown channel {excerpt(word)}; channels are {' '.join(_CHANNELS)}")
-        found.append(known[word.lower()])
-    if len({name for name in found if "pos" in name}) < sum("pos" in name for name in found):
-        raise fault(line, f"a position channel appears twice: {' '.join(found)}")
-    return tuple(found)
-
-
-def _name_ends(names: list[str | None], parents: list[int]) -> tuple[str, ...]:
-    """Name the End Sites after their joint, with a number if the name is taken."""
-    taken = {name for name in names if name}
-    for i, name in enumerate(names):
-        if name is None:
-            base = f"{names[parents[i]]}_end"
-            numbered = (f"{base}{k}" for k in range(2, len(names) + 3))
-            names[i] = next(name for name in (base, *numbered) if name not in taken)
-            taken.add(names[i])
-    return tuple(names)
-
-
-def _parse_motion_header(fault: Fault, data: bytes, start: int) -> tuple[int, float, int]:
-    """Frames, seconds per frame, and the position of the numbers."""
-    found = []
-    for title, pattern in ("Frames:", rb"\s*Frames[ \t]*:"), ("Frame Time:", rb"\s*Frame[ \t]+Time[ \t]*:"):
-        match = re.compile(pattern + rb"[ \t]*([^\n]*)", re.IGNORECASE).match(data, start)
-        if match is None:
-            at = start + len(data[start:]) - len(data[start:].lstrip())
-            text = data[at : at + 40].split(b"\n")[0]
-            raise fault(line_of(data, at), f"'{title}' expected, found {excerpt(text or b'the end')}")
-        found.append((match[1].strip(), line_of(data, match.start(1))))
-        start = match.end()
-    (count, line), (seconds, at) = found
-    if not (count.isdigit() and len(count) < 16 and int(count) > 0):
-        raise fault(line, f"Frames: {excerpt(count)}: a positive whole number is needed")
-    frame_time = to_number(fault, at, seconds, "Frame Time")
-    if not 1e-5 <= frame_time <= 1e3:
-        raise fault(at, f"Frame Time: {excerpt(seconds)}: seconds per frame, above 0")
-    return int(count), frame_time, min(start + 1, len(data))
-
-
-def _parse_rows(fault: Fault, data: bytes, start: int, frames: int, width: int) -> np.ndarray:
-    """Parse the (T, C) numbers in bulk; line by line only to locate an error."""
-    body = data[start:].rstrip()
-    ends = np.flatnonzero(np.frombuffer(body, np.uint8) == ord("\n"))
-    longest = np.diff(ends, prepend=-1, append=len(body)).max() if body else 0
-    values = None
-    if body and longest <= 64 * width + 4096 and frames * (2 * width - 1) <= len(body):
-        try:
-            values = np.loadtxt(io.BytesIO(body), np.float64, comments=None, ndmin=2)
-        except ValueError:
-            pass
-    if values is None or values.shape != (frames, width) or not (np.abs(values) <= MAX_VALUE).all():
-        _explain_rows(fault, body, line_of(data, start), frames, width)
-        raise fault(line_of(data, start), f"the motion is not {frames} rows of {width} numbers")
-    return values
-
-
-def _explain_rows(fault: Fault, body: bytes, line: int, frames: int, width: int) -> None:
-    """Raise for the first bad row."""
-    stream, row = io.BytesIO(body), 0
-    for number, text in enumerate(stream, start=line):
-        if not text.strip():
-            continue
-        row += 1
-        if row > frames:
-            raise fault(number, f"more rows than 'Frames: {frames}' promises")
-        found = len(text) if len(text) > 64 * width + 4096 else len(text.split())
-        if found != width:
-            unit = "bytes" if found == len(text) else "numbers"
-            raise fault(number, f"frame {row} has {found} {unit}; the hierarchy has {width} channels")
-        for word in text.split():
-            to_number(fault, number, word, f"a value of frame {row}")
-    if row < frames:
-        last = line + body.count(b"\n")
-        raise fault(last, f"{row} rows where 'Frames: {frames}' promises more: truncated, or a wrong count")

@@ -88,9 +88,9 @@ def check_keypoints(
 
     It looks for coordinates in 0..1 or -1..1, points outside the image or a wrong image size, y that grows upwards, x
     and y swapped, a picture on its side, COCO's joint order called h36m17 or the reverse, left and right exchanged, a
-    wrong or varying rate, confidence above 1, a clip without anybody, and several people in one track. An exchange of
-    left and right in all joints can be told only from the ears, where a detector sees one at a time; a picture on its
-    side filmed from behind looks as if x and y were swapped.
+    wrong or varying rate, confidence above 1, missing joints at (0, 0), a clip without anybody, and several people in
+    one track. An exchange of left and right in all joints can be told only from the ears, where a detector sees one at
+    a time; a picture on its side filmed from behind looks as if x and y were swapped.
 
     Args:
         pose2d: a Pose2D, or an array (T, J, 2) or (T, J, 3) of x, y and confidence.
@@ -124,9 +124,12 @@ def check_keypoints(
     if highest > 1:
         how = "divide percent by 100" if highest > 10 else "clip it to 1, RTMPose and OpenPose go beyond"
         found = [f"Confidence goes up to {highest:.4g}: {how}."]
-    missing = ~(np.isfinite(points[..., :2]).all(-1) & (confidence > 0) & (points[..., :2] != 0).any(-1))
+    at_zero = (points[..., :2] == 0).all(-1)
+    missing = ~(np.isfinite(points[..., :2]).all(-1) & (confidence > 0)) | at_zero
     if missing.all():
         return Findings((*found, "Nobody is in the clip: every joint is missing, at (0, 0) or has confidence 0."))
+    if count := (at_zero & (confidence > 0)).sum():
+        found.append(f"{count:,} joints lie at (0, 0), with confidence: make missing joints NaN, with confidence 0.")
     points = np.where(missing[..., None], np.nan, points[..., :2]).astype(np.float64)
     times = None if timestamps is None else np.asarray(timestamps, np.float64)
     clip = _Clip(points, confidence, skeleton, fps, None if image_size is None else np.array(image_size, float), times)

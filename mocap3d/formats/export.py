@@ -1,9 +1,9 @@
-"""Write poses to npz, csv and json, and read them back.
+"""Write poses to npz, csv and json, and read them back; write motion for other programs.
 
-Every file says what its numbers are: skeleton and joint names, frames per second, timestamps if there are any, and
-image size (2D, pixels) or frame, root and unit (3D, metres); npz and json also hold `filled` of a lifted pose. Missing
-joints are NaN in npz, empty in csv and null in json. Numbers in csv and json are rounded to 5 decimals, that is to 10
-micrometres.
+Every npz, csv and json file says what its numbers are: skeleton and joint names, frames per second, timestamps if there
+are any, and image size (2D, pixels) or frame, root and unit (3D, metres); npz and json also hold `filled` of a lifted
+pose. Missing joints are NaN in npz, empty in csv and null in json. Numbers in csv and json are rounded to 5 decimals,
+that is to 10 micrometres.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from mocap3d.files import write_whole
+from mocap3d.formats.animation_files import PREFIXES, write_angles, write_bvh, write_glb, write_trc
 from mocap3d.formats.keypoint_files import read_numbers, read_table
 from mocap3d.formats.motion_file import MAX_BYTES, read_text
 from mocap3d.formats.safe_files import load_npz
@@ -27,26 +28,43 @@ class ExportError(ValueError):
     """A pose file that cannot be written or read back."""
 
 
-def write(pose: Pose2D | Pose3D, path: str | os.PathLike) -> Path:
-    """Write a pose; the format is that of the file's name: .npz, .csv or .json.
+def write(pose: Pose2D | Pose3D, path: str | os.PathLike, names: str = "mixamo") -> Path:
+    """Write a pose; the format is that of the file's name.
+
+        .npz .csv .json   all there is to know of a Pose2D or Pose3D; read back by `read_keypoints` or `read_pose`
+        .bvh              a skeleton that moves, for Blender and others: centimetres, y up, T-pose at rest
+        .glb              the same with a capsule per bone, in metres, for any glTF viewer; needs mocap3d[video]
+        .trc              joint positions in metres, y up, for OpenSim
+        .angles.csv       flexion and abduction of the joints in degrees (`joint_angles`)
 
     Args:
-        pose: a Pose2D (read back by `read_keypoints`) or Pose3D (by `read_pose`).
+        pose: a Pose2D, or a Pose3D; the last four take a Pose3D only. BVH and GLB have bones of constant length: the
+            median ones of the pose (see `animate` for rotations, missing joints and the ground).
         path: an existing file is replaced, once the new one is complete.
+        names: of the joints in BVH and GLB, "mixamo" (mixamorig:Hips) or "lafan1" (Hips).
     Returns:
         the path.
     Raises:
-        ExportError: for another ending.
+        ExportError: for another ending, or a Pose2D where a Pose3D is needed.
+        ImportError: if a package that .glb needs is not installed.
         TypeError: if it is no pose.
     Source: own.
     """
     if not isinstance(pose, (Pose2D, Pose3D)):
         raise TypeError(f"write() takes a Pose2D or Pose3D, not a {type(pose).__name__}")
     path = Path(path)
-    writers = {".npz": _write_npz, ".csv": _write_csv, ".json": _write_json}
-    if path.suffix.lower() not in writers:
-        raise ExportError(f"{path}: give a file name that ends in {', '.join(writers)}")
+    own = {".npz": _write_npz, ".csv": _write_csv, ".json": _write_json}
+    others = {".bvh": write_bvh, ".glb": write_glb, ".trc": write_trc, ".angles.csv": write_angles}
+    ending = ".angles.csv" if path.name.lower().endswith(".angles.csv") else path.suffix.lower()
+    if ending not in own | others:
+        raise ExportError(f"{path}: give a file name that ends in {', '.join(own | others)}")
+    if names not in PREFIXES:
+        raise ExportError(f"names={names!r}: give {' or '.join(map(repr, PREFIXES))}")
     skeleton, flat = pose.skeleton, isinstance(pose, Pose2D)
+    if ending in others:
+        if flat:
+            raise ExportError(f"{path}: {ending} holds a Pose3D, not a Pose2D; lift it first")
+        return write_whole(path, lambda temporary: others[ending](pose, temporary, names))
     about = {"format": "mocap3d pose2d" if flat else "mocap3d pose3d", "skeleton": skeleton.name, "fps": pose.fps}
     about |= {"joints": skeleton.joints, "parents": skeleton.parents, "left": skeleton.left, "right": skeleton.right}
     about |= {"image_size": pose.image_size, "unit": "pixels"} if flat else {
@@ -54,7 +72,7 @@ def write(pose: Pose2D | Pose3D, path: str | os.PathLike) -> Path:
     arrays = {"points": pose.points, "timestamps": pose.timestamps}
     arrays |= {"confidence": pose.confidence} if flat else {"filled": pose.filled}
     arrays = {name: array for name, array in arrays.items() if array is not None}
-    return write_whole(path, lambda temporary: writers[path.suffix.lower()](temporary, about, arrays))
+    return write_whole(path, lambda temporary: own[ending](temporary, about, arrays))
 
 
 def _write_npz(path: Path, about: dict, arrays: dict[str, np.ndarray]) -> None:

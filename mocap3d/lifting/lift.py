@@ -29,6 +29,7 @@ HEIGHT = 1.70  # metres, assumed of a person nobody measured
 # All 16 bones together are so many times as long as a person is tall: 2.31 to 2.38 over the seven bodies of
 # data/synthetic (from Winter's fractions of stature), mean 2.34.
 BONES_PER_HEIGHT = 2.34
+DEFAULT = {"motionbert": 2, "causal": 1}  # networks in the package whose poses are averaged, and their weights
 STEADY_SECONDS = 1.0  # over which the scale of image space is averaged: people do not come nearer in a jump
 
 
@@ -54,8 +55,8 @@ def lift(
             training and evaluation (`fill_missing`); frames without anybody give NaN. Any rate, or timestamps: for a
             model of several frames, motion is interpolated at 50 fps, and the poses at the times of the frames.
         model: fulfils `Lifter` and is trained; or a file of weights, or the name of published weights that `mocap3d
-            fetch-weights` has fetched. By default `load_shipped("motionbert")`, which of the networks in the package
-            was the best on real detections.
+            fetch-weights` has fetched. By default the mean of two networks in the package (`DEFAULT`), which was the
+            best on real detections and on recordings kept from training.
         flip_test: average with the un-mirrored pose of the mirrored input, as some protocols do; takes twice as long.
             None: only for the default model.
         height: metres, of the person. By default metric models keep the size they predict, and 1.70 is assumed for
@@ -88,7 +89,8 @@ def lift(
         if not Path(file).is_file():
             raise ValueError(f"model={model!r}: neither a file nor fetched weights; see `mocap3d fetch-weights --help`")
         model = load_weights(file)
-    model = load_shipped("motionbert") if model is None else unwrapped(model)
+    models = [load_shipped(name) for name in DEFAULT] if model is None else [unwrapped(model)]
+    shares, model = DEFAULT.values() if model is None else [1], models[0]
     in_image_space = model.space == "image"
     if camera is not None and not in_image_space and model.normalise != "ray":
         raise ValueError(f"{model.name} predicts metres by itself and cannot use a camera; leave it out")
@@ -115,7 +117,8 @@ def lift(
     confidence = torch.from_numpy(pose2d.confidence).to(device)
     lengths = torch.tensor([len(screen)], device=device)
     options = {"confidence": confidence, "intrinsics": screen.new_tensor([known]), "flip_test": flip_test}
-    points = predict_clips(model, screen, lengths, progress=progress, **options).cpu().numpy()
+    parts = [predict_clips(each, screen, lengths, progress=progress, **options) for each in models]
+    points = (sum(share * part for share, part in zip(shares, parts, strict=True)) / sum(shares)).cpu().numpy()
     root = "estimated" if model.space == "metric absolute" else "relative"
     if in_image_space:
         points, root = _metres_by_height(points, pose2d, height or HEIGHT, camera)

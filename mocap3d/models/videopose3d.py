@@ -159,11 +159,12 @@ class VideoPose3D(nn.Module):
                 f"got shape {tuple(x.shape)}; {self.name} needs (B, T, 34) with T at least {self.receptive_field}: "
                 "repeat the first and last frame"
             )
-        return self.run(x, strided=x.shape[1] == self.receptive_field and not self.dense)
+        exporting = torch.compiler.is_exporting()  # one graph for any length
+        return self.run(x, strided=not (self.dense or exporting) and x.shape[1] == self.receptive_field)
 
     def run(self, x: torch.Tensor, strided: bool) -> torch.Tensor:
         """`forward` in the given form; the strided one takes T = n R frames as n adjacent windows."""
-        chunked = not (strided or self.training) and x.device.type == "cpu"
+        chunked = not (strided or self.training or torch.compiler.is_exporting()) and x.device.type == "cpu"
         x = self.stem(x, strided)  # (B, T, 34) -> (B, T', C)
         for block in self.blocks:
             x = block.in_chunks(x) if chunked else block(x, strided)

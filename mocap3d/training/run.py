@@ -201,6 +201,7 @@ class Progress:
         entry = {
             "epoch": int(epoch) if epoch == int(epoch) else round(epoch, 2),
             "step": self.step,
+            "total_steps": self.total_steps,
             "train_loss": math.fsum(self.losses) / len(self.losses),  # since the last entry
             "learning_rate": rate,
             "validation_mpjpe_mm": error,
@@ -237,8 +238,8 @@ class Run:
     Args:
         model: trained; holds the weights of the best epoch, or of the last (`keep`).
         recipe: as used; if it was given in minutes, `record["planned_steps"]` holds the number of steps.
-        history: one dict per epoch (at least ten in all for a run in steps or minutes) with epoch, step, train_loss,
-            learning_rate, validation_mpjpe_mm (None without validation), and seconds since the start.
+        history: one dict per epoch (at least ten in all for a run in steps or minutes) with epoch, step, total_steps,
+            train_loss, learning_rate, validation_mpjpe_mm (None without validation), and seconds since the start.
         best: the entry of `history` with the lowest validation error, or the last one without validation; None if
             no epoch was finished.
         interrupted: whether it was stopped by Ctrl-C.

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mocap3d.figures.errors import _round_up, show_errors, show_history
-from mocap3d.figures.style import FigureError
+from mocap3d.figures.errors import show_errors, show_history
+from mocap3d.figures.style import FigureError, round_up
 from mocap3d.poses import Pose3D
 from mocap3d.skeleton import H36M17
 
@@ -66,7 +66,7 @@ def test_roots_are_removed_when_one_is_unknown():
 
 @pytest.mark.parametrize(("value", "top"), [(37.2, 40), (62, 65), (100, 100), (101, 150), (0.3, 0.3)])
 def test_scale_ends_at_a_round_number(value, top):
-    assert _round_up(value) == pytest.approx(top)
+    assert round_up(value) == pytest.approx(top)
 
 
 def test_history_draws_what_was_measured():

@@ -16,11 +16,12 @@ from PIL import Image
 import mocap3d
 from mocap3d.camera import Camera
 from mocap3d.figures.player import Player, show
-from mocap3d.figures.player.drawing import MISSING, THEMES
-from mocap3d.figures.player.page import viewer
+from mocap3d.figures.player.drawing import HEAT, THEMES
+from mocap3d.figures.player.page import look, viewer
 from mocap3d.figures.player.raster import axes
+from mocap3d.figures.player.shapes import MISSING
 from mocap3d.figures.style import LEFT, RIGHT, FigureError
-from mocap3d.poses import Pose3D
+from mocap3d.poses import Pose2D, Pose3D
 from mocap3d.skeleton import H36M17, SKELETONS
 
 # A person who faces +y and raises the left hand, which is at -x; world, z up.
@@ -68,14 +69,14 @@ def middle_of(image: Image.Image, colour: str, above: float = 0.24, below: float
     return np.array([x[keep].mean() / width, y[keep].mean() / height])
 
 
-def decoded(scene: dict) -> np.ndarray:
-    """The coordinates (T, N, P, 3) as viewer.js decodes them."""
+def decoded(scene: dict, axes: int = 3) -> np.ndarray:
+    """The coordinates (T, N, P, axes) as viewer.js decodes them."""
     planes = np.frombuffer(zlib.decompress(base64.b64decode(scene["data"])), np.uint8).reshape(2, -1).astype(np.int32)
     zigzag = (planes[0] << 8) | planes[1]
     steps = ((zigzag >> 1) ^ -(zigzag & 1)).reshape(-1, scene["frames"])
     whole = np.cumsum(np.cumsum(steps, axis=1, dtype=np.int64), axis=1).astype(np.int16).astype(int).T
     metres = np.where(whole == MISSING, np.nan, (whole + 32_000) * scene["step"])
-    return metres.reshape(scene["frames"], len(scene["names"]), scene["points"], 3) + scene["low"]
+    return metres.reshape(scene["frames"], len(scene["names"]), scene["points"], axes) + scene["low"]
 
 
 def test_a_notebook_stores_a_viewer_a_picture_and_a_sentence():
@@ -119,6 +120,8 @@ def test_coordinates_are_small_and_exact_to_a_millimetre():
     given = np.stack([pose.points for pose in pair], axis=1)
     assert player.scene()["frames"] == 300
     assert np.abs(decoded(player.scene())[:, :, :17] - given).max() < 0.0006
+    flat = show(pair[0], pair[1], pose2d=filmed(pair[0])).scene()
+    assert len(flat["data"]) + len(flat["flat"]["data"]) < 60_000
 
 
 def test_gaps_and_long_ways_survive_the_encoding():
@@ -157,6 +160,82 @@ def test_the_left_hand_is_the_left_hand_in_png_and_gif(frame, theme, tmp_path):
         back = Image.open(show(pose, view="side", theme=theme).save(tmp_path / f"side_{name}"))
         assert middle_of(back, left).size == 2
     assert (LEFT, RIGHT) == (THEMES["light"]["left"], THEMES["light"]["right"])
+
+
+def filmed(pose: Pose3D) -> Pose2D:
+    """The wave as a camera before the person sees it."""
+    return pose.project(Camera.look_at((0.0, 4.0, 1.2), (0.0, 0.0, 1.0)))
+
+
+def beside(image: Image.Image, scene: dict) -> Image.Image:
+    """The 2D view in a still."""
+    left, top, right, bottom = scene["flat"]["crop"]
+    share = min(0.12 + 0.24 * (right - left) / (bottom - top), 0.45)
+    return image.convert("RGB").crop((round(image.width * (1 - share)), 0, image.width, image.height))
+
+
+@pytest.mark.parametrize("filled", [False, True], ids=["no images", "a video frame"])
+@pytest.mark.parametrize("theme", THEMES)
+def test_the_left_hand_is_the_left_hand_in_the_2d_view(theme, filled, tmp_path):
+    pose = waving()
+    pose2d = filmed(pose)
+    film = np.full((*pose2d.image_size[::-1], 3), 90, np.uint8) if filled else None
+    player = show(pose, pose2d=pose2d, images=film, view="side", theme=theme)
+    left, right = (THEMES[theme][side] for side in ("left", "right"))
+    for name in ("wave.png", "wave.gif"):
+        image = beside(Image.open(player.save(tmp_path / name)), player.scene())
+        loose = 40 if filled else 12
+        places = {colour: middle_of(image, colour, above=0.3, loose=loose) for colour in (left, right)}
+        assert places[left][0] > places[right][0] + 0.05 and places[left][1] < places[right][1] - 0.02, name
+
+
+def test_the_2d_view_is_the_pose_in_step():
+    pose = waving(40)
+    pose2d = filmed(pose)
+    film = [np.full((50, 50 * pose2d.image_size[0] // pose2d.image_size[1], 3), t, np.uint8) for t in range(40)]
+    scene = show(pose, pose2d=pose2d, images=film, max_frames=20).scene()
+    flat = scene["flat"]
+    assert scene["frames"] == 20 and len(flat["images"]) == 20 and flat["every"] == 1
+    found = decoded(flat | {"frames": 20, "names": ["2D"]}, axes=2)[:, 0, :17]
+    assert np.abs(found - pose2d.points[::2]).max() <= 0.51 * flat["step"] < 0.2
+    stored = [np.asarray(Image.open(io.BytesIO(base64.b64decode(image)))).mean() for image in flat["images"]]
+    assert np.abs(np.array(stored) - np.arange(0, 40, 2)).max() < 2
+    long = waving(600)
+    assert len(show(long, pose2d=filmed(long), images=film * 15).scene()["flat"]["images"]) == 150
+    one = show(pose, pose2d=pose2d, images=film[0]).scene()["flat"]
+    assert len(one["images"]) == 1 and one["every"] == 40
+    coco = pose2d.__class__(
+        np.random.default_rng(0).uniform(100, 400, (40, 17, 2)), skeleton="coco17", fps=50, image_size=(640, 480)
+    )
+    assert show(pose, pose2d=coco).scene()["flat"]["labels"][1] == "left eye"
+
+
+def test_errors_are_coloured_joint_by_joint(tmp_path):
+    truth = waving()
+    points = truth.points.copy()
+    points[:, H36M17.index("left_wrist"), 2] += 0.1
+    player = show(Pose3D(points), truth, view="front", colour="error")
+    assert player.scene()["most"] == 100 and player.scene()["colour"] == "error"
+    image = Image.open(player.save(tmp_path / "errors.png"))
+    worst, least = (middle_of(image, colour, loose=40) for colour in (HEAT[-1], HEAT[0]))
+    assert worst[0] > 0.52 and worst[1] < least[1] - 0.1, "the raised left wrist alone is wrong"
+    shown = {tuple(colour) for colour in np.asarray(image.convert("RGB"))[300:].reshape(-1, 3)}
+    assert not shown & {tuple(bytes.fromhex(side[1:])) for side in (LEFT, RIGHT)}, "no side is coloured"
+    assert show(waving(), truth).scene()["most"] == 1
+
+
+def test_path_trails_and_cameras():
+    walk, wave = walks(6, 1)[0], waving()
+    assert show(wave).scene()["path"] is None and show(walk.root_relative()).scene()["path"] is None
+    assert show(walk).scene()["path"] == H36M17.index("pelvis")
+    ends = [H36M17.joints[joint] for joint, _ in show(wave).scene()["tips"]]
+    assert ends == ["right_foot", "left_foot", "head", "left_wrist", "right_wrist"]
+    camera = Camera.look_at((0.0, 4.0, 1.2), (0.0, 0.0, 1.0))
+    (drawn,) = show(wave, cameras=camera).scene()["cameras"]
+    corners = np.concatenate(drawn["lines"])
+    assert np.isfinite(corners).all() and np.allclose(corners[0], camera.translation, atol=1e-3)
+    assert corners[:, 1].min() == pytest.approx(3.5, abs=0.05), "it looks towards the person, half a metre deep"
+    assert len(show(wave, cameras=camera)._repr_mimebundle_()[0]["image/png"]) > 1000
 
 
 def test_views():
@@ -219,11 +298,33 @@ def test_what_cannot_be_drawn_is_refused_in_one_sentence():
         show(pose, theme="blue")
     with pytest.raises(TypeError, match="array of shape"):
         show(pose.points)
+    with pytest.raises(FigureError, match="colour is 'joint'"):
+        show(pose, pose, colour="joint")
+    with pytest.raises(FigureError, match='"error" needs the truth'):
+        show(pose, colour="error")
+    pose2d, image = filmed(pose), np.zeros((50, 50, 3), np.uint8)
+    with pytest.raises(FigureError, match="give it too"):
+        show(pose, images=image)
+    with pytest.raises(FigureError, match="pose2d has 10 frames.*20 frames"):
+        show(waving(20), pose2d=pose2d)
+    with pytest.raises(TypeError, match="not a Pose3D"):
+        show(pose, pose2d=pose)
+    with pytest.raises(FigureError, match="2 images for 10 frames"):
+        show(pose, pose2d=pose2d, images=[image, image])
+    with pytest.raises(FigureError, match="aspect ratio"):
+        show(pose, pose2d=pose2d, images=image[:30])
+    with pytest.raises(FigureError, match=r"shape \(50, 50\).*uint8"):
+        show(pose, pose2d=pose2d, images=[image[..., 0]] * 10)
+    camera = Camera.look_at((0.0, 4.0, 1.2), (0.0, 0.0, 1.0))
+    with pytest.raises(FigureError, match="camera frame; use pose3d.in_world"):
+        show(pose.in_camera(camera), cameras=camera)
+    with pytest.raises(TypeError, match="draws Camera objects, not str"):
+        show(pose, cameras="front")
 
 
 def test_the_viewer_is_small_and_alone():
     source = viewer()
-    assert len(source.encode()) < 25_000
+    assert len(source.encode()) < 25_000 and len(look()) < 3_500
     assert "import " not in source and "http" not in source and "<" + "/script" not in source
 
 
@@ -233,6 +334,15 @@ def test_the_widget_is_driven_from_python():
     widget = show(pose).widget()
     assert widget.frame == show(pose).scene()["still"] and not widget.playing
     before = widget.scene["data"]
+    short = show(pose, title="A wave", max_frames=5).widget()
+    short.draw(pose)
+    assert short.scene["lines"][0] == "A wave" and short.scene["frames"] == 5
+    short.draw(pose, title="Another")
+    assert short.scene["lines"][0] == "Another"
     widget.draw(Pose3D(pose.points + [0, 0, 0.1 * np.sin(np.arange(17))[:, None].mean()]), pose)
     assert widget.scene["data"] != before and widget.scene["names"] == ["prediction", "truth"]
+    with pytest.raises(FigureError, match="lengths differ"):
+        widget.draw(pose, waving(20))
+    assert widget.scene["frames"] == 10
     widget.close()
+    short.close()

@@ -82,6 +82,8 @@ WRONG = {
         c, np.concatenate([c.points, np.full((*c.points.shape[:2], 1), 98)], -1)),
     "Nobody is in the clip": lambda c: array(c, c.points * np.nan),
     "at (0, 0) or has confidence 0": lambda c: array(c, c.points * 0),
+    "150 joints lie at (0, 0), with confidence": lambda c: array(
+        c, np.where(np.arange(17)[:, None] == LEGS[2], 0, c.points)),
     "The rate varies, by up to 150%": lambda c: array(
         c, timestamps=np.arange(len(c)) / 50 + (np.arange(len(c)) > 70) * 0.03),
     "fps is 50, but the timestamps are those of 30": lambda c: array(c, timestamps=np.arange(len(c)) / 30),

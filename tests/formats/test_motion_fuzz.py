@@ -165,10 +165,12 @@ def folder(tmp_path_factory):
 
 
 def survives(read) -> bool:
-    """Whether the file was read; anything but a pose or a MotionFileError fails, and so does a hang or a warning."""
+    """Whether the file was read; anything but a pose or a MotionFileError fails, and so does a hang, or a
+    warning of anything but an end that is cut off."""
     start = time.process_time()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
+        warnings.filterwarnings("default", ".*(cut off|promises)", UserWarning)
         try:
             pose = read()
         except MotionFileError as error:
@@ -216,7 +218,7 @@ def test_any_bytes(folder, data):
 
 @pytest.mark.parametrize("data", [BVH, ASF, AMC], ids=["bvh", "asf", "amc"])
 def test_every_truncation(folder, data):
-    """Cut at every byte: refused, unless what is left is whole (AMC at a frame's end, or inside the last number)."""
+    """Cut at every byte: refused, unless what is left is whole (BVH with a warning; AMC at a frame's end)."""
     (folder / "e.asf").write_bytes(ASF)
     (folder / "e.amc").write_bytes(AMC)
     for length in range(len(data)):
@@ -224,7 +226,7 @@ def test_every_truncation(folder, data):
         (folder / name).write_bytes(data[:length])
         if data is BVH:
             read = survives(lambda: read_bvh(folder / "e.bvh"))
-            assert not read or length >= len(BVH.rstrip())
+            assert not read or length > BVH.index(b"0 90") + 30
         else:
             read = survives(lambda: read_amc(folder / "e.asf", folder / "e.amc"))
             if data is AMC:

@@ -1,4 +1,4 @@
-"""Sealed room: the player of 3D poses. `show(pose, truth)` returns a `Player`; nothing else here is for other modules.
+"""Sealed room: the player of 3D poses. `show(pose, truth)` returns a `Player`; `close_with_cell` is for other widgets.
 
 Promised: a body stands upright and is never mirrored; left is orange, right is blue, the centre is grey, and the legend
 names them in words. A Player appears wherever a notebook is read: as a viewer that moves and can be rotated (its own
@@ -8,5 +8,6 @@ viewer driven from Python.
 """
 
 from mocap3d.figures.player.player import Player, show
+from mocap3d.figures.player.widget import close_with_cell
 
-__all__ = ["Player", "show"]
+__all__ = ["Player", "close_with_cell", "show"]

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import base64
-import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from mocap3d.camera import Camera
 from mocap3d.figures import style
-from mocap3d.figures.body import facing, head_joints, polyline
+from mocap3d.figures.body import facing, head_joints, joint_label
+from mocap3d.figures.cameras import COLOURS, frustum
+from mocap3d.figures.player.flat import Flat
+from mocap3d.figures.player.shapes import encoded, parts_of, reach
 from mocap3d.figures.scene import floor_height
 from mocap3d.figures.skeleton3d import Arranged
 from mocap3d.skeleton import Skeleton
@@ -37,7 +40,8 @@ THEMES = {
         "shadow": "#0B0E11",
     },
 }
-MISSING = -(2**15)  # of a quantised coordinate
+MEANINGS = ("side", "error")  # of the colours
+HEAT = ("#7201A8", "#9C179E", "#BD3786", "#D8576B", "#ED7953", "#FB9F3A", "#FDCA26")  # matplotlib's plasma, inner part
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,9 @@ class Drawing:
         floor: height of the floor, metres.
         front, view: azimuth of the eye before the body; azimuth and elevation at first; radians.
         arranged: the poses, their frames and texts.
+        colour: one of MEANINGS.
+        cameras: names, colours, and lines (points, 3) in metres.
+        flat: the 2D view beside the bodies.
     """
 
     points: np.ndarray
@@ -64,15 +71,33 @@ class Drawing:
     front: float
     view: tuple[float, float]
     arranged: Arranged
+    colour: str
+    cameras: list[tuple[str, str, list[np.ndarray]]]
+    flat: Flat | None
+
+    @property
+    def most(self) -> float:
+        """The error at the end of the colour scale, millimetres: few joints are farther from the truth."""
+        errors = np.concatenate([error.ravel() for error in self.arranged.errors])
+        return style.round_up(float(np.nanpercentile(errors, 98))) if np.isfinite(errors).any() else 1.0
+
+    @property
+    def path(self) -> int | None:
+        """The joint whose path on the floor is drawn: the root, if its place is known and it goes somewhere."""
+        root = self.arranged.pose.skeleton.parents.index(-1)
+        ways = self.arranged.reference[:, root, :2]
+        known = self.arranged.pose.root != "relative" and np.isfinite(ways).any()
+        return root if known and (np.nanmax(ways, axis=0) - np.nanmin(ways, axis=0)).max() > 0.5 else None
 
     def header(self) -> dict:
         """What the viewer needs besides the coordinates, as JSON."""
-        shown, (low, step) = self.arranged, self._grid()
-        return {
+        shown = self.arranged
+        skeleton = shown.pose.skeleton
+        return encoded(self.points, 0.001) | {
             "lines": shown.lines,
             "names": self.names,
             "truth": self.truth,
-            "joints": len(shown.pose.skeleton),
+            "labels": [joint_label(skeleton, j) for j in range(len(skeleton))],
             "parts": [[a, b, round(ra, 4), round(rb, 4), side] for a, b, ra, rb, side in self.parts],
             "sizes": [round(size, 3) for size in self.sizes],
             "frames": len(shown.frames),
@@ -82,34 +107,29 @@ class Drawing:
             "floor": round(self.floor, 4),
             "front": round(self.front, 4),
             "view": [round(float(angle), 4) for angle in self.view],
-            "points": self.points.shape[2],
-            "low": [round(float(value), 4) for value in low],
-            "step": step,
             "themes": THEMES,
             "sides": style.SIDE_NAMES,
+            "colour": self.colour,
+            "heat": HEAT,
+            "most": self.most if self.truth else None,
+            "path": self.path,
+            "tips": [[j, skeleton.side(skeleton.joints[j])] for j in _tips(skeleton, shown.reference)],
+            "cameras": [
+                {"name": name, "colour": colour, "lines": [np.round(line, 3).tolist() for line in lines]}
+                for name, colour, lines in self.cameras
+            ],
+            "flat": self.flat and self.flat.header(),
         }
 
-    def payload(self) -> str:
-        """The coordinates: int16, second differences in time, zigzag, high and low bytes apart, deflate, base64."""
-        low, step = self._grid()
-        steps = np.round((self.points - low) / step - 32_000)  # (T, N, P, 3)
-        whole = np.where(np.isfinite(steps), steps, MISSING).astype(np.int64)
-        series = whole.reshape(len(whole), -1).T  # (N * P * 3, T)
-        for _ in range(2):
-            series = np.diff(series, axis=1, prepend=0)
-        signed = series.astype(np.int16).astype(np.int32)  # the differences wrap, as their sums do
-        zigzag = ((signed << 1) ^ (signed >> 15)).astype(np.uint16)
-        planes = np.concatenate([(zigzag >> 8).astype(np.uint8).ravel(), (zigzag & 255).astype(np.uint8).ravel()])
-        return base64.b64encode(zlib.compress(planes.tobytes(), 9)).decode("ascii")
 
-    def _grid(self) -> tuple[np.ndarray, float]:
-        """Lowest coordinates (3,), and metres per step: 1 mm, or more for motion over more than 64 m."""
-        low, high = (reduce(self.points, axis=(0, 1, 2)) for reduce in (np.nanmin, np.nanmax))
-        return np.round(low, 4), max(0.001, float((high - low).max()) / 64_000)
-
-
-def drawing(shown: Arranged, view: str | tuple[float, float] | None) -> Drawing:
-    """Prepare the bodies of `arrange`; `view` as in `show`."""
+def drawing(
+    shown: Arranged,
+    view: str | tuple[float, float] | None,
+    colour: str = "side",
+    cameras: Sequence[Camera] = (),
+    flat: Flat | None = None,
+) -> Drawing:
+    """Prepare the bodies of `arrange`; `view`, `colour` and `cameras` as in `show`."""
     skeleton = shown.pose.skeleton
     bodies = [*shown.views] + ([shown.truth] if shown.truth is not None else [])
     joints = np.stack(bodies, axis=1)  # (T, N, J, 3)
@@ -126,13 +146,36 @@ def drawing(shown: Arranged, view: str | tuple[float, float] | None) -> Drawing:
         np.concatenate([joints, middle[:, :, None], path[:, :, None]], axis=2),
         shown.names + ["truth"] * (shown.truth is not None),
         shown.truth is not None,
-        _parts(skeleton, shown.reference, bool(head)),
+        parts_of(skeleton, shown.reference, _size(shown.reference), bool(head)),
         [_size(body) for body in bodies],
         floor,
         front,
         tuple(np.deg2rad(view)) if isinstance(view, tuple) else views[view],
         shown,
+        colour,
+        [
+            (camera.name or f"camera {i + 1}", COLOURS[i % len(COLOURS)], _lines(camera))
+            for i, camera in enumerate(cameras)
+        ],
+        flat,
     )
+
+
+def _lines(camera: Camera) -> list[np.ndarray]:
+    """The lines (points, 3) of a camera's frustum, half a metre deep."""
+    shape = frustum(camera, 0.5)
+    gaps = np.flatnonzero(np.isnan(shape[:, 0]))
+    return [line[np.isfinite(line[:, 0])] for line in np.split(shape, gaps)]
+
+
+def _tips(skeleton: Skeleton, points: np.ndarray) -> list[int]:
+    """Ends of limbs, at most six: of those that are near each other in most frames (T, J, 3), as fingers, the first."""
+    tips: list[int] = []
+    for joint in sorted(set(range(len(skeleton))) - set(skeleton.parents)):
+        apart = [np.nanmedian(np.linalg.norm(points[:, joint] - points[:, tip], axis=-1)) for tip in tips]
+        if np.isfinite(points[:, joint]).any() and all(distance > 0.2 for distance in apart):
+            tips.append(joint)
+    return tips[:6]
 
 
 def _followed(points: np.ndarray, fps: float) -> np.ndarray:
@@ -151,27 +194,5 @@ def _followed(points: np.ndarray, fps: float) -> np.ndarray:
 
 
 def _size(points: np.ndarray) -> float:
-    """How large a body (T, J, 3) is, 1 for an adult: from the farthest joint's distance to the middle of the body."""
-    present = np.isfinite(points).all(-1)
-    middle = np.where(present[..., None], points, 0).sum(1) / np.maximum(present.sum(1), 1)[:, None]
-    distance = np.where(present, np.linalg.norm(points - middle[:, None], axis=-1), 0).max(1)
-    return float(np.clip(np.percentile(distance[present.any(1)], 90) / 0.9, 0.05, 4))
-
-
-def _parts(skeleton: Skeleton, points: np.ndarray, head: bool) -> list[tuple[int, int, float, float, str]]:
-    """Capsules of a body: thick along long bones, thin along short ones; joints without a bone are dots."""
-    line, size = polyline(skeleton), _size(points)
-    ends = (-1, *line.vertices, -1)
-    parts = []
-    for before, joint, after, side in zip(ends[:-2], line.vertices, ends[2:], line.sides, strict=True):
-        if joint >= 0 and after >= 0:
-            lengths = np.linalg.norm(points[:, joint] - points[:, after], axis=-1)
-            length = float(np.nanmedian(lengths)) / size if np.isfinite(lengths).any() else 0.1
-            thick = np.clip(0.24 * length, 0.014, 0.056 if side == "centre" else 0.046)
-            thin = thick if side == "centre" else 0.8 * thick
-            parts.append((joint, after, float(thick), float(thin), side))
-        elif joint >= 0 and before < 0:
-            parts.append((joint, joint, 0.01, 0.01, side))
-    if head:
-        parts.append((len(skeleton), len(skeleton), 0.098, 0.098, "centre"))
-    return parts
+    """How large a body (T, J, 3) in metres is, 1 for an adult."""
+    return float(np.clip(reach(points), 0.05, 4))

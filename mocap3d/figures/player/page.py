@@ -10,11 +10,27 @@ from importlib.resources import files
 
 
 def viewer() -> str:
-    """The viewer's JavaScript, without comments, indentation and most spaces."""
-    source = files("mocap3d.figures.player").joinpath("viewer.js").read_text(encoding="utf-8")
-    lines = (line.split(" // ")[0].strip() for line in source.splitlines())
+    """The viewer's JavaScript without comments and most spaces; each statement in it ends with a semicolon or brace."""
+    lines = (line.split(" // ")[0].strip() for line in _source("viewer.js").splitlines())
     whole = "\n".join(line for line in lines if line and not line.startswith("//"))
-    return re.sub(r"(,| =>| =| ===| \?| &&| \|\|) ", lambda found: found[1].strip(), whole)
+    chunks = re.split(r'(`[^`]*`|"[^"\n]*")', whole)  # code, then a string, in turn; shaders are strings
+    for i, chunk in enumerate(chunks):
+        if i % 2 == 0 or "#version" in chunk:
+            chunks[i] = re.sub(r" *([][=*/<>?:&|{}(),;%!]+) *", r"\1", chunk)
+            chunks[i] = re.sub(r"(?<![+-]) ?([+-]) ?(?![+-])", r"\1", chunks[i])
+            chunks[i] = re.sub(r"(?<=[;{},(])\n", "", chunks[i])
+        if i % 2 == 0:
+            chunks[i] = re.sub(r"(?<!\w)\((\w+)\)=>", r"\1=>", chunks[i]).replace(";}", "}")
+    return "".join(chunks)
+
+
+def look() -> str:
+    """The viewer's style sheet."""
+    return _source("viewer.css").replace("\n", "")
+
+
+def _source(name: str) -> str:
+    return files("mocap3d.figures.player").joinpath(name).read_text(encoding="utf-8")
 
 
 def still(scene: dict, png: bytes, width: int, style: str = "") -> str:
@@ -28,7 +44,7 @@ def page(scene: dict, without_scripts: str = "") -> str:
     data = json.dumps(scene, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
     return (
         f'<!DOCTYPE html><html lang="en"><meta charset="utf-8"><title>{escape(scene["lines"][0])}</title>'
-        f"<style>html,body{{margin:0}}</style><body><noscript>{without_scripts}</noscript>"
+        f"<style>html,body{{margin:0}}{look()}</style><body><noscript>{without_scripts}</noscript>"
         f'<div id="player"></div><script type="module">{viewer()}\n'
         f'mount(document.getElementById("player"),{data})</script></body></html>'
     )

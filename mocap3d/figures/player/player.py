@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 import plotly.graph_objects as go
 
+from mocap3d.camera import Camera
 from mocap3d.figures import style
+from mocap3d.figures.cameras import check_cameras
 from mocap3d.figures.player import page
-from mocap3d.figures.player.drawing import THEMES, VIEWS, Drawing, drawing
+from mocap3d.figures.player.drawing import MEANINGS, THEMES, VIEWS, Drawing, drawing
+from mocap3d.figures.player.flat import flat
 from mocap3d.figures.player.raster import Raster
 from mocap3d.figures.skeleton3d import arrange, figure_3d
-from mocap3d.poses import Pose3D
+from mocap3d.poses import Pose2D, Pose3D
 
 WIDTHS = (800, 700, 600, 500, 400)  # of the still, in points; the first that needs few enough bytes is taken
 POSTER_BYTES = 40_000
@@ -24,6 +29,10 @@ def show(
     pose3d: Pose3D | dict[str, Pose3D],
     truth: Pose3D | None = None,
     *,
+    pose2d: Pose2D | None = None,
+    images: Sequence | np.ndarray | None = None,
+    cameras: Camera | Sequence[Camera] = (),
+    colour: str = "side",
     title: str | None = None,
     max_frames: int = 3000,
     height: int = 560,
@@ -40,6 +49,12 @@ def show(
     Args:
         pose3d: (T, J, 3) metres, world or camera frame, any skeleton; or a dict of name -> pose, drawn side by side.
         truth: same length, rate, skeleton and frame; drawn pale with every body.
+        pose2d: (T, J, 2) pixels, any skeleton; its image is shown beside the bodies, in step with them.
+        images: what `pose2d` was detected in, drawn under it: one array (H, W, 3), uint8, RGB, or one for each frame.
+            At most 150 are stored, 480 pixels wide, 10 to 50 kB each; stills and moving images show them softly.
+        cameras: drawn as frustums in the world; the pose must be in the world frame.
+        colour: "side" (left, right, middle), or "error": joints by their distance to the truth in the frame shown, from
+            0 mm to a value that 2 % of the joints exceed.
         title: replaces the title; with a truth, the mean joint error stays in the subtitle.
         max_frames: longer poses are strided to at most this many frames, as stated in the subtitle.
         height: pixels.
@@ -51,16 +66,28 @@ def show(
         A Player: what a notebook displays; it opens on the most open pose. `.figure()` is the plotly Figure, `.save()`
         writes a file, `.widget()` is driven from Python.
     Raises:
-        FigureError: if there is nothing to draw, the poses do not match, or view or theme are unknown.
-        TypeError: if something other than a Pose3D is given.
+        FigureError: if there is nothing to draw, the poses, images or cameras do not match, an error is asked for
+            without a truth, or view, colour or theme are unknown.
+        TypeError: if something other than a Pose3D, Pose2D or Camera is given.
     Source: own.
     """
     if view not in (None, *VIEWS) and not (isinstance(view, tuple) and len(view) == 2):
         raise style.FigureError(f"show(): view is {view!r}; give one of {', '.join(VIEWS)}, or (azimuth, elevation)")
     if theme not in THEMES:
         raise style.FigureError(f"show(): theme is {theme!r}; give one of {', '.join(THEMES)}")
-    drawn = drawing(arrange(pose3d, truth, title, max_frames), view)
-    return Player(drawn, (pose3d, truth, title, max_frames), height, follow, theme)
+    if colour not in MEANINGS:
+        raise style.FigureError(f"show(): colour is {colour!r}; give one of {', '.join(MEANINGS)}")
+    if colour == "error" and truth is None:
+        raise style.FigureError('show(): colour="error" needs the truth; show(prediction, truth, colour="error")')
+    if images is not None and pose2d is None:
+        raise style.FigureError("show(): images are drawn under pose2d; give it too")
+    shown = arrange(pose3d, truth, title, max_frames)
+    cameras = [cameras] if isinstance(cameras, Camera) else list(cameras)
+    if cameras:
+        check_cameras(cameras, shown.pose, "show()")
+    beside = None if pose2d is None else flat(pose2d, images, shown)
+    drawn = drawing(shown, view, colour, cameras, beside)
+    return Player(drawn, (pose3d, truth, title, max_frames, cameras), height, follow, theme)
 
 
 class Player:
@@ -80,7 +107,7 @@ class Player:
 
         Source: own.
         """
-        pose3d, truth, title, most = self._given
+        pose3d, truth, title, most, _ = self._given
         return figure_3d(pose3d, truth, title=title, max_frames=min(most, 150), height=self._height)
 
     def save(self, path: str | Path) -> Path:
@@ -116,14 +143,19 @@ class Player:
 
         Returns:
             An anywidget; `.draw(pose3d, truth)` replaces the poses and keeps the viewpoint.
+            It is closed when the notebook cell that made it runs again.
         Raises:
             ImportError: without the packages of the extra "course".
         Source: own.
         """
         from mocap3d.figures.player.widget import player_widget
 
-        def other(pose3d: Pose3D | dict[str, Pose3D], truth: Pose3D | None) -> dict:
-            return show(pose3d, truth, height=self._height, follow=self._follow, theme=self._theme).scene()
+        _, _, shown, most, cameras = self._given
+        look = {"height": self._height, "follow": self._follow, "theme": self._theme}
+
+        def other(pose3d, truth, title: str | None, pose2d: Pose2D | None, images: Sequence | None) -> dict:
+            same = {"title": title or shown, "max_frames": most, "cameras": cameras}
+            return show(pose3d, truth, pose2d=pose2d, images=images, **same, **look).scene()
 
         return player_widget(self.scene(), other)
 
@@ -133,7 +165,7 @@ class Player:
         Source: own.
         """
         look = {"height": self._height, "follow": self._follow, "theme": self._theme, "alt": repr(self)}
-        return self._drawing.header() | look | {"data": self._drawing.payload()}
+        return self._drawing.header() | look
 
     def _images(self, scale: int) -> tuple[list, float]:
         """Palette images of the motion, and how many to show in a second."""

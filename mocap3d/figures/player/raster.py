@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import unicodedata
 from collections.abc import Iterable
 from functools import lru_cache
@@ -10,7 +11,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from mocap3d.figures import style
-from mocap3d.figures.player.drawing import THEMES, Drawing
+from mocap3d.figures.player.drawing import HEAT, THEMES, Drawing
 
 FIELD = np.tan(np.deg2rad(14))  # of half the field of view; viewer.js uses the same
 MARGIN = 0.13  # metres kept free around the joints
@@ -53,9 +54,14 @@ class Raster:
         self.drawing, self.size, self.scale = drawing, size, scale
         self.colours = {name: _rgb(colour) for name, colour in THEMES[theme].items()}
         several = drawing.arranged.several
+        self.heat = None
+        if drawing.colour == "error":
+            levels = np.linspace(0, len(HEAT) - 1.001, 25)
+            self.heat = [_mix(_rgb(HEAT[int(v)]), _rgb(HEAT[int(v) + 1]), v % 1) for v in levels]
         self.shown = drawing.names[: len(drawing.names) - drawing.truth] if several else drawing.names[:1]
+        self.flat = drawing.flat
         self.legend = 62 + 16 * (len(drawing.arranged.lines) - 2)
-        self.top = self.legend + (48 if len(self.shown) > 1 else 22)
+        self.top = self.legend + (48 if len(self.shown) > 1 or self.flat else 22)
         self.rows = axes(drawing.view)
         points, aims = drawing.points[:, :, :-1], drawing.points[:, :, -1]  # (T, N, P, 3), (T, N, 3)
         lead = -1 if drawing.truth and not several else 0
@@ -65,7 +71,10 @@ class Raster:
         around = [points[:, i] - aim[:, None] for i in range(len(self.shown)) for aim in [self.aims[i]]]
         if drawing.truth:
             around += [points[:, -1] - aim[:, None] for aim in self.aims]
-        self.panel = (size[0] / len(self.shown), size[1] - self.top)
+        lines = [line for _, _, lines in drawing.cameras for line in lines]
+        around += [line - aim[::10, None] for line in lines for aim in self.aims]
+        wide = size[0] * (1 - (self.flat.share if self.flat else 0))
+        self.panel = (wide / len(self.shown), size[1] - self.top)
         near = np.concatenate([cloud.reshape(-1, 3) for cloud in around])
         self.aside, self.distance = fitted(near, self.rows, self.panel[0] / self.panel[1])
 
@@ -77,7 +86,12 @@ class Raster:
             picture.paste(
                 self._panel(i, t, (right - left, round(self.panel[1] * self.scale))), (left, self._px(self.top))
             )
+        if self.flat:
+            left, right = self._px(self.panel[0] * len(self.shown) + GAP), self._px(self.size[0] - GAP)
+            picture.paste(self._image(t, (right - left, self._px(self.panel[1]))), (left, self._px(self.top)))
         self._texts(ImageDraw.Draw(picture), t)
+        if self.flat and self.flat.images:
+            return picture.quantize(64, dither=Image.Dither.NONE)
         palette, nearest = _palette(tuple(self._base()))
         index = Image.fromarray(nearest[tuple(np.asarray(picture).transpose(2, 0, 1) >> 2)])
         index.putpalette(palette)
@@ -101,20 +115,47 @@ class Raster:
             )
 
         self._floor(pen, project, aim)
+        self._path(pen, project, i, t)
+        for _, colour, lines in self.drawing.cameras:
+            for line in lines:
+                pen.line([*project(line)[:, :2].ravel()], _rgb(colour), round(1.2 * self.scale * FINE))
         capsules = self._capsules(i, t)
         light = np.array([0.16, -0.1])
         for a, b, ra, rb, _ in capsules:
             ends = np.array([[*(p[:2] + (p[2] - self.drawing.floor) * light), self.drawing.floor] for p in (a, b)])
-            _capsule(pen, project(ends), (ra, rb), self.colours["shadow"])
+            _capsule(pen, project(ends), np.array([ra, rb]), [self.colours["shadow"]])
         eye_distance = [np.linalg.norm((a + b) / 2 - eye) - (ra + rb) / 4 for a, b, ra, rb, _ in capsules]
         for k in np.argsort(eye_distance)[::-1]:
-            a, b, ra, rb, colour = capsules[k]
-            ends = project(np.array([a, b]))
-            _capsule(pen, ends, (ra, rb), _mix(colour, (0, 0, 0), 0.38))
-            line = 1.6 * FINE * self.scale / 2 / ends[:, 2]
-            _capsule(pen, ends, (ra - line[0], rb - line[1]), colour)
-            lit = ends - np.stack([ends[:, 2] * [0.28 * ra, 0.28 * rb]] * 2 + [[0, 0]], 1)  # towards the upper left
-            _capsule(pen, lit, (0.42 * ra, 0.42 * rb), _mix(colour, (255, 255, 255), 0.28))
+            a, b, ra, rb, colours = capsules[k]
+            self._limb(pen, project(np.array([a, b])), np.array([ra, rb]), colours)
+        return picture.resize(size, Image.Resampling.BOX)
+
+    def _limb(self, pen: ImageDraw.ImageDraw, ends: np.ndarray, radii: np.ndarray, colours: list[tuple]) -> None:
+        """A capsule with a dark edge and a light stripe towards the upper left; ends as in _capsule."""
+        _capsule(pen, ends, radii, [_mix(colour, (0, 0, 0), 0.38) for colour in colours])
+        _capsule(pen, ends, radii - 1.6 * FINE * self.scale / 2 / ends[:, 2], colours)
+        lit = ends - np.stack([ends[:, 2] * 0.28 * radii] * 2 + [np.zeros(2)], 1)
+        _capsule(pen, lit, 0.42 * radii, [_mix(colour, (255, 255, 255), 0.28) for colour in colours])
+
+    def _image(self, t: int, size: tuple[int, int]) -> Image.Image:
+        """The 2D view: keypoints over their image."""
+        width, height = (side * FINE for side in size)
+        picture = Image.new("RGB", (width, height), self.colours["page"])
+        pen, (left, top, right, bottom) = ImageDraw.Draw(picture), self.flat.crop
+        zoom = min(width / (right - left), height / (bottom - top))
+        corner = np.array([width / 2 - (left + right) / 2 * zoom, height / 2 - (top + bottom) / 2 * zoom])
+        box = [*corner, *(corner + np.array(self.flat.size) * zoom)]
+        pen.rectangle(box, self.colours["floor"], self.colours["faint"], self.scale * FINE)
+        if self.flat.images:
+            image = Image.open(io.BytesIO(self.flat.images[t // self.flat.every]))
+            image.thumbnail((72, 72))  # soft and of few colours, for few bytes
+            image = image.resize([round(box[k + 2]) - round(box[k]) for k in (0, 1)], Image.Resampling.BICUBIC)
+            picture.paste(image.quantize(10, dither=Image.Dither.NONE).convert("RGB"), [*map(round, corner)])
+        for a, b, ra, rb, side in self.flat.parts:
+            ends = self.flat.points[t, [a, b]]
+            if np.isfinite(ends).all():
+                ends = np.concatenate([corner + ends * zoom, np.full((2, 1), zoom)], axis=1)
+                self._limb(pen, ends, np.array([ra, rb]), [self.colours[side]])
         return picture.resize(size, Image.Resampling.BOX)
 
     def _capsules(self, i: int, t: int) -> list[tuple]:
@@ -126,8 +167,18 @@ class Raster:
             for a, b, ra, rb, side in self.drawing.parts:
                 ends = self.drawing.points[t, body, [a, b]]
                 if np.isfinite(ends).all():
-                    found.append((*ends, ra * thick, rb * thick, self._colour(side, ghost)))
+                    colours = [self._colour(side, ghost)] if self.heat is None else self._heats(t, body, a, b)
+                    found.append((*ends, ra * thick, rb * thick, colours))
         return found
+
+    def _heats(self, t: int, body: int, a: int, b: int) -> list[tuple]:
+        """The colours of a part from point a to point b by their errors; the truth, and what it lacks, in grey."""
+        points = self.drawing.points[t, :, [a, b]]  # (2, N, 3)
+        errors = 1000 * np.linalg.norm(points[:, body] - points[:, -1], axis=-1)
+        if body == len(self.drawing.names) - 1 or np.isnan(errors).any():
+            return [self._colour("centre", body == len(self.drawing.names) - 1)]
+        low, high = np.minimum(errors / self.drawing.most * (len(self.heat) - 1), len(self.heat) - 1).astype(int)
+        return self.heat[low : high + 1] if low <= high else self.heat[high : low + 1][::-1]
 
     def _colour(self, side: str, ghost: bool) -> tuple[int, int, int]:
         return _mix(self.colours[side], self.colours["page"], 0.55) if ghost else self.colours[side]
@@ -148,6 +199,17 @@ class Raster:
                 ends = project(np.array(ends))[:, :2]
                 pen.line([*ends.ravel()], self.colours["hair"], self.scale * FINE)
 
+    def _path(self, pen: ImageDraw.ImageDraw, project, i: int, t: int) -> None:
+        """The way of the root on the floor, so far and to come, as far as the floor is drawn."""
+        if self.drawing.path is None:
+            return
+        way = self.drawing.points[:, i, self.drawing.path] * [1, 1, 0] + [0, 0, self.drawing.floor]
+        near = np.linalg.norm(way[:, :2] - self.aims[i][t, :2], axis=1) < max(1.3, 0.42 * self.distance)  # not at NaN
+        for k in range(len(way) - 1):
+            if near[k] and near[k + 1]:
+                colour = self.colours["faint" if k < t else "shadow"]
+                pen.line([*project(way[k : k + 2])[:, :2].ravel()], colour, 2 * self.scale * FINE)
+
     def _texts(self, pen: ImageDraw.ImageDraw, t: int) -> None:
         """Title, facts and time above; the legend in words at the right; a name above each of several bodies."""
         shown, ink, faint = self.drawing.arranged, self.colours["ink"], self.colours["faint"]
@@ -156,19 +218,28 @@ class Raster:
         for k, line in enumerate(shown.lines[1:]):
             self._write(pen, 20, 38 + 16 * k, line, 12, faint, width - 40)
         x, y = 20, self.legend
-        entries = [(style.SIDE_NAMES[side], self.colours[side]) for side in ("left", "right", "centre")]
+        sides = ("left", "right", "centre") if self.heat is None or self.flat else ()
+        entries = [(style.SIDE_NAMES[side], self.colours[side]) for side in sides]
         entries += [("truth (pale)", self._colour("centre", True))] * self.drawing.truth
         for name, colour in entries:
             box = [self._px(x), self._px(y + 3), self._px(x + 22), self._px(y + 11)]
             pen.rounded_rectangle(box, self._px(4), colour)
             x += 46 + self._write(pen, x + 28, y - 1, name, 13, ink)
+        if self.heat is not None:
+            for k, colour in enumerate(self.heat):
+                pen.rectangle([self._px(x + 4 * k), self._px(y + 3), self._px(x + 4 * k + 4), self._px(y + 11)], colour)
+            self._write(pen, x + 4 * len(self.heat) + 6, y - 1, f"error, 0 to {self.drawing.most:g} mm", 13, ink)
         if len(shown.frames) > 1:
             text = f"{shown.frames[t] / shown.pose.fps:.2f} s"
             self._write(pen, width - 20 - _font(13 * self.scale).getlength(text) / self.scale, y - 1, text, 13, faint)
-        if len(self.shown) > 1:
-            for i, name in enumerate(self.shown):
-                wide = min(_font(14 * self.scale).getlength(_plain(name)) / self.scale, self.panel[0] - 12)
-                self._write(pen, self.panel[0] * (i + 0.5) - wide / 2, self.top - 22, name, 14, ink, self.panel[0] - 12)
+        if len(self.shown) > 1 or self.flat:
+            panels = [(name, self.panel[0] * i, self.panel[0]) for i, name in enumerate(self.shown)]
+            if self.flat:
+                panels = panels if len(panels) > 1 else [("3D", 0, self.panel[0])]
+                panels.append((self.flat.title, self.panel[0] * len(panels), width * self.flat.share))
+            for name, start, room in panels:
+                wide = min(_font(14 * self.scale).getlength(_plain(name)) / self.scale, room - 12)
+                self._write(pen, start + (room - wide) / 2, self.top - 22, name, 14, ink, room - 12)
 
     def _write(self, pen, x: float, y: float, text: str, size: int, colour, room: float = np.inf) -> float:
         """Write one line, smaller where it would not fit into `room`; its width in points."""
@@ -183,6 +254,8 @@ class Raster:
         page, floor, shadow = (self.colours[name] for name in ("page", "floor", "shadow"))
         yield from [(page, floor), (floor, self.colours["hair"]), (floor, shadow), (page, self.colours["faint"])]
         yield (page, self.colours["ink"])
+        for colour in [*(self.heat or []), *(_rgb(colour) for _, colour, _ in self.drawing.cameras)]:
+            yield from [(_mix(colour, (0, 0, 0), 0.38), colour), (colour, _mix(colour, (255, 255, 255), 0.28))]
         for ghost in (False, True) if self.drawing.truth else (False,):
             for side in ("left", "right", "centre"):
                 colour = self._colour(side, ghost)
@@ -190,17 +263,23 @@ class Raster:
                 yield from [(colour, dark), (colour, _mix(colour, (255, 255, 255), 0.28)), (page, dark), (page, colour)]
 
 
-def _capsule(pen: ImageDraw.ImageDraw, ends: np.ndarray, radii: tuple[float, float], colour) -> None:
-    """A disc at each end (2, 3: pixels, pixels per metre) and what lies between them."""
+def _capsule(pen: ImageDraw.ImageDraw, ends: np.ndarray, radii: np.ndarray, colours: list[tuple]) -> None:
+    """A disc at each end (2, 3: pixels, pixels per metre) and what lies between; several colours follow in turn."""
+    if len(colours) > 1:
+        shares = np.linspace(0, 1, len(colours) + 1)[:, None]
+        along, wide = (1 - shares) * ends[0] + shares * ends[1], ((1 - shares) * radii[0] + shares * radii[1])[:, 0]
+        for k, colour in enumerate(colours):
+            _capsule(pen, along[k : k + 2], wide[k : k + 2], [colour])
+        return
     widths = np.maximum(ends[:, 2] * radii, 0.5)
     for (x, y, _), r in zip(ends, widths, strict=True):
-        pen.ellipse([x - r, y - r, x + r, y + r], fill=colour)
+        pen.ellipse([x - r, y - r, x + r, y + r], fill=colours[0])
     along = ends[1, :2] - ends[0, :2]
     length = np.hypot(*along)
     if length > 0.5:
         normal = np.array([-along[1], along[0]]) / length
         corners = [ends[k, :2] + sign * normal * widths[k] for k, sign in ((0, 1), (1, 1), (1, -1), (0, -1))]
-        pen.polygon([*map(tuple, corners)], fill=colour)
+        pen.polygon([*map(tuple, corners)], fill=colours[0])
 
 
 @lru_cache(maxsize=8)
