@@ -1,6 +1,6 @@
 """Find the people's keypoints in a video, for `mocap3d lift`: RTMPose by rtmlib, on this machine.
 
-    pip install "mocap3d[detect]"
+    pip install -c constraints.txt -e ".[detect]"
     python data_scripts/detect_2d.py clip.mp4
     mocap3d lift clip.json --out pose.html
 
@@ -54,7 +54,7 @@ def open_video(path: Path, turn: int = 0) -> Video:
     try:
         import cv2
     except ImportError:
-        raise DetectError('opencv is not installed: pip install "mocap3d[detect]"') from None
+        raise DetectError('opencv is not installed: pip install -e ".[detect]"') from None
     if not path.is_file():
         raise DetectError(f"{path}: no such file")
     about = cv2.VideoCapture(str(path))
@@ -87,7 +87,7 @@ def rtmpose(mode: str, device: str) -> Detector:
     try:
         from rtmlib import BodyWithFeet
     except ImportError:
-        raise DetectError('rtmlib is not installed: pip install "mocap3d[detect]"') from None
+        raise DetectError('rtmlib is not installed: pip install -e ".[detect]"') from None
     try:
         model = BodyWithFeet(mode=mode, backend="onnxruntime", device=device)
     except Exception as error:  # rtmlib raises what its downloads and ONNX Runtime raise

@@ -51,9 +51,9 @@ def lift(
 
     Args:
         pose2d: pixels, any known skeleton (converted to h36m17, see `provenance`), any length. One warning says what
-            looks wrong (`check_keypoints`). Joints that are NaN or have confidence 0 are filled first, as in training
-            and evaluation (`fill_missing`); frames without anybody give NaN. Any rate, or timestamps: for a model of
-            several frames, motion is interpolated at 50 fps, and the poses are interpolated at the times of the frames.
+            looks wrong (`check_keypoints`). Joints that are NaN, at (0, 0) or have confidence 0 are filled first, as in
+            training and evaluation (`fill_missing`); frames without anybody give NaN. Any rate, or timestamps: for a
+            model of several frames, motion is interpolated at 50 fps, and the poses at the times of the frames.
         model: fulfils `Lifter` and is trained; or a file of weights, or the name of published weights that `mocap3d
             fetch-weights` has fetched. By default the mean of two networks in the package (`DEFAULT`), which was the
             best on real detections and on recordings kept from training.
@@ -130,11 +130,12 @@ def lift(
 
 
 def _without_unseen(pose2d: Pose2D) -> Pose2D:
-    """NaN for joints with confidence 0, which some programs put at (0, 0)."""
-    unseen = (pose2d.confidence == 0) & np.isfinite(pose2d.points).all(-1)
+    """NaN for joints at (0, 0), where detectors put what they do not see, or with confidence 0."""
+    unseen = ((pose2d.confidence == 0) | (pose2d.points == 0).all(-1)) & np.isfinite(pose2d.points).all(-1)
     if not unseen.any():
         return pose2d
-    warnings.warn(f"{unseen.sum():,} of {unseen.size:,} joints have confidence 0 and count as missing", stacklevel=3)
+    text = f"{unseen.sum():,} of {unseen.size:,} joints are at (0, 0) or have confidence 0 and count as missing"
+    warnings.warn(text, stacklevel=3)
     return replace(pose2d, points=np.where(unseen[..., None], np.nan, pose2d.points))
 
 

@@ -8,6 +8,7 @@ whatever the receptive field, and mostly the time to read the weights once.
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -18,6 +19,8 @@ from torch import nn
 from mocap3d.missing import fill_next
 from mocap3d.normalise import centred_points, person_size, sampled_frames, scaled_points, usual_size
 from mocap3d.skeleton import H36M17
+
+PIXELS = 20.0  # no joint is so many half widths of the image away from its middle: these are no screen units
 
 
 class Column:
@@ -109,6 +112,9 @@ class Stream:
             raise ValueError(
                 f"got {len(frame)} persons after {len(self._last)}; call reset() to begin another sequence"
             )
+        if self._last is None and (reach := float(frame.nan_to_num().abs().max())) > PIXELS:
+            text = "take mocap3d.pixels_to_screen, or KeypointStream, which is given pixels"
+            warnings.warn(f"points reach {reach:.0f} in an image that runs from -1 to 1: {text}", stacklevel=2)
         seen = frame.isfinite().all(-1).to(frame)  # (B, 17)
         if confidence is not None:
             seen = seen * torch.as_tensor(confidence).to(frame).view_as(seen)

@@ -100,7 +100,7 @@ def test_where_nobody_is_found_the_pose_network_is_not_asked(monkeypatch):
 def test_without_the_extra_it_says_how_to_get_it(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "cv2", None)
     assert main([str(tmp_path / "clip.mp4")]) == 2
-    assert 'pip install "mocap3d[detect]"' in capsys.readouterr().err
+    assert 'pip install -e ".[detect]"' in capsys.readouterr().err
 
 
 # With OpenCV
@@ -108,7 +108,7 @@ def test_without_the_extra_it_says_how_to_get_it(tmp_path, monkeypatch, capsys):
 
 def film(path, rotated: bool) -> None:
     """Eight frames at 25 fps; one corner is bright: top left as stored, top right where the file says to turn it."""
-    cv2 = pytest.importorskip("cv2", reason='needs opencv: pip install "mocap3d[detect]"')
+    cv2 = pytest.importorskip("cv2", reason='needs opencv: pip install -e ".[detect]"')
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 25, (64, 48))
     for _ in range(8):
         image = np.zeros(SHAPE, np.uint8)
@@ -152,7 +152,7 @@ def test_videos_are_read_upright(rotated, rotate, corner, tmp_path, capsys):
 
 
 def test_what_is_no_video(tmp_path, capsys):
-    pytest.importorskip("cv2", reason='needs opencv: pip install "mocap3d[detect]"')
+    pytest.importorskip("cv2", reason='needs opencv: pip install -e ".[detect]"')
     (tmp_path / "clip.mp4").write_text("no video")
     assert main([str(tmp_path / "clip.mp4")]) == 2 and "no video that OpenCV can read" in capsys.readouterr().err
     assert main([str(tmp_path / "none.mp4")]) == 2 and "no such file" in capsys.readouterr().err

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from mocap3d.data.image_space import screen_targets
+from mocap3d.data.phone import coco_from_h36m
 from mocap3d.data.synthetic import make_synthetic
 from mocap3d.data.windows import to_device
 from mocap3d.evaluation.predict import predict
@@ -194,11 +195,30 @@ def test_zeros_and_joints_without_confidence_count_as_missing(dataset):
         warnings.simplefilter("error")
         expected = lift(nan, model)
     zeros = replace(clip, points=np.where(gone[..., None], 0, clip.points), confidence=np.where(gone, 0, 1))
-    with pytest.warns(UserWarning, match=f"{gone.sum()} of {gone.size} joints have confidence 0") as told:
-        lifted = lift(zeros, model)
-    assert len(told) == 1
-    np.testing.assert_array_equal(lifted.points, expected.points)
-    np.testing.assert_array_equal(lifted.filled, gone)
+    for pose2d in (zeros, replace(zeros, confidence=None)):  # also where nobody says that (0, 0) is no place
+        with pytest.warns(UserWarning, match=f"{gone.sum()} of {gone.size} joints are at") as told:
+            lifted = lift(pose2d, model)
+        assert len(told) == (1 if pose2d is zeros else 2)  # check_keypoints says it as well
+        np.testing.assert_array_equal(lifted.points, expected.points)
+        np.testing.assert_array_equal(lifted.filled, gone)
+
+
+@pytest.mark.parametrize(
+    "spoil, text",
+    [
+        (lambda c: replace(c, points=c.points / c.image_size), "lie in 0..1: multiply them"),
+        (lambda c: replace(c, image_size=(500, 500)), "of the joints lie outside the 500x500 image"),
+        (lambda c: replace(c, skeleton="h36m17"), "in the order of coco17, not of h36m17: pass skeleton='coco17'"),
+        (lambda c: replace(c, points=c.points * (1, -1) + (0, c.image_size[1])), "y grows upwards"),
+    ],
+)
+def test_wrong_size_unit_or_order(spoil, text):
+    clip = make_synthetic(seconds=2).test[0]
+    points = clip.camera.project(coco_from_h36m(torch.from_numpy(clip.pose3d.points)).numpy())
+    pose2d = Pose2D(points, None, COCO17, 50, clip.pose2d.image_size)
+    with pytest.warns(UserWarning) as told:
+        lift(spoil(pose2d), wide(), undo_inversions=False)
+    assert len(told) == 1 and text in str(told[0].message)
 
 
 def test_what_looks_wrong_is_said_in_one_warning():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -113,6 +115,18 @@ def test_memory_does_not_grow() -> None:
     for _ in range(50):
         stream(np.zeros((17, 2)))
     assert all(map(lambda a, b: a is b, kept, [stream._stem.ring, stream._blocks[0][0].ring]))
+
+
+def test_pixels_are_not_screen_units() -> None:
+    stream = trained().stream()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        stream(torch.full((17, 2), 0.9))
+    stream.reset()
+    with pytest.warns(UserWarning, match="points reach 900 in an image that runs from -1 to 1") as told:
+        for _ in range(3):
+            stream(torch.full((17, 2), 900.0))
+    assert len(told) == 1
 
 
 def test_wrong_use() -> None:
