@@ -25,6 +25,7 @@ from mocap3d.skeleton import H36M17, root_relative
 ANKLES = H36M17.indices(["left_foot", "right_foot"])
 STRAIGHT = 25.0  # degrees of flexion up to which hips and one knee are those of somebody who stands or walks
 STANDING = 0.5  # seconds of standing from which the vertical is estimated
+STEADY = 0.025  # seconds, with which people move as jerkily as in training recordings
 RESTS, GAP = 0.5, 0.12  # m/s, below which an ankle rests; seconds
 
 
@@ -55,7 +56,7 @@ def clean(
     rests = touching(placed, pose2d, known)
     levelled, note = level(placed, camera)
     planted = plant_feet(smooth(levelled), rests)
-    remarks += [note, "jitter: smoothed over 0.04 s"]
+    remarks += [note, f"jitter: smoothed over {STEADY:g} s"]
     remarks.append(f"feet: held in place in {rests.any(1).mean():.0%} of the frames")
     return planted, remarks
 
@@ -238,7 +239,7 @@ def gaussian(values: np.ndarray, sigma: float) -> np.ndarray:
     return total
 
 
-def smooth(pose: Pose3D, method: str = "gaussian", seconds: float = 0.04) -> Pose3D:
+def smooth(pose: Pose3D, method: str = "gaussian", seconds: float = STEADY) -> Pose3D:
     """Less jitter.
 
     Args:
