@@ -97,9 +97,9 @@ def lift(
     if fov is not None and model.normalise != "ray":
         raise ValueError(f"fov={fov!r}: only for models with normalise='ray'; leave it out")
     known = known_intrinsics(pose2d.image_size, camera, fov)
+    pose2d = _without_unseen(pose2d)
     if found := check_keypoints(pose2d):
         warnings.warn(" ".join(found), stacklevel=2)
-    pose2d = _without_unseen(pose2d)
     if undo_inversions:
         inverted, text = find_inversions(pose2d)
         if text:
