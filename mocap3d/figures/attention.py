@@ -84,7 +84,7 @@ def show_attention(
     labels = [joint_label(skeleton, j) for j in range(len(skeleton))]
     looks = _looks(labels, model.heads, pose2d.points[at], time)
     moving = [
-        _merged(look, part) | {"visible": number // len(looks) == shown}
+        style.merged(look, part) | {"visible": number // len(looks) == shown}
         for number, (look, part) in enumerate(zip(looks * len(layers), steps[0], strict=True))
     ]
     whose = "mean over heads" if head is None else f"head {head}"
@@ -139,12 +139,7 @@ def show_gates(model: MotionBERT, pose2d: Pose2D, *, title: str | None = None, h
         "hovertemplate": "<b>%{y}</b>, %{x}<br>st %{z:.1f} %<extra></extra>",
         "xgap": 2,
         "ygap": 1,
-        "colorbar": {
-            "title": {"text": "% st", "side": "top"},
-            "thickness": 10,
-            "outlinewidth": 0,
-            "tickfont": {"size": 12, "color": style.FAINT},
-        },
+        "colorbar": style.colour_bar("% st"),
     }
     layout = style.base_layout(
         title or "Which stream goes on",
@@ -237,10 +232,6 @@ def _looks(labels: list[str], heads: int, points: np.ndarray, time: np.ndarray) 
         right | {"line": {"width": 3, "color": LIT}, "name": "mean over heads", "hovertemplate": hover + "mean</extra>"}
     )
     return looks
-
-
-def _merged(look: dict, part: dict) -> dict:
-    return look | part | ({"marker": look["marker"] | part.get("marker", {})} if "marker" in look else {})
 
 
 def _layout(

@@ -40,8 +40,8 @@ def show_errors(
     if not np.isfinite(errors).any():
         raise style.FigureError("show_errors(): no joint is present in both poses of any frame")
     stride = -(-len(a) // max_columns)
-    cells = _nanmean(_in_blocks(errors, stride), axis=1)  # (T / stride, J)
-    means = _nanmean(errors, axis=0)  # (J,)
+    cells = style.nanmean(_in_blocks(errors, stride), axis=1)  # (T / stride, J)
+    means = style.nanmean(errors, axis=0)  # (J,)
 
     names = [joint_label(a.skeleton, j) for j in range(len(a.skeleton))]
     how = "root-relative" if centred or a.root == "relative" else "as placed"
@@ -59,14 +59,7 @@ def show_errors(
         "zmax": top,
         "hoverongaps": False,
         "hovertemplate": "<b>%{y}</b><br>%{x:.2f} s: %{z:.1f} mm<extra></extra>",
-        "colorbar": {
-            "title": {"text": "mm", "side": "top"},
-            "thickness": 10,
-            "outlinewidth": 0,
-            "x": 1.0,
-            "xpad": 6,
-            "tickfont": {"size": 12, "color": style.FAINT},
-        },
+        "colorbar": style.colour_bar("mm") | {"x": 1.0, "xpad": 6},
     }
     bars = {
         "type": "bar",
@@ -210,10 +203,3 @@ def _in_blocks(values: np.ndarray, size: int) -> np.ndarray:
     """(T, J) -> (ceil(T / size), size, J), the last block filled with NaN."""
     missing = -len(values) % size
     return np.pad(values, ((0, missing), (0, 0)), constant_values=np.nan).reshape(-1, size, values.shape[1])
-
-
-def _nanmean(values: np.ndarray, axis: int) -> np.ndarray:
-    """Mean ignoring NaN; NaN without a warning where all values are NaN."""
-    present = np.isfinite(values)
-    count = present.sum(axis)
-    return np.where(count > 0, np.where(present, values, 0).sum(axis) / np.maximum(count, 1), np.nan)

@@ -56,9 +56,7 @@ def show_2d(
     traces = []
     for i, name in enumerate(names[: len(poses)]):
         looks = _looks(pose2d, line, name, ghost=i > 0)
-        traces += [
-            look | _merged(look, part) for look, part in zip(looks, steps[still][3 * i : 3 * i + 3], strict=True)
-        ]
+        traces += [style.merged(look, part) for look, part in zip(looks, steps[still][3 * i : 3 * i + 3], strict=True)]
     if other is not None:
         key = {"width": 2, "color": style.GHOST_COLOURS["centre"], "dash": "dot"}
         traces.append({"type": "scatter", "x": [None], "y": [None], "mode": "lines", "name": names[1], "line": key})
@@ -122,10 +120,6 @@ def _looks(pose: Pose2D, line: Polyline, name: str, ghost: bool) -> list[dict]:
     return looks
 
 
-def _merged(look: dict, part: dict) -> dict:
-    return part | {"marker": look["marker"] | part.get("marker", {})}
-
-
 def _texts(pose: Pose2D, picked: list, names: tuple[str, str], note: str) -> tuple[str, list[str] | None]:
     """Subtitle, and the mean pixel distance of each frame for the slider if there are two poses."""
     width, height = pose.image_size
@@ -137,11 +131,8 @@ def _texts(pose: Pose2D, picked: list, names: tuple[str, str], note: str) -> tup
     present = np.isfinite(distance)
     if not present.any():
         return facts, None
-    mean = np.where(present, distance, 0).sum(1) / np.maximum(present.sum(1), 1)
-    notes = [
-        f"{value:.1f} px apart" if some else "no joint in both"
-        for value, some in zip(mean, present.any(1), strict=True)
-    ]
+    means = style.nanmean(distance, axis=1)
+    notes = ["no joint in both" if np.isnan(mean) else f"{mean:.1f} px apart" for mean in means]
     return (
         f"mean distance of {names[0]} and {names[1]} in the drawn frames: {distance[present].mean():.1f} px<br>{facts}",
         notes,

@@ -134,12 +134,8 @@ def _notes(names: list[str], errors: list[np.ndarray]) -> list[str] | None:
     """Mean error of each drawn frame, for the slider; none with several bodies, as the text would be too long."""
     if len(errors) != 1 or len(names) != 1:
         return None
-    present = np.isfinite(errors[0])
-    mean = np.where(present, errors[0], 0).sum(1) / np.maximum(present.sum(1), 1)
-    return [
-        f"error {value:.0f} mm" if some else "no joint to compare"
-        for value, some in zip(mean, present.any(1), strict=True)
-    ]
+    means = style.nanmean(errors[0], axis=1)
+    return ["no joint to compare" if np.isnan(mean) else f"error {mean:.0f} mm" for mean in means]
 
 
 def _viewpoint(points: np.ndarray, pose: Pose3D) -> np.ndarray:

@@ -72,6 +72,13 @@ def compact(values: np.ndarray, decimals: int = 4) -> np.ndarray:
     return np.round(np.asarray(values, dtype=np.float64), decimals).astype(np.float32) + np.float32(0)  # no -0.0
 
 
+def nanmean(values: np.ndarray, axis: int) -> np.ndarray:
+    """Mean ignoring NaN; NaN without a warning where all values are NaN."""
+    present = np.isfinite(values)
+    count = present.sum(axis)
+    return np.where(count > 0, np.where(present, values, 0).sum(axis) / np.maximum(count, 1), np.nan)
+
+
 def round_up(value: float) -> float:
     """The next larger number with one or two digits: 37.2 -> 40, 0 -> 1."""
     if not value > 0:
@@ -238,6 +245,17 @@ def same_root(poses: list[Pose3D]) -> tuple[list[Pose3D], bool]:
     if not any(relative) or all(relative):
         return poses, False
     return [pose.root_relative() for pose in poses], True
+
+
+def merged(look: dict, part: dict) -> dict:
+    """A trace of fixed properties and animated ones; both may hold some of its marker."""
+    return look | part | ({"marker": look["marker"] | part.get("marker", {})} if "marker" in look else {})
+
+
+def colour_bar(unit: str) -> dict:
+    """The narrow bar beside a heat map."""
+    title = {"text": unit, "side": "top"}
+    return {"title": title, "thickness": 10, "outlinewidth": 0, "tickfont": {"size": 12, "color": FAINT}}
 
 
 def axis(text: str) -> dict:

@@ -7,10 +7,17 @@ a convolution, with an extra axis of length 1, and put the frames of a kernel la
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import torch
+
+# What the keys of a network's repeated parts begin with, by architecture and writer.
+PREFIXES = {
+    "SimpleBaseline3D": {"mocap3d": "stages.", "weigq": "linear_stages.", "mmpose": "backbone.tcn_blocks."},
+    "VideoPose3D": {"mocap3d": "blocks.", "videopose3d": "layers_conv.", "mmpose": "backbone.tcn_blocks."},
+    "MotionBERT": {"mocap3d": "st.", "motionbert": "blocks_st.", "mmpose": "backbone.blocks_st."},
+}
 
 
 def read_options(
@@ -21,37 +28,54 @@ def read_options(
         return "videopose3d", videopose3d_options(shapes, writer, dense)
     if architecture == "MotionBERT":
         return "motionbert", motionbert_options(shapes, writer)
+    stem = "stem.linear" if writer == "mocap3d" else simple_baseline_names(writer, 0)["stem.linear"]
     mmpose = writer == "mmpose" or (writer == "mocap3d" and "stem.linear.bias" not in shapes)
-    return "simple_baseline_mmpose" if mmpose else "simple_baseline", simple_baseline_size(shapes, writer)
+    shape = shapes[f"{stem}.weight"]
+    options = {"channels": shape[0] if shape else 0, "stages": _depth(shapes, architecture, writer)}
+    return "simple_baseline_mmpose" if mmpose else "simple_baseline", options
 
 
 def to_published(state: Mapping[str, torch.Tensor], architecture: str, style: str) -> Mapping[str, torch.Tensor]:
-    """Convert our state_dict to the keys and shapes of another code base; "mocap3d" leaves it unchanged."""
+    """Convert our state_dict to the keys and shapes of another code base.
+
+    Args:
+        state: of a model.
+        architecture: "SimpleBaseline3D", "VideoPose3D" or "MotionBERT".
+        style: "weigq", the same as the model's form; "videopose3d"; "motionbert"; or "mmpose" (1.x), for each.
+            "mocap3d" leaves the state_dict unchanged.
+    """
     if style == "mocap3d":
         return state
-    if architecture == "VideoPose3D":
-        return videopose3d_to_published(state, style)
-    if architecture == "MotionBERT":
-        return motionbert_to_published(state, style)
-    return simple_baseline_to_published(state, style)
+    names = NAMES[architecture](style, _depth(state, architecture, "mocap3d"))
+    convolutions = architecture == "VideoPose3D" or (architecture, style) == ("SimpleBaseline3D", "mmpose")
+    published = {}
+    for key, tensor in state.items():
+        if convolutions and tensor.ndim == 2:
+            tensor = tensor[:, :, None]  # (C_out, C_in) -> (C_out, C_in, 1), a convolution over one frame
+        elif convolutions and tensor.ndim == 3:
+            tensor = tensor.transpose(1, 2).contiguous()  # (C_out, w, C_in) -> (C_out, C_in, w)
+        published[_renamed(key, names, architecture)] = tensor
+    return published
 
 
 def from_published(state: Mapping[str, torch.Tensor], architecture: str, style: str) -> Mapping[str, torch.Tensor]:
-    """The inverse of `to_published`, for keys as returned by `Origin.plain`."""
+    """The inverse of `to_published`, for keys as returned by `Origin.plain`.
+
+    Raises:
+        ValueError: if a key does not belong to the architecture.
+    """
     if style == "mocap3d":
         return state
-    if architecture == "VideoPose3D":
-        return videopose3d_from_published(state, style)
-    if architecture == "MotionBERT":
-        return motionbert_from_published(state, style)
-    return simple_baseline_from_published(state)[1]
-
-
-def simple_baseline_size(shapes: Mapping[str, tuple[int, ...]], writer: str) -> dict[str, int]:
-    """Infer "channels" and "stages" of SimpleBaseline3D from shapes; keys as returned by `Origin.plain`."""
-    stem = {"weigq": "w1.weight", "mmpose": "backbone.expand_conv.conv.weight", "mocap3d": "stem.linear.weight"}[writer]
-    prefix = {"weigq": "linear_stages.", "mmpose": "backbone.tcn_blocks.", "mocap3d": "stages."}[writer]
-    return {"channels": shapes[stem][0] if shapes[stem] else 0, "stages": _count_stages(shapes, prefix)}
+    names = NAMES[architecture](style, _depth(state, architecture, style))
+    names = {published: name for name, published in names.items()}
+    ours = {}
+    for key, tensor in state.items():
+        name = _renamed(key, names, architecture)
+        if tensor.ndim == 3 and architecture != "MotionBERT":  # a convolution
+            linear = architecture == "SimpleBaseline3D" or name == "head.weight"
+            tensor = tensor.squeeze(-1) if linear else tensor.transpose(1, 2).contiguous()
+        ours[name] = tensor
+    return ours
 
 
 def simple_baseline_names(form: str, stages: int) -> dict[str, str]:
@@ -78,45 +102,6 @@ def simple_baseline_names(form: str, stages: int) -> dict[str, str]:
             names[f"stages.{n}.{layer}.linear"] = stage[0].format(n=n, i=i)
             names[f"stages.{n}.{layer}.norm"] = stage[1].format(n=n, i=i)
     return names
-
-
-def simple_baseline_to_published(state: Mapping[str, torch.Tensor], form: str) -> dict[str, torch.Tensor]:
-    """Convert our SimpleBaseline3D state_dict to the published keys and shapes of its form."""
-    names = simple_baseline_names(form, _count_stages(state, "stages."))
-    published = {}
-    for key, tensor in state.items():
-        module, entry = key.rsplit(".", 1)
-        if form == "mmpose" and tensor.ndim == 2:
-            tensor = tensor[:, :, None]  # (C_out, C_in) -> (C_out, C_in, 1), a convolution over one frame
-        published[f"{names[module]}.{entry}"] = tensor
-    return published
-
-
-def simple_baseline_from_published(state: Mapping[str, torch.Tensor]) -> tuple[str, dict[str, torch.Tensor]]:
-    """Convert a published SimpleBaseline3D state_dict to our keys.
-
-    Args:
-        state: tensors by published key, in either form; mmpose 0.x and DataParallel keys are accepted too.
-    Returns:
-        its form, and the state_dict for SimpleBaseline3D(form, ...).
-    Raises:
-        ValueError: if a key belongs to neither form.
-    """
-    state = {key.removeprefix("module.").replace("keypoint_head.", "head."): tensor for key, tensor in state.items()}
-    state = {key: tensor for key, tensor in state.items() if not key.startswith("data_preprocessor.")}
-    form = "mmpose" if any(key.startswith("backbone.") for key in state) else "weigq"
-    stages = _count_stages(state, "backbone.tcn_blocks." if form == "mmpose" else "linear_stages.")
-    ours = {published: name for name, published in simple_baseline_names(form, stages).items()}
-    renamed = {}
-    for key, tensor in state.items():
-        module, _, entry = key.rpartition(".")
-        if module not in ours:
-            raise ValueError(
-                f"{key!r} is not part of a SimpleBaseline3D (read as the {form} form with {stages} stages): "
-                "does this file hold another model?"
-            )
-        renamed[f"{ours[module]}.{entry}"] = tensor.squeeze(-1) if tensor.ndim == 3 else tensor
-    return form, renamed
 
 
 def simple_baseline_normalisation(
@@ -184,12 +169,10 @@ def videopose3d_options(
     Returns:
         "filter_widths", "channels", "dense", "joints_out"; of our own networks with it, "confidence".
     """
-    prefix = {"mocap3d": "blocks.", "videopose3d": "layers_conv.", "mmpose": "backbone.tcn_blocks."}[writer]
-    blocks = _count_stages(shapes, prefix)
+    blocks = _depth(shapes, "VideoPose3D", writer)
     if writer == "mocap3d":
         names, axis = {name: name for name in videopose3d_names("mmpose", blocks)}, 1
     else:
-        blocks = (blocks + 1) // 2 if writer == "videopose3d" else blocks
         names, axis = videopose3d_names(writer, blocks), 2
     kernels = []
     for layer in ("stem", *(f"blocks.{n}.first" for n in range(blocks))):
@@ -205,40 +188,6 @@ def videopose3d_options(
         "dense": dense,
         "joints_out": 1 if shapes.get(f"{names['head']}.weight", ())[:1] == (3,) else 17,
     }
-
-
-def videopose3d_to_published(state: Mapping[str, torch.Tensor], style: str) -> dict[str, torch.Tensor]:
-    """Convert our VideoPose3D state_dict to the published keys and shapes, "videopose3d" or "mmpose"."""
-    names = videopose3d_names(style, _count_stages(state, "blocks."))
-    published = {}
-    for key, tensor in state.items():
-        module, entry = key.rsplit(".", 1)
-        if tensor.ndim == 2:
-            tensor = tensor[:, :, None]  # (C_out, C_in) -> (C_out, C_in, 1)
-        elif tensor.ndim == 3:
-            tensor = tensor.transpose(1, 2).contiguous()  # (C_out, w, C_in) -> (C_out, C_in, w)
-        published[f"{names[module]}.{entry}"] = tensor
-    return published
-
-
-def videopose3d_from_published(state: Mapping[str, torch.Tensor], style: str) -> dict[str, torch.Tensor]:
-    """The inverse of `videopose3d_to_published`, for keys as returned by `Origin.plain`.
-
-    Raises:
-        ValueError: if a key does not belong to VideoPose3D.
-    """
-    blocks = _count_stages(state, "layers_conv." if style == "videopose3d" else "backbone.tcn_blocks.")
-    names = videopose3d_names(style, (blocks + 1) // 2 if style == "videopose3d" else blocks)
-    ours = {published: name for name, published in names.items()}
-    renamed = {}
-    for key, tensor in state.items():
-        module, _, entry = key.rpartition(".")
-        if module not in ours:
-            raise ValueError(f"{key!r} is not part of a VideoPose3D: does this file hold another model?")
-        if tensor.ndim == 3:
-            tensor = tensor.squeeze(-1) if ours[module] == "head" else tensor.transpose(1, 2).contiguous()
-        renamed[f"{ours[module]}.{entry}"] = tensor
-    return renamed
 
 
 def motionbert_names(style: str, depth: int) -> dict[str, str]:
@@ -279,8 +228,7 @@ def motionbert_options(shapes: Mapping[str, tuple[int, ...]], writer: str) -> di
     Returns:
         "channels", "mlp_ratio", "representation", "depth", "joints", "frames", "fuse".
     """
-    prefix = {"mocap3d": "st.", "motionbert": "blocks_st.", "mmpose": "backbone.blocks_st."}[writer]
-    depth = _count_stages(shapes, prefix)
+    depth = _depth(shapes, "MotionBERT", writer)
     names = motionbert_names(writer, depth) if writer != "mocap3d" else {}
 
     def size(name: str, axis: int, entry: str = "") -> int:
@@ -299,27 +247,13 @@ def motionbert_options(shapes: Mapping[str, tuple[int, ...]], writer: str) -> di
     }
 
 
-def motionbert_to_published(state: Mapping[str, torch.Tensor], style: str) -> dict[str, torch.Tensor]:
-    """Convert our MotionBERT state_dict to the published keys, "motionbert" or "mmpose"."""
-    names = motionbert_names(style, _count_stages(state, "st."))
-    return {_renamed(key, names): tensor for key, tensor in state.items()}
+NAMES = {"SimpleBaseline3D": simple_baseline_names, "VideoPose3D": videopose3d_names, "MotionBERT": motionbert_names}
 
 
-def motionbert_from_published(state: Mapping[str, torch.Tensor], style: str) -> dict[str, torch.Tensor]:
-    """The inverse of `motionbert_to_published`, for keys as returned by `Origin.plain`.
-
-    Raises:
-        ValueError: if a key does not belong to MotionBERT.
-    """
-    depth = _count_stages(state, "blocks_st." if style == "motionbert" else "backbone.blocks_st.")
-    ours = {published: name for name, published in motionbert_names(style, depth).items()}
-    return {_renamed(key, ours): tensor for key, tensor in state.items()}
-
-
-def _renamed(key: str, names: Mapping[str, str]) -> str:
+def _renamed(key: str, names: Mapping[str, str], architecture: str) -> str:
     module, _, entry = key.rpartition(".")
     if key not in names and module not in names:
-        raise ValueError(f"{key!r} is not part of a MotionBERT: does this file hold another model?")
+        raise ValueError(f"{key!r} is not part of a {architecture}: does this file hold another model?")
     return names.get(key) or f"{names[module]}.{entry}"
 
 
@@ -334,5 +268,8 @@ def _dense_widths(kernels: Sequence[int]) -> list[int] | None:
     return widths
 
 
-def _count_stages(state: Mapping[str, object], prefix: str) -> int:
-    return len({key[len(prefix) :].split(".", 1)[0] for key in state if key.startswith(prefix)})
+def _depth(keys: Iterable[str], architecture: str, writer: str) -> int:
+    """The number of stages or blocks."""
+    prefix = PREFIXES[architecture][writer]
+    count = len({key[len(prefix) :].split(".", 1)[0] for key in keys if key.startswith(prefix)})
+    return (count + 1) // 2 if writer == "videopose3d" else count  # there a block is two numbers

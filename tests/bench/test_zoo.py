@@ -16,7 +16,7 @@ from mocap3d.data.windows import to_device
 from mocap3d.evaluation.evaluate import evaluate
 from mocap3d.evaluation.protocol import PROTOCOLS
 from mocap3d.models.create import create_model
-from mocap3d.models.published import motionbert_to_published, simple_baseline_to_published
+from mocap3d.models.published import to_published
 from mocap3d.training.recipe import RECIPES
 from tests.toys import sticks
 
@@ -57,7 +57,7 @@ def test_a_row_is_reproduced_from_files(dataset, layout, tmp_path, device):
     """Exported layout + published-style checkpoint -> the number of the same weights on the data themselves."""
     torch.manual_seed(0)
     model = create_model("simple_baseline_mmpose", channels=32)
-    state = simple_baseline_to_published(model.state_dict(), "mmpose")
+    state = to_published(model.state_dict(), "SimpleBaseline3D", "mmpose")
     checkpoint = tmp_path / "simple.pth"
     torch.save({"meta": {"epoch": 200}, "state_dict": state}, checkpoint)
     layout.write(dataset, tmp_path / "data")
@@ -87,7 +87,7 @@ def test_motionberts_rows_are_reproduced_from_files(name, tmp_path):
     mmpose.write(dataset, tmp_path, original=original)
     torch.manual_seed(0)
     model = create_model("motionbert", channels=16, depth=1, representation=16)
-    state = motionbert_to_published(model.state_dict(), "mmpose")
+    state = to_published(model.state_dict(), "MotionBERT", "mmpose")
     torch.save({"meta": {}, "state_dict": state}, tmp_path / "x.pth")
     result = zoo.evaluate(name, tmp_path, tmp_path / "x.pth")
     protocol = result.report.protocol
@@ -105,7 +105,7 @@ def test_a_row_on_the_original_data_uses_its_factors(tmp_path):
     dataset = dataset.with_detections("sh")
     mmpose.write(dataset, tmp_path, original=True)
     model = create_model("simple_baseline_mmpose", channels=8)
-    state = simple_baseline_to_published(model.state_dict(), "mmpose")
+    state = to_published(model.state_dict(), "SimpleBaseline3D", "mmpose")
     torch.save({"state_dict": state}, tmp_path / "x.pth")
     row = replace(zoo.ROWS["motionbert-original"], model="simple_baseline_mmpose")
     protocol = zoo.evaluate(row, tmp_path, tmp_path / "x.pth").report.protocol

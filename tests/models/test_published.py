@@ -13,15 +13,11 @@ from hypothesis import strategies as st
 from mocap3d.camera import pixels_to_screen
 from mocap3d.models.motionbert import MotionBERT
 from mocap3d.models.published import (
-    motionbert_from_published,
+    from_published,
     motionbert_options,
-    motionbert_to_published,
-    simple_baseline_from_published,
     simple_baseline_normalisation,
-    simple_baseline_to_published,
-    videopose3d_from_published,
+    to_published,
     videopose3d_options,
-    videopose3d_to_published,
 )
 from mocap3d.models.simple_baseline import JOINTS_IN, JOINTS_OUT, SimpleBaseline3D
 from mocap3d.models.videopose3d import VideoPose3D
@@ -31,22 +27,23 @@ from mocap3d.models.videopose3d import VideoPose3D
 @pytest.mark.parametrize("stages", [0, 1, 3])
 def test_round_trip(form: str, stages: int) -> None:
     model = SimpleBaseline3D(form, channels=12, stages=stages)
-    published = simple_baseline_to_published(model.state_dict(), form)
-    found, back = simple_baseline_from_published(published)
-    assert found == form and back.keys() == model.state_dict().keys()
+    published = to_published(model.state_dict(), "SimpleBaseline3D", form)
+    back = from_published(published, "SimpleBaseline3D", form)
+    assert back.keys() == model.state_dict().keys()
     SimpleBaseline3D(form, channels=12, stages=stages).load_state_dict(back, strict=True)
     assert all(torch.equal(back[key], value) for key, value in model.state_dict().items())
 
 
 def test_weigq_keys_are_the_published_ones(golden) -> None:
     names = json.loads(str(golden("train_weigq")["meta"]))["tensor_names"]
-    published = simple_baseline_to_published(SimpleBaseline3D(channels=64).state_dict(), "weigq")
+    published = to_published(SimpleBaseline3D(channels=64).state_dict(), "SimpleBaseline3D", "weigq")
     assert {key for key in published if not key.endswith("num_batches_tracked")} == set(names)
     assert published["w1.weight"].shape == (64, 32) and published["w2.weight"].shape == (48, 64)
 
 
 def test_mmpose_keys_are_the_published_ones() -> None:
-    published = simple_baseline_to_published(SimpleBaseline3D("mmpose", channels=64).state_dict(), "mmpose")
+    model = SimpleBaseline3D("mmpose", channels=64)
+    published = to_published(model.state_dict(), "SimpleBaseline3D", "mmpose")
     shapes = {key: tuple(tensor.shape) for key, tensor in published.items()}
     assert shapes["backbone.expand_conv.conv.weight"] == (64, 34, 1)
     assert shapes["backbone.tcn_blocks.1.conv2.0.conv.weight"] == (64, 64, 1)
@@ -55,25 +52,16 @@ def test_mmpose_keys_are_the_published_ones() -> None:
     assert len(shapes) == 5 * (1 + 5) + 2  # five layers of a convolution and five batch-norm entries, and the head
 
 
-def test_old_mmpose_and_dataparallel_files() -> None:
-    model = SimpleBaseline3D("mmpose", channels=12)
-    published = simple_baseline_to_published(model.state_dict(), "mmpose")
-    old = {f"module.{key.replace('head.', 'keypoint_head.')}": value for key, value in published.items()}
-    old["data_preprocessor.mean"] = torch.zeros(3)
-    form, back = simple_baseline_from_published(old)
-    assert form == "mmpose" and back.keys() == model.state_dict().keys()
-
-
 @pytest.mark.parametrize("key", ["backbone.tcn_blocks.0.conv9.0.conv.weight", "layers_conv.0.weight", "weight"])
 def test_file_of_another_model(key: str) -> None:
     with pytest.raises(ValueError, match=f"'{key}'.*another model"):
-        simple_baseline_from_published({key: torch.zeros(2, 2, 1)})
+        from_published({key: torch.zeros(2, 2, 1)}, "SimpleBaseline3D", "mmpose")
 
 
 def test_videopose3d_keys_are_the_published_ones(golden) -> None:
     names = json.loads(str(golden("train_vp3d_strided")["meta"]))["tensor_names"]
     model = VideoPose3D((3, 5, 3), channels=64)
-    published = videopose3d_to_published(model.state_dict(), "videopose3d")
+    published = to_published(model.state_dict(), "VideoPose3D", "videopose3d")
     assert {key for key in published if not key.endswith("num_batches_tracked")} == set(names)
     assert published["expand_conv.weight"].shape == (64, 34, 3)
     assert published["layers_conv.0.weight"].shape == (64, 64, 5)
@@ -81,7 +69,7 @@ def test_videopose3d_keys_are_the_published_ones(golden) -> None:
     assert published["shrink.weight"].shape == (51, 64, 1)
     last_frame = model.stem.weight[:, 2]  # (64, 34)
     assert torch.equal(published["expand_conv.weight"][:, :, 2], last_frame)
-    published = videopose3d_to_published(model.state_dict(), "mmpose")
+    published = to_published(model.state_dict(), "VideoPose3D", "mmpose")
     assert published["backbone.tcn_blocks.0.conv1.0.conv.weight"].shape == (64, 64, 5)
     assert published["backbone.tcn_blocks.1.conv2.0.bn.running_var"].shape == (64,)
     assert published["backbone.expand_conv.bn.num_batches_tracked"].shape == ()
@@ -97,27 +85,27 @@ def test_videopose3d_keys_are_the_published_ones(golden) -> None:
 )
 def test_videopose3d_round_trip(widths: list[int], dense: bool, joints: int, style: str) -> None:
     model = VideoPose3D(widths, channels=3, dense=dense, joints_out=joints)
-    published = videopose3d_to_published(model.state_dict(), style)
+    published = to_published(model.state_dict(), "VideoPose3D", style)
     told = {"filter_widths": widths, "channels": 3, "dense": dense, "joints_out": joints}
     for state, writer in ((published, style), (model.state_dict(), "mocap3d")):
         assert videopose3d_options({key: tuple(t.shape) for key, t in state.items()}, writer, dense) == told
-    back = videopose3d_from_published(published, style)
+    back = from_published(published, "VideoPose3D", style)
     assert back.keys() == model.state_dict().keys()
     assert all(torch.equal(back[key], value) for key, value in model.state_dict().items())
     with pytest.raises(ValueError, match="'w1.weight'.*another model"):
-        videopose3d_from_published({"w1.weight": torch.zeros(1)}, style)
+        from_published({"w1.weight": torch.zeros(1)}, "VideoPose3D", style)
 
 
 def test_motionbert_keys_are_the_published_ones(golden) -> None:
     names = json.loads(str(golden("train_motionbert")["meta"]))["tensor_names"]
     size = {"channels": 64, "mlp_ratio": 2, "representation": 96, "depth": 2, "heads": 4, "frames": 27}
     model = MotionBERT(**size)
-    published = motionbert_to_published(model.state_dict(), "motionbert")
+    published = to_published(model.state_dict(), "MotionBERT", "motionbert")
     assert published.keys() == set(names)
     first = model.ts[1].frames  # the ts stream attends over frames first
     assert torch.equal(published["blocks_ts.1.attn_t.qkv.weight"], first.attention.qkv.weight)
     assert published["pos_embed"].shape == (1, 17, 64) and published["temp_embed"].shape == (1, 27, 1, 64)
-    mmpose = motionbert_to_published(model.state_dict(), "mmpose")
+    mmpose = to_published(model.state_dict(), "MotionBERT", "mmpose")
     assert len(mmpose) == len(published)
     for key in (
         "backbone.spat_embed",
@@ -134,11 +122,11 @@ def test_motionbert_keys_are_the_published_ones(golden) -> None:
         assert motionbert_options({key: tuple(t.shape) for key, t in state.items()}, style) == told
         if style == "mocap3d":
             continue
-        back = motionbert_from_published(state, style)
+        back = from_published(state, "MotionBERT", style)
         assert back.keys() == model.state_dict().keys()
         assert all(torch.equal(back[key], value) for key, value in model.state_dict().items())
         with pytest.raises(ValueError, match="'w1.weight'.*another model"):
-            motionbert_from_published({"w1.weight": torch.zeros(1)}, style)
+            from_published({"w1.weight": torch.zeros(1)}, "MotionBERT", style)
 
 
 @pytest.mark.parametrize(("form", "metres_per_unit"), [("weigq", 0.001), ("mmpose", 1.0)])

@@ -642,7 +642,7 @@ def test_training_step_lowers_the_loss_on_its_batch(train, device):
 
 def test_training_steps_equal_the_published_ones(golden, formula):
     """Three steps of the weigq port without dropout: loss by loss (golden case train_weigq)."""
-    from mocap3d.models.published import simple_baseline_from_published, simple_baseline_to_published
+    from mocap3d.models.published import from_published, to_published
     from mocap3d.models.simple_baseline import SimpleBaseline3D
 
     class Bare(SimpleBaseline3D):  # its inputs and targets are the golden ones, not z-scores of poses
@@ -653,11 +653,11 @@ def test_training_steps_equal_the_published_ones(golden, formula):
             return pose3d
 
     model = Bare("weigq", channels=64, dropout=0.0)
-    published = simple_baseline_to_published(model.state_dict(), "weigq")
+    published = to_published(model.state_dict(), "SimpleBaseline3D", "weigq")
     norms = [key.rsplit(".", 1)[0] for key in published if key.endswith("running_mean")]
     for key, tensor in published.items():
         published[key] = torch.from_numpy(formula.weight(key, tensor.shape, key.rsplit(".", 1)[0] in norms))
-    model.load_state_dict(simple_baseline_from_published(published)[1])
+    model.load_state_dict(from_published(published, "SimpleBaseline3D", "weigq"))
     recipe, expected = RECIPES["simple_baseline"], golden("train_weigq")["log"]
     optimizer = make_optimizer(model.train(), recipe)
     for k, (loss, _) in enumerate(expected):

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from mocap3d.data.dataset import DatasetError
 from mocap3d.data.windows import Batch, batches, to_device
-from mocap3d.models.published import videopose3d_from_published, videopose3d_to_published
+from mocap3d.models.published import from_published, to_published
 from mocap3d.models.videopose3d import PoseAndTrajectory, VideoPose3D
 from mocap3d.skeleton import H36M17
 from mocap3d.training.augmentation import TrainingError
@@ -37,13 +37,13 @@ from tests.toys import sticks
 def published(formula, joints_out: int, salt: str) -> VideoPose3D:
     """A network whose weights are given by formula, under their published names."""
     model = VideoPose3D((3, 3, 3), 64, dropout=0.0, joints_out=joints_out)
-    state = videopose3d_to_published(model.state_dict(), "videopose3d")
+    state = to_published(model.state_dict(), "VideoPose3D", "videopose3d")
     filled = {
         key: torch.from_numpy(formula.weight(key, tensor.shape, "_bn" in key, salt)) for key, tensor in state.items()
     }
     if joints_out == 1:
         filled["shrink.bias"][2] += 5
-    model.load_state_dict(videopose3d_from_published(filled, "videopose3d"))
+    model.load_state_dict(from_published(filled, "VideoPose3D", "videopose3d"))
     return model
 
 
@@ -79,7 +79,7 @@ def test_the_published_steps(golden, formula, device):
         found += [float(total.detach()), norm(model.pose), norm(model.trajectory)]
         np.testing.assert_allclose(found, logged, rtol=2e-5)
         optimizer.step()
-    kernel = videopose3d_to_published(model.pose.state_dict(), "videopose3d")["expand_conv.weight"]
+    kernel = to_published(model.pose.state_dict(), "VideoPose3D", "videopose3d")["expand_conv.weight"]
     for found, name in (
         (model.pose.head.bias, "pos_shrink_bias"),
         (model.trajectory.head.bias, "traj_shrink_bias"),

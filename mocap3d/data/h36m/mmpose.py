@@ -53,7 +53,6 @@ class MMPoseFiles:
     detections: dict[str, Path]
     cameras: Path
     factors: Path
-    missing: tuple[str, ...]
 
 
 def find(root: str | Path, fps: int | None = None) -> MMPoseFiles | None:
@@ -77,10 +76,8 @@ def find(root: str | Path, fps: int | None = None) -> MMPoseFiles | None:
             detections = {split: base / DETECTIONS.format(split) for split in SPLITS}
             others = home / "cameras.pkl", inside / "h36m_factors.npy"
             if _there(annotations) or original:
-                wanted = (*annotations.values(), others[0], *detections.values())
-                missing = tuple(str(path.relative_to(base)) for path in wanted if not path.is_file())
                 found = _there(annotations), original, _there(detections)
-                return MMPoseFiles(base, rate, *found, *others, missing)
+                return MMPoseFiles(base, rate, *found, *others)
     return None
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from mocap3d.data.synthetic.limbs import unit
 from mocap3d.data.synthetic.primitives import bump, drift, path
 
 GOALS = {  # name: (mean, spread); own, by eye
@@ -39,14 +40,10 @@ def draw_goal(rng: np.random.Generator, name: str) -> np.ndarray:
         mean, spread = np.array(GOALS[name], dtype=float)
         return mean + spread * rng.uniform(-1.4, 1.4, 5)
     while True:
-        x, y, z = direction = _unit(rng.normal(size=3))
+        x, y, z = direction = unit(*rng.normal(size=3))
         if x > -0.55 and y > -0.75 and not (x < -0.1 and (z > 0.0 or y < -0.1)) and not (y < -0.4 and x < 0.35):
             break  # not behind and above, not through the chest
     return np.concatenate([direction * rng.uniform(0.12, 1.0) ** 0.35, [0.0, rng.uniform(-0.4, 0.6)]])
-
-
-def _unit(v: np.ndarray) -> np.ndarray:
-    return v / np.linalg.norm(v)
 
 
 def hand_paths(
@@ -117,7 +114,7 @@ def detour(old: np.ndarray, new: np.ndarray) -> np.ndarray:
     along = b - a
     nearest = a + along * np.clip(-a @ along / max(along @ along, 1e-9), 0.0, 1.0)
     ends = min(np.linalg.norm(a), np.linalg.norm(b))
-    return max(0.0, min(0.65, ends) - np.linalg.norm(nearest)) * _unit(np.array([0.75, 0.45, -0.35]))
+    return max(0.0, min(0.65, ends) - np.linalg.norm(nearest)) * unit(0.75, 0.45, -0.35)
 
 
 def shoulder_girdle(hands: np.ndarray) -> np.ndarray:

@@ -16,6 +16,7 @@ from data_scripts.h36m_writers.mmpose import write
 from mocap3d.data.dataset import PoseDataset
 from mocap3d.data.h36m import mmpose
 from mocap3d.data.h36m.facts import H36MError
+from mocap3d.data.h36m.load import recognise
 from mocap3d.formats.pickles import UnsafeFileError
 from tests.toys import sticks
 
@@ -213,7 +214,7 @@ def test_found_from_every_level_and_without_its_extras(folder):
     (folder / "annotation_body3d" / "cameras.pkl").unlink()
     notes = []
     assert len(mmpose.read(folder, subjects=["S9"], notes=notes)) == 8 and "cameras.pkl is absent" in notes[0]
-    assert "annotation_body3d/cameras.pkl" in mmpose.find(folder).missing
+    assert "annotation_body3d/cameras.pkl" in dict(recognise(folder).missing["mmpose"])
 
 
 def test_a_short_video_is_noticed_by_count_and_by_geometry(folder):
