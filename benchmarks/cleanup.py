@@ -106,8 +106,8 @@ def main() -> None:
         print(f"| {name} | {' | '.join(f'{value:.2f}' for value in row.values())} |")
     if not arguments.train and arguments.every == 1:
         records.write(
-            "cleanup-phone-v1", data=records.phone_digest(test), protocol=__doc__.split("\n\n")[2],
-            size="lift(pose2d)", seed=0, seconds=round(time.process_time() - started), numbers=numbers,
+            "cleanup-phone-v1", data=phone.digest(test), protocol=__doc__.split("\n\n")[2], size="lift(pose2d)", seed=0,
+            seconds=round(time.process_time() - started), numbers=numbers,
         )  # fmt: skip
 
 

@@ -19,7 +19,7 @@ import records
 from phone import errors, truth_of
 
 import mocap3d
-from mocap3d.data.phone import LIMBS, PhoneClip
+from mocap3d.data.phone import LIMBS, PhoneClip, digest
 from mocap3d.inversions import exchange_sides, find_inversions
 from mocap3d.poses import Pose2D
 from mocap3d.skeleton import COCO17, H36M17
@@ -78,7 +78,7 @@ def main() -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             numbers = measure(list(dataset), model)
-        seconds, data = time.monotonic() - started, str(records.phone_digest(dataset)["truth"])[:16]
+        seconds, data = time.monotonic() - started, str(digest(dataset)["truth"])[:16]
         size = f"{model.name}, wall seconds"
         records.write(NAME, data=data, protocol=phone.PROTOCOL, size=size, seed=None, seconds=seconds, numbers=numbers)
     if (record := records.read(NAME)) is not None:

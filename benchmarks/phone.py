@@ -22,7 +22,7 @@ import torch
 
 import mocap3d
 from mocap3d import metrics
-from mocap3d.data.phone import PhoneClip
+from mocap3d.data.phone import PhoneClip, digest
 from mocap3d.skeleton import H36M17, root_relative
 
 # records by name; those of the networks that were in the package until 28 November 2026 cannot be measured again
@@ -115,7 +115,7 @@ def main() -> None:
     todo = {name: kind for name, kind in ROWS.items() if kind and records.read(name) is None}
     if todo and not arguments.table:
         dataset = mocap3d.load_dataset("open-mocap", cameras="phone-v1")
-        data, clips = str(records.phone_digest(dataset)["truth"])[:16], list(dataset)
+        data, clips = str(digest(dataset)["truth"])[:16], list(dataset)
         for name, kind in todo.items():
             started = time.monotonic()
             if kind in ("own", "training"):

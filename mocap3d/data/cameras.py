@@ -6,7 +6,7 @@
     cameras = draw_cameras(motion, clip, generator=generator)  # one per clip, aimed at its motion
     filmed = film_tensor(motion, clip, cameras)  # 3D in camera frames, 2D in screen units, visibility
 
-Each figure has its source, or is marked as an assumption.
+`random_camera` draws one for a single pose. Each figure has its source, or is marked as an assumption.
 
 Lenses are those of the 99 iPhones and iPads calibrated by OpenCap (Uhlrich et al. 2023; stanfordnmbl/opencap-core,
 folder CameraIntrinsics, "Deployed"; OpenCV's model). Their k1, k2 and k3 largely cancel: neighbours correlate by -0.90
@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from mocap3d.camera import Camera, quaternion_from_matrix
-from mocap3d.poses import Clip
+from mocap3d.poses import Clip, Pose3D
 
 PART = 2**14  # frames processed at a time: fits the cache
 STRIDE = 10  # frames between those used to aim a camera
@@ -406,6 +406,24 @@ def _turn(yaw: Tensor, pitch: Tensor, now: Tensor, wanted: Tensor) -> tuple[Tens
     fall = (fall * (1 + to_x**2 + to_y**2).sqrt() / (1 + to_y**2).sqrt()).clamp(-1, 1)
     pitch = fall.asin() - to_y.atan()
     return azimuth + torch.atan2(to_x, pitch.cos() - to_y * pitch.sin()), pitch
+
+
+def random_camera(pose3d: Pose3D, generator: torch.Generator | None = None, mixture: CameraMixture = PHONES) -> Camera:
+    """A random camera for one pose, drawn as in `draw_cameras`.
+
+    Args:
+        pose3d: world frame, absolute, floor at z = 0.
+        generator, mixture: same as in `draw_cameras`.
+    Raises:
+        ValueError: for a pose in a camera's frame or without an absolute root.
+    """
+    if pose3d.frame != "world" or pose3d.root == "relative":
+        raise ValueError(
+            f"random_camera needs to know where the body is in the world; this pose is in the {pose3d.frame} "
+            f"frame, its root {pose3d.root}: use pose3d.in_world(camera)"
+        )
+    points = torch.from_numpy(pose3d.points).double()
+    return draw_cameras(points, torch.zeros(len(points), dtype=torch.int64), mixture, generator)[0]
 
 
 def world_motion(clips: Iterable[Clip], device: torch.device | str = "cpu") -> tuple[Tensor, Tensor, tuple[Clip, ...]]:

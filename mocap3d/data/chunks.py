@@ -57,6 +57,34 @@ def overlapping_chunks(length: int, frames: int, overlap: int = OVERLAP) -> list
     return [range(start, start + frames) for start in starts]
 
 
+def resample_frames(
+    length: int, frames: int, how: str = "jitter", rng: np.random.RandomState | None = None
+) -> np.ndarray:
+    """Stretch a short clip: which of its frames to show, (frames,) int64 in 0 .. length - 1.
+
+    Args:
+        length: of the clip, at most `frames` for "jitter".
+        frames: wanted.
+        how: "jitter" (evenly, each up or down by chance, as in MotionBERT's data), "even", or "repeat" (from the
+            start again).
+        rng: for "jitter".
+    Source: MotionBERT's resample.
+    """
+    if length < 1 or (how == "jitter" and length > frames):
+        raise ValueError(f"cannot stretch {length} frames to {frames}")
+    if how == "repeat":
+        return np.arange(frames) % length
+    even = np.linspace(0, length, num=frames, endpoint=False)
+    if how == "even":
+        return even.astype(np.int64)
+    if how != "jitter":
+        raise ValueError(f"how is {how!r}; give 'jitter', 'even' or 'repeat'")
+    rng = np.random.RandomState(0) if rng is None else rng
+    down = rng.randint(2, size=frames)
+    picked = np.sort(np.where(down == 1, np.floor(even), np.ceil(even)))
+    return np.minimum(picked, length - 1).astype(np.int64)
+
+
 def published_chunks(
     lengths: Sequence[int], frames: int = 243, stride: int = 81, short: str = "resample", seed: int = 0
 ) -> list[np.ndarray]:
@@ -82,17 +110,6 @@ def published_chunks(
         for first in range(0, length - frames + 1, stride):
             chunks.append(start + np.arange(first, first + frames))
         if length < frames and short == "resample" and clip < len(lengths) - 1:
-            chunks.append(start + _stretched(length, frames, rng))
+            chunks.append(start + resample_frames(length, frames, rng=rng))
         start += length
     return chunks
-
-
-def _stretched(length: int, frames: int, rng: np.random.RandomState) -> np.ndarray:
-    """Which frames of a short clip to show, (frames,): evenly, each up or down by chance.
-
-    Source: MotionBERT's resample.
-    """
-    even = np.linspace(0, length, num=frames, endpoint=False)
-    down = rng.randint(2, size=frames)
-    picked = np.sort(np.where(down == 1, np.floor(even), np.ceil(even)))
-    return np.minimum(picked, length - 1).astype(np.int64)

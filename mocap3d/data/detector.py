@@ -128,6 +128,11 @@ class DetectorModel:
         excess = self.swap_close[group] - self.swap_far
         return self.swap_far + excess * (-((distance / self.swap_distance) ** 2)).exp()
 
+    def lag1(self, fps: float = 50.0) -> float:
+        """Correlation of the noise (without misses and inversions) between neighbouring frames."""
+        jitter = self.calibration()[1]
+        return jitter * self._fast(fps, 1) + (1 - jitter) * self._slow(fps, 1)
+
     def calibration(self) -> tuple[torch.Tensor, float]:
         """Noise that meets the targets: spread of joints (17,) in person sizes, jitter's share of variance."""
         miss = self.miss_rates()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mocap3d.camera import Camera
+from mocap3d.camera import Camera, pixels_to_screen, screen_to_pixels
 from mocap3d.skeleton import ROOT, root_relative
 
 
@@ -72,6 +72,18 @@ def from_image_space(image: np.ndarray, camera: Camera, root: np.ndarray) -> np.
     depth = root[..., None, 2] + image[..., 2] * (mm_factor(root, camera) / 1000)[..., None]
     xy = (image[..., :2] - camera.centre) / camera.focal * depth[..., None]
     return np.concatenate([xy, depth[..., None]], -1).astype(image.dtype)
+
+
+def normalise(image: np.ndarray, width: float, height: float) -> np.ndarray:
+    """(..., 3) pixels -> screen units on all axes: u, v as in `pixels_to_screen`, z by the same factor."""
+    screen = pixels_to_screen(np.asarray(image), width, height)
+    return np.concatenate([screen[..., :2], screen[..., 2:] * (2 / width)], -1).astype(screen.dtype)
+
+
+def denormalise(screen: np.ndarray, width: float, height: float) -> np.ndarray:
+    """The inverse of `normalise`."""
+    image = screen_to_pixels(np.asarray(screen), width, height)
+    return np.concatenate([image[..., :2], image[..., 2:] * (width / 2)], -1).astype(image.dtype)
 
 
 def screen_targets(pose: np.ndarray, camera: Camera) -> np.ndarray:

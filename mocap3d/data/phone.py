@@ -1,8 +1,8 @@
 """phone-v1: a fixed test set of people filmed by phones, with simulated COCO detections.
 
 It uses the three test sources of open-mocap; each recording of two seconds or more is filmed by eight random cameras
-(`cameras.PHONES`). No pose is stored: generator, seed and motion files determine every number; `phone_digest` in
-benchmarks/records.py shows if two builds are the same. The detector's errors are simulated, their rates assumptions:
+(`cameras.PHONES`). No pose is stored: generator, seed and motion files determine every number, and `digest` shows if
+two builds are the same. The detector's errors are simulated. Their rates are assumptions:
 
     noise     with misses and inverted arms or legs: the "cpn" model of detector.py, transferred to coco17
     edge      a joint outside the image, or detected outside it, is missing
@@ -16,7 +16,9 @@ few performers they do not generalise to other people.
 
 from __future__ import annotations
 
+import hashlib
 import zlib
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -246,3 +248,23 @@ def _with_face(model: DetectorModel) -> DetectorModel:
         pixel_error=scale * model.pixel_error,
         acceleration_error=scale * model.acceleration_error,
     )
+
+
+def digest(clips: Iterable[PhoneClip]) -> dict[str, str]:
+    """Hashes to check whether two builds of the test set are the same.
+
+    Returns:
+        "truth": of 3D (rounded to 1e-5 m), image sizes, and which joints are missing or inverted. Equal on processors
+        with AVX2 and AVX-512; older ones round the float32 motion differently, by up to 2e-6 m.
+        "detections": of 2D (rounded to 1e-3 px). The detector's noise is float32 and differs by about 1e-3 px between
+        kinds of processors, and perhaps versions of torch.
+        Among millions of numbers some are then rounded differently: a different hash elsewhere proves nothing.
+    """
+    truth, detections = hashlib.sha256(), hashlib.sha256()
+    for clip in clips:
+        points, missing = clip.pose2d.points.astype(np.float64), np.isnan(clip.pose2d.points)
+        truth.update(f"{clip.take} {clip.camera.name} {clip.pose2d.image_size}".encode())
+        truth.update(np.rint(clip.pose3d.points.astype(np.float64) / 1e-5).astype("<i4").tobytes())
+        truth.update(np.packbits(missing).tobytes() + np.packbits(clip.inverted).tobytes())
+        detections.update(np.rint(np.where(missing, 0, points) / 1e-3).astype("<i4").tobytes())
+    return {"truth": truth.hexdigest(), "detections": detections.hexdigest()}

@@ -11,7 +11,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mocap3d.camera import pixels_to_screen
-from mocap3d.data.cameras import CLEARANCE, NEAREST, PHONES, REACH, draw_cameras, film_tensor, world_motion
+from mocap3d.data.cameras import (
+    CLEARANCE,
+    NEAREST,
+    PHONES,
+    REACH,
+    draw_cameras,
+    film_tensor,
+    random_camera,
+    world_motion,
+)
+from mocap3d.poses import Pose3D
 from tests.data.people import people
 from tests.toys import sticks
 
@@ -194,6 +204,18 @@ def test_refuses_what_it_cannot_film():
     points[clip == 1] = torch.nan
     with pytest.raises(ValueError, match="clip 1 holds no joint"):
         draw_cameras(points, clip)
+
+
+def test_a_camera_for_one_pose():
+    points, clip = people()
+    pose = Pose3D(points[clip == 2].numpy())
+    camera = random_camera(pose, seeded(4))
+    assert camera == random_camera(pose, seeded(4)) and camera != random_camera(pose, seeded(5))
+    assert camera.sees(pose.points).mean() > 0.5 and camera.name in {lens.name for lens in PHONES.lenses}
+    with pytest.raises(ValueError, match="in the camera frame"):
+        random_camera(pose.in_camera(camera))
+    with pytest.raises(ValueError, match="root relative"):
+        random_camera(pose.root_relative())
 
 
 def test_world_motion_holds_every_recording_once(device):

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mocap3d.data import detector as dt
-from mocap3d.data.detector import DETECTORS, REFERENCE_SIZE, DetectorModel, detect, detect_tensor, person_size
+from mocap3d.data.detector import DETECTORS, REFERENCE_SIZE, detect, detect_tensor, person_size
 from mocap3d.poses import Pose2D
 from mocap3d.skeleton import COCO17, H36M17
 
@@ -121,25 +121,19 @@ def test_acceleration_error_is_the_published_one(name, published, device):
 # noise
 
 
-def lag1(model: DetectorModel, fps: float = 50.0) -> float:
-    """Correlation of the noise (without misses and inversions) between neighbouring frames."""
-    jitter = model.calibration()[1]
-    return jitter * model._fast(fps, 1) + (1 - jitter) * model._slow(fps, 1)
-
-
 @pytest.mark.parametrize("name", DETECTORS)
 @pytest.mark.parametrize("fps", [25.0, 50.0, 120.0])
 def test_lag_1_correlation_follows_the_frame_rate(name, fps, device):
     truth = seen(20_000).to(device)
     error = errors(quiet(DETECTORS[name], tail=0.1), truth, fps)
-    target = lag1(quiet(DETECTORS[name], tail=0.1), fps)
+    target = quiet(DETECTORS[name], tail=0.1).lag1(fps)
     assert correlation(error[1:], error[:-1]) == pytest.approx(target, abs=0.1 * (1 - target) + 0.002)
 
 
 def test_lag_1_correlation_at_50_fps_is_near_what_the_published_pair_implies_for_one_ar1():
     # AR(1): (acceleration / error)^2 = 2 (1 - r)(3 - r); by hand r = 0.954 for cpn, 0.993 for sh
-    assert lag1(DETECTORS["cpn"]) == pytest.approx(0.954, abs=0.02)
-    assert lag1(DETECTORS["sh"]) == pytest.approx(0.993, abs=0.005)
+    assert DETECTORS["cpn"].lag1() == pytest.approx(0.954, abs=0.02)
+    assert DETECTORS["sh"].lag1() == pytest.approx(0.993, abs=0.005)
 
 
 def test_tails_are_heavier_than_gaussian(device):

@@ -8,12 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mocap3d.camera import Camera, h36m_cameras, pixels_to_screen
-from mocap3d.data.chunks import published_chunks
+from mocap3d.data.chunks import published_chunks, resample_frames
 from mocap3d.data.image_space import (
     ImageSpaceError,
+    denormalise,
     depth_of_scale,
     from_image_space,
     mm_factor,
+    normalise,
     scale_by_factor,
     screen_targets,
     screen_to_metres,
@@ -46,8 +48,8 @@ def test_the_codecs_labels_are_mmposes(golden):
         np.testing.assert_allclose(pixels_to_screen(case["px"], 1000, 1002), keypoints[..., :2], atol=2e-6)
         assert (keypoints[..., 2] == 1).all()  # its 2D is the exact truth, with confidence 1
         np.testing.assert_allclose(factor[:, None], case[f"mb_codec_{mode}_factor"], rtol=2e-6)
-    labels = screen_targets(pose, MM_CAMERA)
-    np.testing.assert_allclose(labels, case["mb_codec_train_lifting_target_label"], atol=1e-6)
+    labels = normalise(image, 1000, 1002)
+    np.testing.assert_allclose(labels - labels[:, :1], case["mb_codec_train_lifting_target_label"], atol=1e-6)
     np.testing.assert_allclose(scale_by_factor(image, factor), case["mb_codec_test_lifting_target_label"], atol=2e-6)
 
 
@@ -55,7 +57,7 @@ def test_the_codecs_decoding_is_mmposes(golden):
     case = golden("camera")
     network = case["mb_decode_in"][0].astype(np.float64)
     network[:, 0] = 0  # rootrel
-    decoded = scale_by_factor(network * (1000 / 2), case["mm_factor"].astype(np.float64))
+    decoded = scale_by_factor(denormalise(network, 1000, 1002), case["mm_factor"].astype(np.float64))
     np.testing.assert_allclose(decoded, case["mb_codec_decode"][0], atol=1e-6)
 
 
@@ -77,6 +79,8 @@ def test_there_and_back(seed, view):
     pose = seen(3, seed, camera)
     image = to_image_space(pose, camera)
     np.testing.assert_allclose(from_image_space(image, camera, pose[:, 0]), pose, atol=1e-9)
+    screen = normalise(image, camera.width, camera.height)
+    np.testing.assert_allclose(denormalise(screen, camera.width, camera.height), image, atol=1e-9)
     assert (image[:, 0, 2] == 0).all()
 
 
@@ -92,6 +96,12 @@ def test_pieces_are_motionberts(golden, stride, name):
     pieces = published_chunks(LENGTHS, 243, stride)
     bounds = np.array([[piece[0], piece[-1], len(piece)] for piece in pieces])
     np.testing.assert_array_equal(bounds, golden("data")[f"mb_split_{name}_bounds"])
+
+
+def test_stretching_is_motionberts(golden):
+    case = golden("data")
+    np.testing.assert_array_equal(resample_frames(100, 243, "even"), case["mb_resample_norandom"])
+    np.testing.assert_array_equal(resample_frames(100, 243, "repeat"), case["mb_resample_replay"])
 
 
 def test_chance_is_motionberts(golden):
@@ -124,6 +134,8 @@ def test_bad_calls_are_refused():
         lambda: published_chunks([10], 5, 5, short="pad"),
         lambda: published_chunks([10], 0, 5),
         lambda: published_chunks([0], 5, 5),
+        lambda: resample_frames(10, 5),
+        lambda: resample_frames(3, 5, "odd"),
     ):
         with pytest.raises(ValueError):
             call()
@@ -136,8 +148,8 @@ def test_targets_come_back_in_metres(seed, place):
     pose = seen(5, seed, camera)
     said = screen_targets(pose, camera)
     assert said.shape == pose.shape and (said[:, 0] == 0).all()
-    image = to_image_space(pose, camera)
-    np.testing.assert_allclose(said, (image - image[:, :1]) / (camera.width / 2), atol=1e-9)
+    image = normalise(to_image_space(pose, camera), camera.width, camera.height)
+    np.testing.assert_allclose(said, image - image[:, :1], atol=1e-9)
     np.testing.assert_allclose(screen_to_metres(said, camera, pose[:, 0]), pose - pose[:, :1], atol=1e-9)
 
 

@@ -13,7 +13,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import mocap3d
-from benchmarks.records import phone_digest
 from mocap3d.camera import pixels_to_screen
 from mocap3d.data.dataset import DatasetError
 from mocap3d.data.detector import DETECTORS, detect_tensor
@@ -34,6 +33,7 @@ from mocap3d.data.phone import (
     _with_face,
     coco_from_h36m,
     detect_coco,
+    digest,
 )
 from mocap3d.poses import PoseError
 from mocap3d.skeleton import COCO17, H36M17
@@ -74,7 +74,7 @@ def test_it_is_the_data_set_whose_digest_is_kept(phone):
     for source, row in kept["sources"].items():
         assert now[source] == pytest.approx(row, abs=0.02), source
     if (torch.__version__, torch.backends.cpu.get_cpu_capability()) == (kept["torch"], kept["cpu"]):
-        assert phone_digest(phone) == kept["digest"]  # elsewhere float32 rounds differently: see `phone_digest`
+        assert digest(phone) == kept["digest"]  # elsewhere float32 rounds differently: see `digest`
 
 
 def test_clips_hold_what_they_promise(phone):
@@ -213,12 +213,10 @@ def test_episodes_of_inversion():
 def test_the_digest_sees_a_change(phone):
     clip = phone[0]
     other = replace(clip, pose3d=replace(clip.pose3d, points=clip.pose3d.points + np.float32(1e-4)))
-    assert (
-        phone_digest([clip]) == phone_digest([clip]) and phone_digest([clip])["truth"] != phone_digest([other])["truth"]
-    )
+    assert digest([clip]) == digest([clip]) and digest([clip])["truth"] != digest([other])["truth"]
     moved = replace(clip, pose2d=replace(clip.pose2d, points=clip.pose2d.points + np.float32(0.01)))
-    assert phone_digest([clip])["detections"] != phone_digest([moved])["detections"]
-    assert phone_digest([clip])["truth"] == phone_digest([moved])["truth"]
+    assert digest([clip])["detections"] != digest([moved])["detections"]
+    assert digest([clip])["truth"] == digest([moved])["truth"]
 
 
 def test_screen_units_of_a_clip(phone):

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from mocap3d import metrics
-from mocap3d.camera import h36m_cameras, pixels_to_screen
+from mocap3d.camera import h36m_cameras
 from mocap3d.data.dataset import PoseDataset
-from mocap3d.data.image_space import mm_factor, to_image_space
+from mocap3d.data.image_space import mm_factor, normalise, to_image_space
 from mocap3d.data.windows import to_device
 from mocap3d.evaluation.comparison import table
 from mocap3d.evaluation.evaluate import evaluate, measure
@@ -115,7 +115,7 @@ def motionbert_case(case, formula):
         blocked = k == 2  # the published loop skips it before it multiplies by the factor
         pixels = result if blocked else result / factor[ids, None, None]
         height = SIGHT[places[(0, 0, 1, 2)[k]]].height
-        said[ids] = pixels_to_screen(pixels, 1000, height) * [1, 1, 2 / 1000]
+        said[ids] = normalise(pixels, 1000, height)
     brought = [
         {(c.take, c.camera.name): x[a:b] for c, a, b in zip(clips, ends[:-1], ends[1:], strict=True)}
         for x in (factor, truth / 1000)
