@@ -41,6 +41,7 @@ from __future__ import annotations
 
 import os
 import re
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -54,6 +55,7 @@ from mocap3d.data.dataset import DatasetError, PoseDataset, film
 from mocap3d.data.h36m.facts import FPS, SUBJECTS, TEST_SUBJECTS
 from mocap3d.formats.asf_amc import find_skeleton, read_amc
 from mocap3d.formats.bvh import read_bvh
+from mocap3d.formats.motion_file import MotionFileError
 from mocap3d.poses import Pose3D
 
 VERSION = 1  # part of the cache key: raise it when anything below changes the result
@@ -208,7 +210,14 @@ def read_take(path: Path) -> Pose3D:
         pose = read_amc(find_skeleton(path), path)
     else:
         bandai = path.name.startswith("dataset-")
-        pose = read_bvh(path, markers=BANDAI_MARKERS if bandai else None)
+        with warnings.catch_warnings():
+            warnings.simplefilter(
+                "error", UserWarning
+            )  # such as of a file that is cut off: these are known to be whole
+            try:
+                pose = read_bvh(path, markers=BANDAI_MARKERS if bandai else None)
+            except UserWarning as warning:
+                raise MotionFileError(path, None, f"fetch it again: {warning}") from None
     floor = np.percentile(np.nanmin(pose.points[..., 2], axis=1), 1)
     pose = pose.convert("h36m17")
     return replace(pose, points=pose.points - np.float32([0, 0, floor]))
