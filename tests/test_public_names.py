@@ -68,7 +68,10 @@ TAKEN_APART = {
         "mocap3d.evaluation.report": {"METRICS"},
     },
     "03": {"mocap3d.data.windows": {"epoch_generator"}},  # the training loop by hand, in the order of `fit`
-    "04": {"mocap3d.data.windows": {"window"}},  # windows frozen and reversed
+    "04": {  # slower and faster detectors, and windows frozen and reversed
+        "mocap3d.data.detector": {"DETECTORS"},
+        "mocap3d.data.windows": {"normalised", "window"},
+    },
     "05": {  # the losses by hand, and one step of semi-supervised training
         "mocap3d.camera": {"project"},
         "mocap3d.data.windows": {"batches"},
