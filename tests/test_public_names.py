@@ -78,9 +78,10 @@ TAKEN_APART = {
         "mocap3d.training.losses": {"bone_length", "mpjpe", "reprojection", "trajectory"},
         "mocap3d.training.semi_supervised": {"losses", "unlabelled_video"},
     },
-    "06": {  # 2.5D by hand, and the blending of overlapping chunks
+    "06": {  # 2.5D by hand, points as the network reads them, and the blending of overlapping chunks
         "mocap3d.data": {"image_space"},
         "mocap3d.data.chunks": {"overlapping_chunks"},
+        "mocap3d.data.windows": {"normalised"},
     },
     "07": {  # masks, both losses and the schedule of pretraining by hand
         "mocap3d.data.chunks": {"cut_chunks"},

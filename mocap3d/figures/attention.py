@@ -14,6 +14,7 @@ from mocap3d.figures import style
 from mocap3d.figures.body import joint_label, polyline
 from mocap3d.missing import fill_missing
 from mocap3d.models.motionbert import MotionBERT
+from mocap3d.normalise import known_intrinsics, normalise_points
 from mocap3d.poses import Pose2D
 from mocap3d.skeleton import Skeleton
 
@@ -40,7 +41,8 @@ def show_attention(
     Args:
         model: a trained MotionBERT.
         pose2d: (T, J, 2) pixels, any known skeleton, at the frame rate of the model's training. For a video longer
-            than the model's clips, the clip around `frame` is used.
+            than the model's clips, the clip around `frame` is used. A model with normalise="ray" reads it as filmed
+            with 65 degrees.
         joint: whose attention is drawn; with several, a menu selects one, and the first is shown.
         frame: of `pose2d`; by default the middle one.
         depth, stream: the layers shown first; a menu has the others. Depth 0 is the first.
@@ -165,9 +167,11 @@ def _clip(model: MotionBERT, pose2d: Pose2D, frame: int | None, caller: str) -> 
     device = next(model.parameters()).device
     pose2d = replace(pose2d, points=fill_missing(pose2d.points))
     screen = pixels_to_screen(pose2d.points, *pose2d.image_size)  # (T, 17, 2)
+    screen = torch.from_numpy(screen.astype(np.float32)).to(device)
     seen = torch.from_numpy(np.asarray(pose2d.confidence, dtype=np.float32)).to(device)
-    x = model.encode(torch.from_numpy(screen.astype(np.float32)).to(device)[None], seen[None])
-    return x, pose2d, first, frame
+    length, camera = torch.tensor([most], device=device), screen.new_tensor([known_intrinsics(pose2d.image_size)])
+    points, _ = normalise_points(screen, length, model.normalise, model.receptive_field, intrinsics=camera)
+    return model.encode(points[None], seen[None]), pose2d, first, frame
 
 
 def _in_range(what: str, value: int, count: int) -> None:

@@ -14,6 +14,7 @@ from mocap3d.figures.attention import LINES, WHOLE, show_attention, show_gates
 from mocap3d.figures.style import FigureError
 from mocap3d.models.create import create_model
 from mocap3d.models.motionbert import MotionBERT
+from mocap3d.normalise import assumed_intrinsics, normalise_points
 from mocap3d.poses import Pose2D
 from mocap3d.skeleton import H36M17
 
@@ -71,6 +72,18 @@ def test_weights_drawn_are_those_of_the_model(model, video, head):
             assert led == (np.delete(17 * joints[query], query) >= 1).sum()
     curve = part(figure, 0)[-1]
     assert np.allclose(curve.x, np.arange(16, 25) / 50) and curve.xaxis == "x2"
+
+
+def test_a_model_that_reads_normalised_points_is_given_them(video):
+    torch.manual_seed(0)
+    ray = MotionBERT(32, 2, 32, depth=DEPTH, heads=HEADS, frames=9, image_space=False, init="fan_in", normalise="ray")
+    screen = torch.from_numpy(pixels_to_screen(video.points[16:25].astype(np.float32), 1000, 1000))
+    camera = screen.new_tensor([assumed_intrinsics(1000, 1000)])
+    points, _ = normalise_points(screen, torch.tensor([9]), "ray", 9, intrinsics=camera)
+    ray.eval().fit_normalisation(points, torch.randn(9, 17, 3))
+    weights = ray.attention(ray.encode(points[None]), 0, "st", "joints")[0, 4].mean(0)[16]
+    dots = part(show_attention(ray, video, "right_wrist", frame=20), 0)[len(LINES)]
+    assert np.allclose(dots.customdata, 100 * weights, atol=0.01)
 
 
 def test_lines_lead_from_the_joint_to_those_it_prefers(model, video):
