@@ -211,9 +211,7 @@ def read_take(path: Path) -> Pose3D:
     else:
         bandai = path.name.startswith("dataset-")
         with warnings.catch_warnings():
-            warnings.simplefilter(
-                "error", UserWarning
-            )  # such as of a file that is cut off
+            warnings.simplefilter("error", UserWarning)  # such as of a file that is cut off
             try:
                 pose = read_bvh(path, markers=BANDAI_MARKERS if bandai else None)
             except UserWarning as warning:

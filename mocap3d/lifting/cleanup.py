@@ -16,6 +16,7 @@ from dataclasses import replace
 import numpy as np
 
 from mocap3d.camera import Camera
+from mocap3d.formats.animation import unit
 from mocap3d.inversions import exchange_sides, find_inversions
 from mocap3d.lifting.lift import BONES_PER_HEIGHT
 from mocap3d.normalise import FOV
@@ -151,7 +152,7 @@ def standing_direction(points: np.ndarray, fps: float) -> tuple[np.ndarray, str]
     upright = (hip < STRAIGHT) & (np.minimum(*knees) < STRAIGHT)  # on one leg at least; False where NaN
     if upright.sum() < STANDING * fps:
         return np.array([0.0, -1.0, 0.0]), "vertical: unknown, nobody stands upright; the camera is taken to be level"
-    up = np.median(_unit(at["thorax"] - feet)[upright], axis=0)
+    up = np.median(unit(at["thorax"] - feet)[upright], axis=0)
     up /= np.linalg.norm(up)
     pitch, roll = np.degrees([np.arcsin(-up[2]), np.arctan2(-up[0], -up[1])])
     return up, (
@@ -162,11 +163,7 @@ def standing_direction(points: np.ndarray, fps: float) -> tuple[np.ndarray, str]
 
 def _angle(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Degrees between vectors (T, 3)."""
-    return np.degrees(np.arccos(np.clip((_unit(a) * _unit(b)).sum(-1), -1, 1)))
-
-
-def _unit(vectors: np.ndarray) -> np.ndarray:
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-9)
+    return np.degrees(np.arccos(np.clip((unit(a) * unit(b)).sum(-1), -1, 1)))
 
 
 def assumed_camera(image_size: tuple[int, int], fov: float = FOV) -> Camera:
@@ -401,7 +398,7 @@ def _bent_leg(points: np.ndarray, side: str, ankle: np.ndarray) -> np.ndarray:
     length = np.clip(length, np.abs(thigh - shin) + 1e-3, thigh + shin - 1e-4)
     along = (thigh**2 - shin**2 + length**2) / (2 * length)
     bend = points[:, knee] - points[:, hip]
-    bend = _unit(bend - (bend * line).sum(-1, keepdims=True) * line)
+    bend = unit(bend - (bend * line).sum(-1, keepdims=True) * line)
     points = points.copy()
     aside = np.sqrt(np.maximum(thigh**2 - along**2, 0))
     points[:, knee] = points[:, hip] + along[:, None] * line + aside[:, None] * bend
