@@ -22,14 +22,18 @@ def endless_batches(data: DeviceDataset, batch_size: int, first: int = 0, **opti
 
 
 class InStep:
-    """An endless iterator to be asked for step after step; asked for another, it starts anew there."""
+    """An endless iterator to be asked for step after step; asked for another, it starts anew there.
 
-    def __init__(self) -> None:
-        self.batches, self.next = iter(()), None
+    Args:
+        make: gives the iterator that begins with a step, counted from 0.
+    """
 
-    def at(self, step: int, make: Callable[[int], Iterator]) -> object:
-        """What step `step`, counted from 0, sees; `make` gives the iterator that begins with a step."""
+    def __init__(self, make: Callable[[int], Iterator]) -> None:
+        self.make, self.batches, self.next = make, iter(()), None
+
+    def at(self, step: int) -> object:
+        """What step `step`, counted from 0, sees."""
         if step != self.next:
-            self.batches = make(step)
+            self.batches = self.make(step)
         self.next = step + 1
         return next(self.batches)

@@ -51,8 +51,8 @@ def fingerprint(job: Job) -> dict:
             "settings": _settings(model),
             "tensors": {key: list(tensor.shape) for key, tensor in model.state_dict().items()},
         },
-        "train": identify(job.train),
-        "validation": None if job.validation is None else identify(job.validation),
+        "train": _data(job.train),
+        "validation": None if job.validation is None else _data(job.validation),
         "processes": job.processes,
     } | (job.objective.describe() if job.objective else {})
 
@@ -67,8 +67,7 @@ def _settings(model: nn.Module) -> dict:
     }
 
 
-def identify(data: DeviceDataset) -> dict:
-    """Name, size and digest of a data set."""
+def _data(data: DeviceDataset) -> dict:
     return {"name": data.name, "clips": len(data.clips), "frames": len(data), "digest": data.digest()}
 
 
@@ -168,8 +167,7 @@ def save(out: Path, record: Mapping, checkpoint: Mapping | None = None) -> None:
     try:
         if checkpoint is not None:
             write_whole(out / CHECKPOINT, write)
-        text = json.dumps(record, indent=1, default=str)
-        write_whole(out / RECORD, lambda part: part.write_text(text + "\n", encoding="utf-8"))
+        write_record(out, record)
     except (OSError, RuntimeError, zipfile.BadZipFile) as error:  # torch's own writer raises RuntimeError
         raise CheckpointError(f"no checkpoint could be written to {out} ({_first_line(error)})") from None
 
@@ -240,6 +238,12 @@ def _read(path: Path, expected: Mapping, device: torch.device) -> dict:
 
 def _first_line(error: Exception) -> str:
     return (str(error).splitlines() or [""])[0][:200]
+
+
+def write_record(out: Path, record: Mapping) -> None:
+    """Write run.json: what was run, on which machine, and the results."""
+    text = json.dumps(record, indent=1, default=str)
+    write_whole(out / RECORD, lambda part: part.write_text(text + "\n", encoding="utf-8"))
 
 
 def environment(device: torch.device) -> dict:

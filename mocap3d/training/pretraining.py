@@ -12,24 +12,23 @@ x and y, each joint weighted by the detector's confidence. The network is then f
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import partial
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
 from mocap3d.data.chunks import cut_chunks
 from mocap3d.data.endless import InStep, endless_batches
-from mocap3d.data.windows import Batch, DeviceDataset, described
+from mocap3d.data.windows import Batch, DeviceDataset, described, to_device
 from mocap3d.device import choose_device, unwrapped
 from mocap3d.poses import Clip, Pose2D
 from mocap3d.skeleton import ROOT, root_relative
 from mocap3d.training.augmentation import TrainingError
-from mocap3d.training.checkpoint import identify
 from mocap3d.training.fit import fit, forward, supervised
 from mocap3d.training.losses import weighted_2d
 from mocap3d.training.recipe import Recipe, RecipeError
 from mocap3d.training.run import Run
-from mocap3d.training.semi_supervised import UNLABELLED_SEED, unlabelled_data
+from mocap3d.training.semi_supervised import UNLABELLED_SEED, unlabelled_clips
 
 
 class Pretraining:
@@ -45,20 +44,38 @@ class Pretraining:
 
     def __init__(self, video: DeviceDataset, chunks: Tensor, after: float, weight: float, seed: int) -> None:
         self.video, self.chunks, self.after, self.weight, self.seed = video, chunks, after, weight, seed
-        self._batches = InStep()
+        self._batches: InStep | None = None
 
     def __call__(self, model: nn.Module, batch: Batch, recipe: Recipe, step: int = 1, steps: int = 1) -> Tensor:
         """The loss of step `step` of `steps`, counted from 1."""
         loss = supervised(model, batch, recipe)
         if step <= self.after * steps:
             return loss
-        options = {"chunks": self.chunks, "seed": self.seed + UNLABELLED_SEED, "mirror": recipe.flip}
-        start = partial(endless_batches, self.video, recipe.batch_size, confidence=True, **options)
-        return loss + self.weight * seen_in_2d(model, self._batches.at(step - 1, start), recipe)
+        if self._batches is None:
+            self._batches = InStep(
+                lambda first: endless_batches(
+                    self.video,
+                    recipe.batch_size,
+                    first,
+                    chunks=self.chunks,
+                    seed=self.seed + UNLABELLED_SEED,
+                    mirror=recipe.flip,
+                    confidence=True,
+                )
+            )
+        return loss + self.weight * seen_in_2d(model, self._batches.at(step - 1), recipe)
 
     def describe(self) -> dict:
         """Everything here that determines a run's numbers, for checkpoint and record."""
-        return {"pretraining": {"after": self.after, "weight": self.weight}, "unlabelled": identify(self.video)}
+        return {
+            "pretraining": {"after": self.after, "weight": self.weight},
+            "unlabelled": {
+                "name": self.video.name,
+                "clips": len(self.video.clips),
+                "frames": len(self.video),
+                "digest": self.video.digest(),
+            },
+        }
 
 
 def seen_in_2d(model: nn.Module, video: Batch, recipe: Recipe) -> Tensor:
@@ -114,7 +131,13 @@ def pretrain(
     if not 0 <= weight < float("inf"):
         raise RecipeError(f"weight={weight!r}: give 0 or above")
     device, (name, clips, _) = choose_device(device), described(video, "video")
-    data = unlabelled_data(name, clips, device)
+    clips = unlabelled_clips(clips)
+    if sum(map(len, clips)) < 2:
+        raise TrainingError(
+            f"the video {name!r} holds {sum(map(len, clips))} frames; give two or more, or train with `fit`, which "
+            "needs none"
+        )
+    data = replace(to_device(clips, device), name=name)
     chunks = cut_chunks(data, lifter.receptive_field, lifter.receptive_field)
     if len(chunks) == 1:
         chunks = chunks.repeat(2, 1)  # an epoch skips a batch of one

@@ -129,10 +129,12 @@ class Recipe:
         self._number("gradient_clip", self.gradient_clip is None or self.gradient_clip > 0, "above 0, or None")
         for key in ("mask_joints", "mask_frames"):
             self._number(key, 0 <= getattr(self, key) < 1, "a probability, in [0, 1)")
-        for key in ("clip_stride", "clip_frames", "decay_epochs"):
-            value = getattr(self, key)
-            fine = value is None or isinstance(value, int) and value >= 1
-            self._number(key, fine, "a whole number, 1 or more, or None")
+        stride = self.clip_stride
+        fine = stride is None or isinstance(stride, int) and stride >= 1
+        self._number("clip_stride", fine, "a whole number of frames, 1 or more, or None")
+        frames = self.clip_frames
+        fine = frames is None or isinstance(frames, int) and frames >= 1
+        self._number("clip_frames", fine, "a whole number of frames, 1 or more, or None")
         for term, weight in (self.terms or {}).items():
             if term not in TERMS or not 0 <= weight < math.inf:
                 raise RecipeError(
@@ -142,6 +144,8 @@ class Recipe:
         for key, least in (("batch_size", 2), ("decay_steps", 1), ("accumulate", 1), ("refilm", 1), ("clip_step", 1)):
             value = getattr(self, key)
             self._number(key, isinstance(value, int) and value >= least, f"a whole number, {least} or more")
+        rest = self.decay_epochs
+        self._number("decay_epochs", rest is None or isinstance(rest, int) and rest >= 1, "a whole number, or None")
         room = self.batch_size >= 2 * self.accumulate
         self._number("accumulate", room, f"at most {self.batch_size // 2}, half of batch_size")
         self._one_of("detector", (*DETECTORS, *(["coco"] if self.cameras else []), None))

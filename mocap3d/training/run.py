@@ -49,9 +49,13 @@ class Job:
     motion: Motion | None = None
 
     @property
+    def examples(self) -> int:
+        """Windows or chunks in an epoch."""
+        return len(self.train) if self.chunks is None else len(self.chunks)
+
+    @property
     def steps_per_epoch(self) -> int:
-        examples = self.train if self.chunks is None else self.chunks
-        return steps_in_epoch(len(examples), self.recipe.batch_size)
+        return steps_in_epoch(self.examples, self.recipe.batch_size)
 
     def losses(self, pending: list[Tensor]) -> list[float]:
         """Fetch losses from the device; over several processes, their means."""

@@ -14,9 +14,8 @@ of a run uses only the labelled half: until poses are roughly right, the other l
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 
 import numpy as np
 import torch
@@ -31,7 +30,6 @@ from mocap3d.models.videopose3d import PoseAndTrajectory
 from mocap3d.poses import Clip, Pose2D, Pose3D
 from mocap3d.skeleton import H36M17, ROOT, root_relative
 from mocap3d.training.augmentation import TrainingError
-from mocap3d.training.checkpoint import identify
 from mocap3d.training.fit import fit
 from mocap3d.training.losses import bone_length, mpjpe, reprojection, trajectory
 from mocap3d.training.recipe import Recipe, RecipeError, get_recipe
@@ -184,19 +182,29 @@ class Objective:
 
     def __init__(self, video: Video, semi: SemiSupervised, seed: int) -> None:
         self.video, self.semi, self.seed = video, semi, seed
-        self._batches = InStep()
+        self._video: InStep | None = None  # batches of the video
 
     def __call__(self, model: nn.Module, batch: Batch, recipe: Recipe, step: int = 1, steps: int = 1) -> Tensor:
         """The loss of step `step` of `steps`, counted from 1."""
         video = None
         if step > self.semi.warmup * steps:
-            size = self.semi.batch_size or recipe.batch_size
-            options = {"causal": model.causal, "seed": self.seed + UNLABELLED_SEED, "mirror": recipe.flip}
-            start = partial(self.video.batches, batch_size=size, width=model.receptive_field, **options)
-            video = self._batches.at(step - 1, start)
+            if self._video is None:
+                self._video = InStep(
+                    lambda first: self.video.batches(
+                        first,
+                        self.semi.batch_size or recipe.batch_size,
+                        model.receptive_field,
+                        causal=model.causal,
+                        seed=self.seed + UNLABELLED_SEED,
+                        mirror=recipe.flip,
+                    )
+                )
+            video = self._video.at(step - 1)
         terms = losses(model, batch, video, self.video.lens, self.semi.linear, recipe.autocast)
-        weights = {"pose": 1.0} | asdict(self.semi)
-        return sum(weights[name] * term for name, term in terms.items())
+        return sum(self._weight(name) * term for name, term in terms.items())
+
+    def _weight(self, term: str) -> float:
+        return 1.0 if term == "pose" else getattr(self.semi, term)
 
     def describe(self) -> dict:
         """All that this adds to what decides a run's numbers, for checkpoint and record."""
@@ -204,7 +212,10 @@ class Objective:
         return {
             "semi_supervised": asdict(self.semi),
             "unlabelled": {
-                **identify(video.data),
+                "name": video.data.name,
+                "clips": len(video.data.clips),
+                "frames": len(video.data),
+                "digest": video.data.digest(),
                 "lens": video.lens,
                 "intrinsics": video.intrinsics.cpu().double().sum(0).tolist(),
                 "camera_assumed": f"{video.fov_degrees:g} degrees horizontal field of view for {video.assumed} clips"
@@ -229,32 +240,30 @@ def unlabelled_video(
     """
     name, clips, _ = described(clips, "unlabelled")
     assumed = sum(isinstance(clip, Pose2D) for clip in clips)
-    data = unlabelled_data(name, clips, device, fov_degrees)
-    lenses = {clip.camera.distortion_model for clip in data.clips} - {"none"}  # no distortion fits any lens
-    if len(lenses) > 1:
-        raise TrainingError(
-            f"the unlabelled cameras mix the lens models {', '.join(sorted(lenses))}; undistort one kind first "
-            "(Camera.undistort), or train on one kind"
-        )
-    intrinsics = np.stack([clip.camera.screen_intrinsics() for clip in data.clips])
-    lens = lenses.pop() if lenses else "none"
-    return Video(data, torch.from_numpy(intrinsics).to(device), lens, assumed, fov_degrees)
-
-
-def unlabelled_data(
-    name: str, clips: Sequence[Clip | Pose2D], device: torch.device | str, fov_degrees: float = FIELD_OF_VIEW
-) -> DeviceDataset:
-    """Video on a device, without its 3D; arguments and errors same as in `unlabelled_video`."""
+    clips = unlabelled_clips(clips, fov_degrees)
     if sum(map(len, clips)) < 2:
         raise TrainingError(
             f"the unlabelled part {name!r} holds {sum(map(len, clips))} frames; give video of two frames or more, "
             "or train with `fit`, which needs none"
         )
-    films = [
+    lenses = {clip.camera.distortion_model for clip in clips} - {"none"}  # no distortion fits any lens
+    if len(lenses) > 1:
+        raise TrainingError(
+            f"the unlabelled cameras mix the lens models {', '.join(sorted(lenses))}; undistort one kind first "
+            "(Camera.undistort), or train on one kind"
+        )
+    data = replace(to_device(clips, device), name=name)
+    intrinsics = np.stack([clip.camera.screen_intrinsics() for clip in clips])
+    lens = lenses.pop() if lenses else "none"
+    return Video(data, torch.from_numpy(intrinsics).to(device), lens, assumed, fov_degrees)
+
+
+def unlabelled_clips(clips: Iterable[Clip | Pose2D], fov_degrees: float = FIELD_OF_VIEW) -> list[Clip]:
+    """Clips without 3D, made from clips or 2D poses; arguments same as in `unlabelled_video`."""
+    return [
         _film_of(clip, i, fov_degrees) if isinstance(clip, Pose2D) else without_labels(clip)
         for i, clip in enumerate(clips)
     ]
-    return replace(to_device(films, device), name=name)
 
 
 def without_labels(clip: Clip) -> Clip:
