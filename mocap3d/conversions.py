@@ -166,6 +166,11 @@ def _by_names(joints: tuple[str, ...]) -> dict[str, Origin]:
 
 
 def describe(origin: Origin) -> str:
+    """Where a joint comes from, in words.
+
+    >>> describe(Origin({"left_hip": 0.5, "right_hip": 0.5}))
+    'midpoint of left_hip and right_hip'
+    """
     names = list(origin.weights)
     if len(names) == 1:
         text = names[0]

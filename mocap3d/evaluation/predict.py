@@ -133,9 +133,7 @@ def _predict_every(
             of_one_clip[starts] = True
             for first in tqdm(range(0, len(of_one_clip), batch_size), disable=not progress):
                 at = rows[first : first + batch_size + width - 1]
-                pose = _lift(model, points2d[at][None], confidence[at][None], flip_test)[
-                    0
-                ]  # (T, J, 2) -> (T - R + 1, J, 3)
+                (pose,) = _lift(model, points2d[at][None], confidence[at][None], flip_test)  # (T - R + 1, J, 3)
                 parts.append(pose[of_one_clip[first : first + batch_size]])
     return torch.cat(parts)
 

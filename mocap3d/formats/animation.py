@@ -96,7 +96,7 @@ def animate(pose: Pose3D) -> Animation:
 
     joints = tuple(bone[0] for bone in _BONES)
     turned: dict[str, np.ndarray] = {}  # orientations in the world, (T, 3, 3)
-    known = []
+    known = {}
     for name, parent, start, aim, rest in _BONES:
         if name == "Hips":
             turned[name] = _basis(at["left_hip"] - at["right_hip"], at["spine"] - at["pelvis"])
@@ -118,7 +118,7 @@ def animate(pose: Pose3D) -> Animation:
             middle, end, axis = _HINGES[name]
             twist, bent = _twist(turned[name], direction, unit(at[end] - at[middle]), np.float64(axis), pose.fps)
             turned[name] = _about(direction, twist) @ turned[name]
-            known.append(bent)
+            known[name] = bent
     parents = tuple(-1 if bone[1] is None else joints.index(bone[1]) for bone in _BONES)
     offsets = np.stack([_offset(bone, at) for bone in _BONES])
     ends = {"Head": np.median(_length(at["head"] - at["nose"])) * np.float64(_UP)}
@@ -127,10 +127,9 @@ def animate(pose: Pose3D) -> Animation:
     rotations = [
         turned[j] if p is None else turned[p].transpose(0, 2, 1) @ turned[j] for j, p in ((b[0], b[1]) for b in _BONES)
     ]
-    order = [0, 2, 1, 3]  # of the hinges as they come: left arm, left leg, right arm, right leg
     return Animation(
         joints, parents, offsets, ends, at["pelvis"], np.stack(rotations, axis=1),
-        np.stack([known[i] for i in order], axis=-1), pose.fps,
+        np.stack([known[name] for name in _HINGES], axis=-1), pose.fps,
     )  # fmt: skip
 
 

@@ -88,14 +88,14 @@ def constant_bones(pose: Pose3D, height: float | None = None) -> Pose3D:
     if height is not None and not 0.3 <= height <= 3:
         raise ValueError(f"height={height!r}: give metres, such as 1.75")
     points = _checked(pose, "constant_bones")
-    bones = [(parent, child) for parent, child in H36M17.bones]
     length = {
-        child: np.nanmedian(np.linalg.norm(points[:, child] - points[:, parent], axis=-1)) for parent, child in bones
+        child: np.nanmedian(np.linalg.norm(points[:, child] - points[:, parent], axis=-1))
+        for parent, child in H36M17.bones
     }
     length = {child: (value + length[H36M17.mirror[child]]) / 2 for child, value in length.items()}
     scale = 1.0 if height is None else BONES_PER_HEIGHT * height / sum(length.values())
     moved = points.copy()
-    for parent, child in bones:  # parents come first in h36m17
+    for parent, child in H36M17.bones:  # parents come first in h36m17
         bone = points[:, child] - points[:, parent]
         bone *= scale * length[child] / np.maximum(np.linalg.norm(bone, axis=-1, keepdims=True), 1e-9)
         moved[:, child] = moved[:, parent] + bone
@@ -214,8 +214,7 @@ def place(pose: Pose3D, pose2d: Pose2D, camera: Camera, steady: float = 0.3) -> 
         raise CleanupError("place() needs a frame with at least two joints seen")
     root = np.full((len(points), 3), np.nan)
     root[known] = np.linalg.solve(normal[known], np.einsum("tjai,tja->ti", weighted, right)[known][..., None])[..., 0]
-    frames = np.arange(len(points))
-    root = np.stack([np.interp(frames, frames[known], column[known]) for column in root.T], axis=-1)
+    root = _between(root, known)
     depth = gaussian(root[:, 2], steady * pose.fps)
     root *= (depth / root[:, 2])[:, None]  # along the ray, so that the image stays
     return replace(pose, points=root_relative(pose.points.astype(np.float64)) + root[:, None], root="estimated")
@@ -232,8 +231,7 @@ def gaussian(values: np.ndarray, sigma: float) -> np.ndarray:
         return values
     kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
     padded = np.pad(values, ((reach, reach), *((0, 0),) * (values.ndim - 1)), mode="edge")
-    total = np.apply_along_axis(np.convolve, 0, padded, kernel / kernel.sum(), mode="valid")
-    return total
+    return np.apply_along_axis(np.convolve, 0, padded, kernel / kernel.sum(), mode="valid")
 
 
 def smooth(pose: Pose3D, method: str = "gaussian", seconds: float = STEADY) -> Pose3D:
@@ -252,9 +250,7 @@ def smooth(pose: Pose3D, method: str = "gaussian", seconds: float = STEADY) -> P
     missing = ~np.isfinite(points).all((1, 2))
     if missing.all():
         return pose
-    frames = np.arange(len(points))
-    flat = points.reshape(len(points), -1)
-    flat = np.stack([np.interp(frames, frames[~missing], column[~missing]) for column in flat.T], axis=-1)
+    flat = _between(points.reshape(len(points), -1), ~missing)
     sigma = seconds * pose.fps
     if method == "gaussian":
         flat = gaussian(flat, sigma)
@@ -314,12 +310,12 @@ def touching(pose: Pose3D, pose2d: Pose2D, camera: Camera) -> np.ndarray:
     """
     depth, fps = _checked(pose, "touching", "camera")[:, ANKLES, 2], pose.fps
     pixels = pose2d.convert("h36m17").points[:, ANKLES].astype(np.float64)
-    seen, frames = np.isfinite(pixels).all(-1), np.arange(len(pixels))
+    seen = np.isfinite(pixels).all(-1)
     rays = camera.rays(np.nan_to_num(pixels))[..., :2]  # (T, 2 feet, 2)
     rests = np.zeros(seen.shape, bool)
     for foot in np.flatnonzero(seen.sum(0) > 1):
         at = seen[:, foot]
-        path = np.stack([np.interp(frames, frames[at], ray) for ray in rays[at, foot].T], axis=-1)
+        path = _between(rays[:, foot], at)
         speed = np.linalg.norm(np.gradient(gaussian(path, 0.06 * fps), axis=0), axis=-1) * fps * depth[:, foot]
         rests[:, foot] = _without_short((speed < RESTS) & at, GAP * fps)
     return rests
@@ -382,10 +378,10 @@ def _to_anchor(path: np.ndarray, held: np.ndarray) -> np.ndarray:
     return move
 
 
-def _between(move: np.ndarray, held: np.ndarray) -> np.ndarray:
-    """(T, 3) as given where held, interpolated elsewhere."""
-    frames = np.arange(len(move))
-    return np.stack([np.interp(frames, frames[held], column[held]) for column in move.T], axis=-1)
+def _between(values: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """(T, C) as given where known, interpolated in time elsewhere."""
+    frames = np.arange(len(values))
+    return np.stack([np.interp(frames, frames[known], column[known]) for column in values.T], axis=-1)
 
 
 def _bent_leg(points: np.ndarray, side: str, ankle: np.ndarray) -> np.ndarray:
