@@ -10,7 +10,6 @@ epoch). Columns: three of new kinds of motion, people and skeletons, and "known"
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import time
 
@@ -54,12 +53,10 @@ def run(row: str) -> None:
     seconds = time.process_time() - started
     seen = dataset.with_detections(pose2d, seed=0) if detector else dataset
     test, known = (mocap3d.evaluate(model, part, "open-mocap") for part in (seen.test, seen.known))
-    keys = ("mpjpe_mm", "p_mpjpe_mm", "mpjve_mm")
-    numbers = {source: {key: round(values[key], 2) for key in keys} for source, values in test.by_source.items()}
-    numbers |= {
-        column: {key: round(report.mean(key), 2) for key in keys}
-        for column, report in (("new", test), ("known", known))
+    numbers = {
+        source: {key: round(values[key], 2) for key in records.KEYS} for source, values in test.by_source.items()
     }
+    numbers |= records.means(new=test, known=known)
     records.write(
         f"learning-{row}", data=test.digest, protocol=str(test.protocol), seed=int(seed), seconds=seconds,
         size=f"{model.name}, {sum(p.numel() for p in model.parameters()):,} parameters, "
@@ -88,19 +85,5 @@ def table() -> None:
     print("\n".join(text_table([["model", "2D", *columns, "MPJVE new", "seeds", "CPU min"], *lines])))
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("rows", nargs="*", help="rows such as videopose3d_27-gt-0 (default: all)")
-    parser.add_argument("--table", action="store_true", help="only print the records")
-    arguments = parser.parse_args()
-    if wrong := [row for row in arguments.rows if row not in ROWS]:
-        parser.error(f"no row {wrong[0]!r}; there are: {', '.join(ROWS)}")
-    if not arguments.table:
-        for row in arguments.rows or ROWS:
-            if records.read(f"learning-{row}") is None:
-                run(row)
-    table()
-
-
 if __name__ == "__main__":
-    main()
+    records.run_rows(__doc__, ROWS, "learning", run, table)

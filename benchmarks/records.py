@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import argparse
 import datetime
 import json
 import platform
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 
 from mocap3d.files import write_whole
 
+KEYS = ("mpjpe_mm", "p_mpjpe_mm", "mpjve_mm")
 RESULTS = Path(__file__).resolve().parent.parent / "docs" / "results"
 
 
@@ -18,6 +21,28 @@ def read(name: str) -> dict | None:
     """A record by name; None if there is none yet."""
     path = RESULTS / f"{name}.json"
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+
+def means(**reports) -> dict[str, dict[str, float]]:
+    """The means over sources of KEYS, by the name of each Report."""
+    return {name: {key: round(report.mean(key), 2) for key in KEYS} for name, report in reports.items()}
+
+
+def run_rows(
+    description: str, rows: list[str], prefix: str, run: Callable[[str], None], table: Callable[[], None]
+) -> None:
+    """A script's command line: run the rows that were asked for and have no record, then print the table."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("rows", nargs="*", help=f"rows such as {rows[1]} (default: all)")
+    parser.add_argument("--table", action="store_true", help="only print the records")
+    arguments = parser.parse_args()
+    if wrong := [row for row in arguments.rows if row not in rows]:
+        parser.error(f"no row {wrong[0]!r}; there are: {', '.join(rows)}")
+    if not arguments.table:
+        for row in arguments.rows or rows:
+            if read(f"{prefix}-{row}") is None:
+                run(row)
+    table()
 
 
 def write(name: str, *, data: str, protocol: str, size: str, seed: int | None, seconds: float, numbers: dict) -> Path:

@@ -11,7 +11,6 @@ longer window can gain. Columns as in benchmarks/learning.py.
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import time
 
@@ -42,11 +41,7 @@ def run(row: str) -> None:
     seconds = time.process_time() - started
     seen = dataset.with_detections(f"cpn {drift}", seed=0)
     test, known = (mocap3d.evaluate(model, part, "open-mocap") for part in (seen.test, seen.known))
-    keys = ("mpjpe_mm", "p_mpjpe_mm", "mpjve_mm")
-    numbers = {
-        column: {key: round(report.mean(key), 2) for key in keys}
-        for column, report in (("new", test), ("known", known))
-    }
+    numbers = records.means(new=test, known=known)
     records.write(
         f"time-from-detections-{row}", data=test.digest, protocol=str(test.protocol), seed=int(seed), seconds=seconds,
         size=f"{model.name}, 256 channels, {recipe.steps} steps, CPU seconds of training", numbers=numbers,
@@ -68,19 +63,5 @@ def table() -> None:
     print("\n".join(text_table([heads, *lines])))
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("rows", nargs="*", help="rows such as 27-0.5-0 (default: all)")
-    parser.add_argument("--table", action="store_true", help="only print the records")
-    arguments = parser.parse_args()
-    if wrong := [row for row in arguments.rows if row not in ROWS]:
-        parser.error(f"no row {wrong[0]!r}; there are: {', '.join(ROWS)}")
-    if not arguments.table:
-        for row in arguments.rows or ROWS:
-            if records.read(f"time-from-detections-{row}") is None:
-                run(row)
-    table()
-
-
 if __name__ == "__main__":
-    main()
+    records.run_rows(__doc__, ROWS, "time-from-detections", run, table)

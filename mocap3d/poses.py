@@ -413,6 +413,15 @@ class Clip:
         """
         return self.take.partition(":")[0]
 
+    def slice(self, start: int, stop: int) -> Clip:
+        """Frames start..stop-1; the labels stay.
+
+        >>> pose = Pose3D(np.ones((9, 17, 3)), frame="camera")
+        >>> len(Clip("S1", "Walking", Camera.phone(), pose.project(Camera.phone()), pose, "walk-1").slice(2, 6))
+        4
+        """
+        return replace(self, pose2d=self.pose2d.slice(start, stop), pose3d=self.pose3d.slice(start, stop))
+
     def __len__(self) -> int:
         return len(self.pose2d)
 

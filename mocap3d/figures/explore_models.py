@@ -106,15 +106,10 @@ def predicted(model: Lifter, clip: Clip, frames: int | None = None) -> Pose3D:
         frames: so many successive frames are lifted together; by default all.
     """
     length = frames or len(clip)
-    parts = [slice_clip(clip, first, first + length) for first in range(0, len(clip), length)]
+    parts = [clip.slice(first, first + length) for first in range(0, len(clip), length)]
     data = to_device(parts, model_device(model))
     poses = to_metric(model, predict(model, data), data, torch.arange(len(data), device=data.device))
     return replace(clip.pose3d, points=poses.cpu().numpy()).root_relative()
-
-
-def slice_clip(clip: Clip, start: int, stop: int) -> Clip:
-    """Frames start..stop-1 of a clip."""
-    return replace(clip, pose2d=clip.pose2d.slice(start, stop), pose3d=clip.pose3d.slice(start, stop))
 
 
 def errors(compared: Mapping[str, tuple[Pose3D, Pose3D]]) -> str:

@@ -61,7 +61,7 @@ def first_frames(clip: Clip, frames: int) -> Clip:
     """
     if frames < 1:
         raise ValueError(f"frames={frames}: keep at least one")
-    return replace(clip, pose2d=clip.pose2d.slice(0, frames), pose3d=clip.pose3d.slice(0, frames))
+    return clip.slice(0, frames)
 
 
 def count_parameters(module: nn.Module) -> int:

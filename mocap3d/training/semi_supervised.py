@@ -375,4 +375,4 @@ def _chunk(clip: Clip, start: int, stop: int) -> Clip:
     if (start, stop) == (0, len(clip)):
         return clip
     take = f"{clip.take}{'/' if ':' in clip.take else ':'}{start}-{stop}"
-    return replace(clip, pose2d=clip.pose2d.slice(start, stop), pose3d=clip.pose3d.slice(start, stop), take=take)
+    return replace(clip.slice(start, stop), take=take)
