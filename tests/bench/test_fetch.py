@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import io
-import threading
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 
 import numpy as np
 import pytest
@@ -16,6 +15,7 @@ import mocap3d
 from mocap3d.bench import zoo
 from mocap3d.cli import main
 from mocap3d.data.cache import weights_file
+from tests.toys import local_server
 
 NAME = "videopose3d-27-gt"
 
@@ -46,17 +46,12 @@ def server(model, tmp_path, monkeypatch):
     """Sends the model's weights at the address of the row; the cache is empty."""
     file = io.BytesIO()
     torch.save({"meta": {}, "state_dict": mocap3d.export_weights(model, "mmpose")}, file)
-    httpd = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    httpd.body, httpd.asked, httpd.sent = file.getvalue(), [], None
-    address = f"http://127.0.0.1:{httpd.server_port}/x-{hashlib.sha256(httpd.body).hexdigest()[:8]}_20210527.pth"
-    monkeypatch.setitem(zoo.ROWS, NAME, replace(zoo.ROWS[NAME], checkpoint=address))
-    monkeypatch.setenv("MOCAP3D_CACHE", str(tmp_path / "cache"))
-    thread = threading.Thread(target=httpd.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield httpd
-    httpd.shutdown()
-    thread.join()
-    httpd.server_close()
+    with local_server(Handler) as httpd:
+        httpd.body, httpd.asked, httpd.sent = file.getvalue(), [], None
+        address = f"http://127.0.0.1:{httpd.server_port}/x-{hashlib.sha256(httpd.body).hexdigest()[:8]}_20210527.pth"
+        monkeypatch.setitem(zoo.ROWS, NAME, replace(zoo.ROWS[NAME], checkpoint=address))
+        monkeypatch.setenv("MOCAP3D_CACHE", str(tmp_path / "cache"))
+        yield httpd
 
 
 def test_weights_are_fetched_once_and_lift_uses_them(server, model, capsys):

@@ -7,9 +7,8 @@ import hashlib
 import io
 import json
 import stat
-import threading
 import zipfile
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data_scripts import fetch_open_mocap as fetcher
+from tests.toys import local_server
 
 MOTION = b"HIERARCHY\r\nROOT made up for this test\r\n" + bytes(range(32, 127)) * 3000
 FAST = {"pause_s": 0.01}
@@ -55,15 +55,10 @@ class Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server():
-    httpd = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    httpd.files, httpd.asked, httpd.break_after, httpd.busy, httpd.ranges = {}, [], [], 0, True
-    httpd.url = f"http://127.0.0.1:{httpd.server_port}"
-    thread = threading.Thread(target=httpd.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield httpd
-    httpd.shutdown()
-    thread.join()
-    httpd.server_close()
+    with local_server(Handler) as httpd:
+        httpd.files, httpd.asked, httpd.break_after, httpd.busy, httpd.ranges = {}, [], [], 0, True
+        httpd.url = f"http://127.0.0.1:{httpd.server_port}"
+        yield httpd
 
 
 @pytest.fixture
