@@ -12,9 +12,10 @@ mocap3d.doctor()                                       # is everything here that
 from mocap3d import metrics
 from mocap3d.bench import zoo
 from mocap3d.camera import Camera, h36m_cameras, pixels_to_screen
+from mocap3d.course.check import check
 from mocap3d.data.dataset import PoseDataset, film
 from mocap3d.data.detector import detect
-from mocap3d.data.loading import load_dataset
+from mocap3d.data.loading import choose_data, load_dataset
 from mocap3d.data.synthetic import synthesize
 from mocap3d.data.windows import to_device
 from mocap3d.device import choose_device, profile
@@ -80,6 +81,7 @@ __all__ = [
     # data sets and files
     "PoseDataset",
     "check_keypoints",
+    "choose_data",
     "detect",
     "film",
     "first_frames",
@@ -151,7 +153,8 @@ __all__ = [
     "show_history",
     "show_receptive_field",
     "what_if",
-    # this machine
+    # the course, this machine
+    "check",
     "choose_device",
     "doctor",
     "profile",

@@ -75,7 +75,8 @@ def main() -> None:
     parser.add_argument("--restyle", action="store_true", help="execute nothing, lay figures out anew and redraw them")
     options = parser.parse_args()
     paths = [path.resolve() for path in options.paths] or sorted((ROOT / "notebooks").glob("*.ipynb"))
-    os.environ.pop("MOCAP3D_DATA", None)
+    for variable in ("MOCAP3D_DATA", "MOCAP3D_H36M"):
+        os.environ.pop(variable, None)
     os.environ["MOCAP3D_PROFILE"] = "laptop"
     try:
         with plotly_page() as page:

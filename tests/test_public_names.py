@@ -35,6 +35,8 @@ MORE_NAMES = {
     "Report": "type of what `evaluate` returns; Report.from_json reads a stored one",
     "Run": "type of what `fit` returns",
     "Skeleton": "a skeleton of one's own, for files in another joint order",
+    "check": "exercises of the notebooks",
+    "choose_data": "the notebooks' line that chooses the data",
     "as_lifter": "makes a model of any nn.Module",
     "detect": "simulated detections of a single Pose2D",
     "export_weights": "weights under the published key names, for other programs",
@@ -100,7 +102,7 @@ TAKEN_APART = {
     },
 }
 
-OPEN_ROOMS = "bench data data/h36m evaluation figures formats lifting models training".split()
+OPEN_ROOMS = "bench course data data/h36m evaluation figures formats lifting models training".split()
 SEALED_ROOMS = {"data/synthetic": 3, "figures/player": 3}  # names it may export, at most
 
 # Where models are handled.

@@ -15,6 +15,16 @@ from mocap3d.data.synthetic.recordings import make_synthetic
 DATASETS = ("synthetic", "open-mocap", "h36m")
 
 
+def choose_data() -> str:
+    """The data set that this machine's variables point to: what the notebooks work on.
+
+    Returns:
+        "h36m" if MOCAP3D_H36M is set, else "open-mocap" if MOCAP3D_DATA is, else "synthetic".
+    """
+    named = {"h36m": "MOCAP3D_H36M", "open-mocap": "MOCAP3D_DATA"}
+    return next((name for name, variable in named.items() if os.environ.get(variable)), "synthetic")
+
+
 def load_dataset(name: str = "synthetic", root: str | Path | None = None, pose2d: str = "gt", **options) -> PoseDataset:
     """Load a data set by name.
 

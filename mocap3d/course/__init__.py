@@ -1,0 +1,1 @@
+"""What belongs to the notebooks alone: checks of the answers to their exercises."""

@@ -1,0 +1,50 @@
+"""Checks of exercises: `check("04.1", answer)` says what is wrong with an answer, and does not give it away."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from pathlib import Path
+
+NOTEBOOKS = tuple(sorted(path.stem[2:] for path in Path(__file__).parent.glob("nb??.py")))
+
+
+def check(exercise: str, answer: object = ...) -> None:
+    """Print whether an answer to an exercise is right and, if not, what is wrong with it.
+
+    Args:
+        exercise: notebook and number, such as "04.1".
+        answer: what the exercise asks for: a number, an array, a function. `...`, as the cell stands at first, is not
+            answered yet.
+    Raises:
+        ValueError: for an exercise that does not exist or has no check.
+    Source: own; the checks of notebook NN stand in mocap3d/course/nbNN.py.
+    """
+    wrong = _checks(exercise)
+    if answer is ...:
+        print(f"{exercise}: not answered yet; put your answer in place of the three dots")
+        return
+    try:
+        said = wrong(answer)
+    except Exception as error:  # whatever an answer raises is what is wrong with it
+        said = f"it raised {type(error).__name__}: {error}"
+    print(f"{exercise}: right" if said is None else f"{exercise}: not yet. {said}")
+
+
+def near(answer: object, expected: float, tolerance: float, what: str) -> str | None:
+    """What is wrong with a number: nothing if it lies within the tolerance of the expected one."""
+    if isinstance(answer, bool) or not isinstance(answer, (int, float)):
+        return f"{what}: give one number, not {type(answer).__name__}"
+    if not abs(answer - expected) <= tolerance:  # NaN is not near anything
+        return f"{what}: {answer:.6g} is too {'large' if answer > expected else 'small'}"
+    return None
+
+
+def _checks(exercise: str) -> Callable[[object], str | None]:
+    number, _, which = str(exercise).partition(".")
+    if number not in NOTEBOOKS:
+        raise ValueError(f"exercise is {exercise!r}: give notebook and number, such as '04.1'")
+    checks = importlib.import_module(f"mocap3d.course.nb{number}").CHECKS
+    if which not in checks:
+        raise ValueError(f"no check {exercise!r}; notebook {number} has {', '.join(f'{number}.{n}' for n in checks)}")
+    return checks[which]
