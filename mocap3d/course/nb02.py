@@ -15,9 +15,8 @@ def on_paper(answer: object) -> str | None:
     mpjpe_mm, n_mpjpe_mm = answer
     truth = np.tile([0.0, 0.0, 1.0], (7, 1))  # the directions do not matter
     guess = np.concatenate([truth[:6], 3 * truth[6:]])
-    return near(mpjpe_mm, 1000 * metrics.mpjpe(guess, truth), 0.8, "mm MPJPE") or near(
-        n_mpjpe_mm, 1000 * metrics.n_mpjpe(guess, truth), 0.8, "mm N-MPJPE"
-    )
+    wrong = near(mpjpe_mm, 1000 * metrics.mpjpe(guess, truth), 0.8, "mm MPJPE")
+    return wrong or near(n_mpjpe_mm, 1000 * metrics.n_mpjpe(guess, truth), 0.8, "mm N-MPJPE")
 
 
 def per_clip(answer: object) -> str | None:
@@ -26,7 +25,7 @@ def per_clip(answer: object) -> str | None:
     guesses = {
         "a clip turned, doubled and moved as a whole": 2 * truth @ TURN + [3, 0, -1],
         "a clip whose frames are shifted one by one": truth + shifts[:, :1],
-        "a clip that is turned in every second frame": np.concatenate([truth[:10], truth[10:] @ TURN]),
+        "a clip whose second half is turned": np.concatenate([truth[:10], truth[10:] @ TURN]),
         "a mirrored clip": truth * [1, 1, -1],
     }
     for what, guess in guesses.items():
@@ -43,10 +42,9 @@ def with_missing(answer: object) -> str | None:
         known = truth.copy()
         known[missing] = np.nan
         for mirrored in ([1, 1, 1], [1, 1, -1]):
-            aligned = np.asarray(answer(guess * mirrored, known.copy()), dtype=float)
-            case = f"with {len(missing)} joints missing"
-            if aligned.shape != (17, 3):
-                return f"{case}, the answer has shape {aligned.shape}; give the aligned joints, (17, 3)"
+            aligned, case = answer(guess * mirrored, known.copy()), f"with {len(missing)} joints missing"
+            if np.shape(aligned) != (17, 3):
+                return f"{case}, the answer has shape {np.shape(aligned)}; give the aligned joints, (17, 3)"
             if not np.isfinite(aligned).all():
                 return f"{case}, the answer is not finite: where does the truth's NaN enter?"
             if (gap := abs(aligned - metrics.procrustes_align(guess * mirrored, known)).max()) > 1e-6:
