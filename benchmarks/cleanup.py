@@ -72,7 +72,8 @@ def steps(clip) -> dict[str, Pose3D]:
     for method in ("gaussian", "savgol", "butterworth", "one_euro"):
         found[f"smoothed, {method}"] = cleanup.smooth(found["levelled"], method)
     rests = cleanup.touching(placed, pose2d, camera)
-    found["feet planted"] = cleanup.plant_feet(found["smoothed, gaussian"], rests)
+    found["constant bones again"] = cleanup.constant_bones(found["smoothed, gaussian"])
+    found["feet planted"] = cleanup.plant_feet(found["constant bones again"], rests)
     return found
 
 

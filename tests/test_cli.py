@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 import mocap3d
 from mocap3d.cli import main
 from mocap3d.formats.export import read_pose, write
+from mocap3d.formats.keypoints import read_keypoints
 
 
 @pytest.fixture
@@ -44,13 +46,26 @@ def test_animate_writes_a_clean_motion(ending, clip, tmp_path, capsys):
     assert main(["animate", str(clip), "--height", "1.75", "--out", str(out), "--names", "lafan1"]) == 0
     printed = capsys.readouterr().out.splitlines()
     assert printed[0].startswith(f"{out}: Pose3D(60 frames") and "world frame" in printed[0]
-    for word, line in zip(("keypoints", "size", "vertical", "jitter", "feet"), printed[1:], strict=True):
+    words = "keypoints", "left and right", "size", "vertical", "jitter", "feet", "how sure"
+    for word, line in zip(words, printed[1:], strict=False):
         assert line.strip().startswith(f"{word}: ")
     if ending == "bvh":
         points = mocap3d.read_bvh(out).convert("h36m17").points
         knee, shin = mocap3d.H36M17.index("left_knee"), mocap3d.H36M17.index("left_foot")
         length = np.linalg.norm(points[:, knee] - points[:, shin], axis=-1)
         assert len(points) == 60 and np.ptp(length) < 1e-3 and 0.3 < length[0] < 0.55
+
+
+def test_animate_ends_with_what_was_filled_and_exchanged_and_how_sure_it_is(clip, tmp_path, capsys):
+    pose2d = read_keypoints(clip)
+    points, confidence, mirror = pose2d.points.copy(), pose2d.confidence * 0.5, list(pose2d.skeleton.mirror)
+    points[20:32] = points[20:32, mirror]
+    points[40:46, 3] = np.nan  # 6 of 60 frames, one of 17 joints
+    damaged = write(replace(pose2d, points=points, confidence=confidence), tmp_path / "damaged.json")
+    assert main(["animate", str(damaged), "--out", str(tmp_path / "walk.bvh")]) == 0
+    printed = capsys.readouterr().out
+    assert "0.6% of the joints were missing" in printed and "exchanged in 20.0% of the frames" in printed
+    assert "confidence 0.50 of 1" in printed
 
 
 def test_animate_runs_the_detector_on_a_video(clip, tmp_path, capsys, monkeypatch):

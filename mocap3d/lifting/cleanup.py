@@ -17,8 +17,7 @@ import numpy as np
 
 from mocap3d.camera import Camera
 from mocap3d.formats.animation import unit
-from mocap3d.inversions import exchange_sides, find_inversions
-from mocap3d.lifting.lift import BONES_PER_HEIGHT
+from mocap3d.lifting.lift import BONES_PER_HEIGHT, prepared
 from mocap3d.normalise import FOV
 from mocap3d.poses import Pose2D, Pose3D
 from mocap3d.skeleton import H36M17, root_relative
@@ -51,12 +50,12 @@ def clean(
     Source: own.
     """
     remarks = [] if height is None else [f"size: scaled to a height of {height:g} m"]
-    pose2d = exchange_sides(pose2d, find_inversions(pose2d)[0])  # as in lift
+    pose2d = prepared(pose2d)[0]
     known = camera or assumed_camera(pose2d.image_size)
     placed = place(constant_bones(pose, height), pose2d, known)
     rests = touching(placed, pose2d, known)
     levelled, note = level(placed, camera)
-    planted = plant_feet(smooth(levelled), rests)
+    planted = plant_feet(constant_bones(smooth(levelled)), rests)  # smoothing shortens bones that turn fast
     remarks += [note, f"jitter: smoothed over {STEADY:g} s"]
     remarks.append(f"feet: held in place in {rests.any(1).mean():.0%} of the frames")
     return planted, remarks
@@ -74,7 +73,7 @@ def _checked(pose: Pose3D, step: str, frame: str | None = None) -> np.ndarray:
 
 
 def constant_bones(pose: Pose3D, height: float | None = None) -> Pose3D:
-    """Bones of constant length, the same left and right; directions stay.
+    """Bones of constant length, the same left and right; directions stay. The hips lie on a line through the pelvis.
 
     Args:
         pose: either frame.
@@ -88,17 +87,16 @@ def constant_bones(pose: Pose3D, height: float | None = None) -> Pose3D:
     if height is not None and not 0.3 <= height <= 3:
         raise ValueError(f"height={height!r}: give metres, such as 1.75")
     points = _checked(pose, "constant_bones")
-    length = {
-        child: np.nanmedian(np.linalg.norm(points[:, child] - points[:, parent], axis=-1))
-        for parent, child in H36M17.bones
-    }
+    bones = {child: points[:, child] - points[:, parent] for parent, child in H36M17.bones}
+    left, right = H36M17.indices(["left_hip", "right_hip"])
+    bones[left] = (bones[left] - bones[right]) / 2
+    bones[right] = -bones[left]
+    length = {child: np.nanmedian(np.linalg.norm(bone, axis=-1)) for child, bone in bones.items()}
     length = {child: (value + length[H36M17.mirror[child]]) / 2 for child, value in length.items()}
     scale = 1.0 if height is None else BONES_PER_HEIGHT * height / sum(length.values())
     moved = points.copy()
     for parent, child in H36M17.bones:  # parents come first in h36m17
-        bone = points[:, child] - points[:, parent]
-        bone *= scale * length[child] / np.maximum(np.linalg.norm(bone, axis=-1, keepdims=True), 1e-9)
-        moved[:, child] = moved[:, parent] + bone
+        moved[:, child] = moved[:, parent] + scale * length[child] * unit(bones[child])
     return replace(pose, points=moved)
 
 

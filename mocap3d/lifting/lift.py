@@ -97,14 +97,9 @@ def lift(
     if fov is not None and model.normalise != "ray":
         raise ValueError(f"fov={fov!r}: only for models with normalise='ray'; leave it out")
     known = known_intrinsics(pose2d.image_size, camera, fov)
-    pose2d = _without_unseen(pose2d)
-    if found := check_keypoints(pose2d):
-        warnings.warn(" ".join(found), stacklevel=2)
-    if undo_inversions:
-        inverted, text = find_inversions(pose2d)
-        if text:
-            warnings.warn(text, stacklevel=2)
-        pose2d = exchange_sides(pose2d, inverted)
+    pose2d, found = prepared(pose2d, undo_inversions)
+    for text in found:
+        warnings.warn(text, stacklevel=2)
     seen = np.isfinite(pose2d.points).all(-1)
     labels = {"fps": pose2d.fps, "timestamps": pose2d.timestamps}
     labels["filled"] = convert_confidence(np.float32(~seen), pose2d.skeleton) > 0
@@ -129,14 +124,28 @@ def lift(
     return Pose3D(points, H36M17, frame="camera", root=root, **labels)
 
 
-def _without_unseen(pose2d: Pose2D) -> Pose2D:
-    """NaN for joints at (0, 0), where detectors put what they do not see, or with confidence 0."""
+def prepared(pose2d: Pose2D, undo_inversions: bool = True) -> tuple[Pose2D, list[str]]:
+    """Keypoints as they are lifted: joints at (0, 0), where detectors put what they do not see, or with confidence 0
+    are NaN, and left and right are exchanged where they are inverted.
+
+    Args:
+        pose2d: any skeleton.
+        undo_inversions: see `lift`.
+    Returns:
+        the keypoints, and what was found in them, one text each; what `check_keypoints` says among it.
+    """
+    found = []
     unseen = ((pose2d.confidence == 0) | (pose2d.points == 0).all(-1)) & np.isfinite(pose2d.points).all(-1)
-    if not unseen.any():
-        return pose2d
-    text = f"{unseen.sum():,} of {unseen.size:,} joints are at (0, 0) or have confidence 0 and count as missing"
-    warnings.warn(text, stacklevel=3)
-    return replace(pose2d, points=np.where(unseen[..., None], np.nan, pose2d.points))
+    if unseen.any():
+        found += [f"{unseen.sum():,} of {unseen.size:,} joints are at (0, 0) or have confidence 0 and count as missing"]
+        pose2d = replace(pose2d, points=np.where(unseen[..., None], np.nan, pose2d.points))
+    if wrong := check_keypoints(pose2d):
+        found.append(" ".join(wrong))
+    if undo_inversions:
+        inverted, text = find_inversions(pose2d)
+        found += [text] if text else []
+        pose2d = exchange_sides(pose2d, inverted)
+    return pose2d, found
 
 
 def _at_model_rate(pose2d: Pose2D, model: Lifter) -> tuple[Pose2D, np.ndarray | None]:

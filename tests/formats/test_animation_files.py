@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 import sys
 from dataclasses import replace
 
@@ -15,6 +16,7 @@ from mocap3d.formats.animation_files import joint_angles
 from mocap3d.formats.bvh import parse_bvh, read_bvh
 from mocap3d.formats.export import ExportError, write
 from mocap3d.formats.motion_file import forward_kinematics
+from mocap3d.lifting.cleanup import constant_bones
 from mocap3d.poses import Pose2D, Pose3D
 from mocap3d.skeleton import H36M17
 
@@ -31,6 +33,65 @@ def test_bvh_comes_back_within_a_millimetre(pose, names, tmp_path):
     assert ("mixamorig:Hips" in found.skeleton.joints) == (names == "mixamo")
     assert found.fps == pose.fps and len(found) == len(pose)
     assert np.abs(y_up(found.convert("h36m17")) - y_up(pose)).max() < 1e-3
+
+
+def turn_about(axis, degrees):
+    """4x4, of a column vector."""
+    matrix, (a, b) = np.eye(4), {"X": (1, 2), "Y": (2, 0), "Z": (0, 1)}[axis]
+    matrix[a, a] = matrix[b, b] = math.cos(math.radians(degrees))
+    matrix[b, a], matrix[a, b] = math.sin(math.radians(degrees)), -math.sin(math.radians(degrees))
+    return matrix
+
+
+def read_by_definition(path):
+    """{joint: (T, 3) centimetres} of a BVH file, from the definition of the format alone, with nothing of ours."""
+    lines = [line.split() for line in path.read_text().splitlines()]
+    start, joints, above = lines.index(["MOTION"]), [], []
+    for words in lines[:start]:
+        match words:
+            case ["ROOT" | "JOINT", name]:
+                joints.append({"name": name, "above": above[-1] if above else None, "channels": []})
+            case ["End", "Site"]:
+                joints.append({"name": f"{above[-1]['name']} end", "above": above[-1], "channels": []})
+            case ["OFFSET", *numbers]:
+                joints[-1]["offset"] = [float(number) for number in numbers]
+            case ["CHANNELS", _, *channels]:
+                joints[-1]["channels"] = channels
+            case ["{"]:
+                above.append(joints[-1])
+            case ["}"]:
+                above.pop()
+    places = {joint["name"]: [] for joint in joints}
+    for row in lines[start + 3 :]:
+        values = iter(float(word) for word in row)
+        for joint in joints:  # in the order of the file, in which parents come first
+            local = np.eye(4)
+            local[:3, 3] = joint["offset"]
+            for channel in joint["channels"]:
+                axis, value = channel[0], next(values)
+                if channel.endswith("position"):
+                    local["XYZ".index(axis), 3] += value
+                else:
+                    local = local @ turn_about(axis, value)
+            joint["world"] = local if joint["above"] is None else joint["above"]["world"] @ local
+            places[joint["name"]].append(joint["world"][:3, 3])
+        assert next(values, None) is None
+    return {name: np.array(place) for name, place in places.items()}
+
+
+@pytest.mark.parametrize("noise", [0, 0.03])
+def test_bvh_holds_the_pose_for_a_reader_that_is_not_ours(pose, noise, tmp_path):
+    moved = pose.points + np.random.default_rng(0).normal(0, noise, pose.points.shape)  # as no body moves
+    pose = constant_bones(replace(pose, points=moved))
+    found, truth = read_by_definition(write(pose, tmp_path / "clip.bvh", names="lafan1")), y_up(pose)
+    at = {"Neck": "thorax", "Head": "nose", "Head end": "head", "Spine1": "spine", "Hips": "pelvis"}
+    for side in ("Left", "Right"):
+        ours = {"Arm": "shoulder", "ForeArm": "elbow", "Hand": "wrist", "UpLeg": "hip", "Leg": "knee", "Foot": "foot"}
+        at |= {side + theirs: f"{side.lower()}_{joint}" for theirs, joint in ours.items()}
+    assert sorted(at.values()) == sorted(H36M17.joints)
+    for name, joint in at.items():
+        error = np.linalg.norm(found[name] / 100 - truth[:, H36M17.index(joint)], axis=-1)
+        assert error.max() < 1e-3, (name, error.max())
 
 
 def test_bvh_angles_do_not_wrap(tmp_path):

@@ -42,6 +42,9 @@ def test_constant_bones_have_one_length_and_keep_directions(seen):
     points = cleanup.constant_bones(pose).points.astype(float)
     for parent, child in H36M17.bones:
         bone, before = (p[:, child] - p[:, parent] for p in (points, pose.points.astype(float)))
+        if "hip" in H36M17.joints[child]:  # both on one line
+            left, right = H36M17.indices(["left_hip", "right_hip"])
+            before = (pose.points[:, left] - pose.points[:, right]) * (1.0 if child == left else -1.0)
         length = np.linalg.norm(bone, axis=-1)
         assert np.ptp(length) < 1e-5
         other = points[:, H36M17.mirror[child]] - points[:, H36M17.mirror[parent]]
@@ -176,6 +179,26 @@ def test_clean_undoes_inversions_of_the_keypoints(seen):
     points[40:80] = points[40:80, list(H36M17.mirror)]
     cleaned, inverted = (cleanup.clean(pose, seen2d)[0].points for seen2d in (pose2d, replace(pose2d, points=points)))
     np.testing.assert_allclose(inverted, cleaned, atol=1e-5)
+
+
+def test_clean_drops_joints_that_were_not_seen_as_lift_does(seen):
+    """Detectors put them at (0, 0), or say so by confidence 0: a foot there would be a foot at rest."""
+    pose, pose2d = seen
+    points, confidence = pose2d.points.copy(), pose2d.confidence.copy()
+    points[40:80, ANKLES[0]], points[90:110, ANKLES[1]], confidence[90:110, ANKLES[1]] = 0, 55, 0
+    zeros = replace(pose2d, points=points.copy(), confidence=confidence)
+    points[40:80, ANKLES[0]] = points[90:110, ANKLES[1]] = np.nan
+    there, missing = (cleanup.clean(pose, seen2d)[0].points for seen2d in (zeros, replace(pose2d, points=points)))
+    np.testing.assert_allclose(there, missing, atol=1e-6)
+
+
+def test_bones_are_constant_after_cleaning(seen):
+    pose, pose2d = seen
+    rng = np.random.default_rng(3)
+    noisy = replace(pose, points=pose.points + rng.normal(0, 0.02, pose.points.shape))
+    points = cleanup.clean(noisy, pose2d)[0].points.astype(float)
+    for parent, child in (*H36M17.bones, H36M17.indices(["left_hip", "right_hip"])):
+        assert np.ptp(np.linalg.norm(points[:, child] - points[:, parent], axis=-1)) < 1e-3
 
 
 def test_wrong_input_gets_one_sentence(seen, walk):
