@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
+from numbers import Real
 from pathlib import Path
 
 NOTEBOOKS = tuple(sorted(path.stem[2:] for path in Path(__file__).parent.glob("nb??.py")))
@@ -33,7 +34,7 @@ def check(exercise: str, answer: object = ...) -> None:
 
 def near(answer: object, expected: float, tolerance: float, what: str) -> str | None:
     """What is wrong with a number: nothing if it lies within the tolerance of the expected one."""
-    if isinstance(answer, bool) or not isinstance(answer, (int, float)):
+    if isinstance(answer, bool) or not isinstance(answer, Real):  # numpy's numbers are Real, too
         return f"{what}: give one number, not {type(answer).__name__}"
     if not abs(answer - expected) <= tolerance:  # NaN is not near anything
         return f"{what}: {answer:.6g} is too {'large' if answer > expected else 'small'}"

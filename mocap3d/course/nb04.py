@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
+
 from mocap3d.course.check import near
+from mocap3d.data.loading import load_dataset
 
 
 def fields(answer: object) -> str | None:
@@ -25,4 +30,20 @@ def scaling(answer: object) -> str | None:
     return near(answer, 63.0, 6.0, "mm MPJPE from true 2D, built-in motion, laptop profile")
 
 
-CHECKS = {"1": fields, "2": scaling}
+def scenes(answer: object) -> str | None:
+    """find_cuts(pose2d) -> frames at which a new scene starts."""
+    walks = load_dataset("synthetic", subjects=["S9", "S11"], actions=["WalkDog"], seconds=3)
+    first, second = (clip.pose2d for clip in walks.select(camera="55011271"))
+    jumping = first.points.copy()
+    jumping[40:45, 16] += 300  # px, one wrist
+    videos = {"cut once": ([first.points[:60], second.points[60:]], [60]), "without a cut": ([second.points], [])}
+    videos["cut twice"] = ([first.points[:40], second.points[40:90], first.points[90:]], [40, 90])
+    videos["without a cut, in which a wrist jumps"] = ([jumping], [])
+    for what, (parts, cuts) in videos.items():
+        found = [int(frame) for frame in answer(replace(first, points=np.concatenate(parts)))]
+        if found != cuts:
+            return f"in a video {what} it finds {found}; a new scene starts at {cuts}"
+    return None
+
+
+CHECKS = {"1": fields, "2": scaling, "4": scenes}
