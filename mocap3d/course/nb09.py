@@ -19,7 +19,7 @@ def two_mistakes(answer: object) -> str | None:
             return (
                 f"{pixels.shape} points, one of them NaN, become {mended.shape}, {np.isnan(mended[..., 0]).sum()} NaN"
             )
-        for axis, wrong in zip("xy", np.nanmax(abs(mended - pixels), (0, 1))):
+        for axis, wrong in zip("xy", np.nanmax(abs(mended - pixels), (0, 1)), strict=True):
             if wrong > 1e-6:
                 return f"in a picture of {size} pixels {axis} is wrong by up to {wrong:.4g}"
     return None
