@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import datetime
-import json
-import platform
-import re
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import torch
 
+from mocap3d.bench import records
 from mocap3d.evaluation.report import Report
-from mocap3d.files import write_whole
 
 KEYS = ("mpjpe_mm", "p_mpjpe_mm", "mpjve_mm")
 RESULTS = Path(__file__).resolve().parent.parent / "docs" / "results"
@@ -22,8 +17,7 @@ RESULTS = Path(__file__).resolve().parent.parent / "docs" / "results"
 
 def read(name: str) -> dict | None:
     """A record by name; None if there is none yet."""
-    path = RESULTS / f"{name}.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+    return records.read(RESULTS, name)
 
 
 def means(**reports: Report) -> dict[str, dict]:
@@ -99,33 +93,6 @@ def run_rows(
     table()
 
 
-def write(name: str, *, data: str, protocol: str, size: str, seed: int | None, seconds: float, numbers: dict) -> Path:
-    """Write a record.
-
-    Args:
-        name: of the file, without suffix.
-        data: digest of what was measured on, such as `DeviceDataset.digest()`.
-        protocol: rules of the numbers.
-        size: of the model and the run, in words.
-        seed: of the run; None where nothing was drawn.
-        seconds: of processor or wall time, whichever `size` says.
-        numbers: the results, plain data.
-    Returns:
-        the path.
-    """
-    record = {
-        "name": name,
-        "date": datetime.date.today().isoformat(),
-        "data": data,
-        "protocol": protocol,
-        "size": size,
-        "device": platform.processor() or platform.machine(),
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
-        "seed": seed,
-        "seconds": round(seconds, 1),
-        "numbers": numbers,
-    }
-    text = json.dumps(record, indent=1, allow_nan=False) + "\n"
-    text = re.sub(r"\[\s+([-\d., \n]+?)\s+\]", lambda found: f"[{' '.join(found[1].split())}]", text)  # one line
-    return write_whole(RESULTS / f"{name}.json", lambda part: part.write_text(text, encoding="utf-8"))
+def write(name: str, **entries) -> Path:
+    """Write a record; its entries are those of `mocap3d.bench.records.write`."""
+    return records.write(RESULTS, name, **entries)

@@ -3,6 +3,8 @@
     python data_scripts/export_layouts.py OUT                                    synthetic data, every layout
     python data_scripts/export_layouts.py OUT --dataset open-mocap --layouts videopose3d
     python data_scripts/export_layouts.py OUT --pose2d cpn                       with simulated detections
+    python data_scripts/export_layouts.py OUT --pose2d sh --layouts mmpose --original
+                                                 ... and as MotionBERT's data, h36m_*_original.npz and h36m_factors.npy
 
 Each layout gets a folder of its own. Takes get names that published code accepts: "walk 1" of S1, where S1 is the
 subject whose cameras saw it; `takes.json` beside the files says which take that was, whence it comes and under which
@@ -35,7 +37,10 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--pose2d", default="gt", choices=("gt", "cpn", "sh"), help="default gt")
     parser.add_argument("--layouts", nargs="+", default=list(WRITERS), choices=WRITERS, help="all by default")
     parser.add_argument("--seconds", type=float, default=8.0, help="length of a synthetic take (default 8)")
+    parser.add_argument("--original", action="store_true", help="mmpose: write MotionBERT's annotation and factors too")
     args = parser.parse_args(argv)
+    if args.original and "mmpose" not in args.layouts:
+        parser.error("--original belongs to the layout mmpose: add it to --layouts")
     options = {"seconds": args.seconds} if args.dataset == "synthetic" else {}
     try:
         dataset = load_dataset(args.dataset, args.root, args.pose2d, **options)
@@ -44,6 +49,8 @@ def main(argv: list[str] | None = None) -> int:
             extra = {"pose2d": args.pose2d} if layout == "own" else {}
             if layout == "videopose3d" and args.pose2d != "gt":
                 extra = {"detections": args.pose2d}
+            if layout == "mmpose":
+                extra = {"original": args.original}
             names = WRITERS[layout](dataset, args.out / layout, **extra)
             some = ", ".join(f"{old} -> {new}" for old, new in list(names.items())[:2])
             print(f"wrote {args.out / layout}: {len(names)} takes ({some}, ...)")

@@ -1,4 +1,4 @@
-"""The command line: `mocap3d doctor`, `check-keypoints`, `lift`, `animate`, `show` and `fetch-weights`.
+"""The command line: `mocap3d doctor`, `check-keypoints`, `lift`, `animate`, `show`, `fetch-weights` and `zoo`.
 
 Exit codes: 0 where all is well, 1 where something was found (`doctor`, `check-keypoints`) or a licence refused, 2 for a
 wrong argument or a file that cannot be read or written, with one line on stderr, 130 if stopped by Ctrl-C. Results go
@@ -16,8 +16,9 @@ from collections.abc import Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
 
-from mocap3d.bench import zoo
+from mocap3d.bench import training, zoo
 from mocap3d.bench.fetch import fetch_weights
+from mocap3d.bench.verify import verify
 from mocap3d.diagnostics import doctor
 from mocap3d.figures.player import show
 from mocap3d.figures.skeleton2d import show_2d
@@ -37,6 +38,9 @@ CHECK = "say what looks wrong with 2D keypoints; exit code 1 if anything does"
 LIFT = "lift 2D keypoints to a 3D pose"
 ANIMATE = "from keypoints, or from a video, to a clean animation: lift, level, place, smooth, plant the feet, export"
 FETCH = "download published weights for lift, after showing their licence; exit code 1 if it is not accepted"
+ZOO = "the published table: print it, train its rows, verify it on Human3.6M"
+TRAIN = "train rows of the published table, or go on where that was broken off; several GPUs: torchrun -m mocap3d ..."
+VERIFY = "evaluate published weights on your Human3.6M: one record, without poses"
 SHOW = "write a page that shows keypoints, or a pose that lift wrote"
 
 
@@ -89,7 +93,29 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("fetch-weights", help=FETCH, description=FETCH)
     command.add_argument("name", metavar="NAME", help=f"one of {', '.join(zoo.ROWS)}")
     command.add_argument("--yes", action="store_true", help="accept the licence without being asked")
+    _add_zoo(commands.add_parser("zoo", help=ZOO, description=ZOO))
     return parser
+
+
+def _add_zoo(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(dest="action", required=True, metavar="action")
+    table = actions.add_parser("table", help="print published and measured numbers side by side")
+    train = actions.add_parser("train", help=TRAIN, description=TRAIN)
+    checking = actions.add_parser("verify", help=VERIFY, description=VERIFY)
+    train.add_argument("--rows", nargs="+", default=["all"], metavar="ROW", help=f"all, or of {', '.join(zoo.ROWS)}")
+    train.add_argument("--data", choices=training.DATA, default="open-mocap")
+    train.add_argument("--size", choices=training.SIZES, default="small", help="of network and run (default small)")
+    train.add_argument(
+        "--minutes", type=float, help=f"of training a row; small {training.MINUTES:g}, else the recipe's"
+    )
+    train.add_argument("--seed", type=int, default=0)
+    train.add_argument("--root", help="folder of the data; by default MOCAP3D_DATA or MOCAP3D_H36M")
+    checking.add_argument("root", help="folder of Human3.6M")
+    checking.add_argument("--weights", help="folder of the published files; by default those of fetch-weights")
+    for action in (train, checking):
+        action.add_argument("--device", help="cpu, cuda, ...")
+    for action in (table, train, checking):
+        action.add_argument("--out", type=Path, default=zoo.RUNS, help=f"folder of the records (default {zoo.RUNS})")
 
 
 def _size(text: str) -> tuple[int, int]:
@@ -202,4 +228,35 @@ def _fetch(options: argparse.Namespace) -> int:
     return 0
 
 
-COMMANDS = {"check-keypoints": _check, "lift": _lift, "animate": _animate, "show": _show, "fetch-weights": _fetch}
+def _zoo(options: argparse.Namespace) -> int:
+    if options.action == "table":
+        print(zoo.table(folder=options.out))
+        return 0
+    if options.action == "verify":
+        rows = verify(options.root, options.weights, options.out, options.device)["numbers"]
+        print(zoo.table(folder=options.out))
+        for name, row in rows.items():
+            if "failed" in row:
+                _say(f"{name}: not run: {row['failed']}")
+        return 1 if any("failed" in row for row in rows.values()) else 0
+    names, failed = list(zoo.ROWS) if options.rows == ["all"] else options.rows, False
+    for name in names:
+        zoo.get(name)
+    for name in names:
+        try:
+            how = options.data, options.size, options.minutes, options.seed, options.device, options.root, options.out
+            with redirect_stdout(sys.stderr):
+                record = training.train_row(name, *how)
+        except ValueError as error:  # the other rows may still be trained
+            _say(f"{name}: not trained: {error}")
+            failed = True
+            continue
+        if record:
+            numbers = record["numbers"]
+            print(f"{name}: {numbers['mpjpe_mm']} mm MPJPE, {numbers['p_mpjpe_mm']} mm P-MPJPE; {record['size']}")
+    return 1 if failed else 0
+
+
+COMMANDS = {
+    "check-keypoints": _check, "lift": _lift, "animate": _animate, "show": _show, "fetch-weights": _fetch, "zoo": _zoo
+}  # fmt: skip

@@ -1,28 +1,31 @@
-"""Published results as data: model, 2D, recipe, protocol, numbers, weights; and a function that reproduces a row.
+"""Published results as data: model, 2D, recipe, protocol, numbers, weights; and functions that reproduce them.
 
-The numbers are MMPose 1.3.2's. Its documents disagree with each other; here they are those of each model's own page
-(`simplebaseline3d_h36m.md`, `videopose3d_h36m.md`, `motionbert_h36m.md`), the only ones that give the average for
-MotionBERT; numbers from other documents are in the row's remark. The addresses are from the same pages; nothing is
-downloaded here. Weights trained on Human3.6M are also subject to its licence.
+The numbers are MMPose 1.3.2's. Its documents disagree with each other; here they are those of the collection pages
+(`configs/body_3d_keypoint/*/README.md`), which most people quote; numbers from other documents are in the row's
+remark. The addresses are from the same pages; nothing is downloaded here. Weights trained on Human3.6M are also subject
+to its licence.
 """
 
 from __future__ import annotations
 
 import html
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
 
+from mocap3d.bench import records
+from mocap3d.data.dataset import PoseDataset
 from mocap3d.data.h36m import mmpose
 from mocap3d.data.h36m.facts import TEST_SUBJECTS
 from mocap3d.data.h36m.load import load_h36m
-from mocap3d.data.windows import to_device
 from mocap3d.evaluation.evaluate import evaluate as evaluate_model
 from mocap3d.evaluation.protocol import PROTOCOLS
 from mocap3d.evaluation.report import Report, html_table, text_table
-from mocap3d.models.create import list_models
+from mocap3d.models.create import create_model, list_models
+from mocap3d.models.published import simple_baseline_normalisation
 from mocap3d.models.simple_baseline import SimpleBaseline3D
 from mocap3d.training.recipe import RECIPES
 from mocap3d.weights import load_weights
@@ -31,6 +34,10 @@ BODY3D = "https://download.openmmlab.com/mmpose/body3d/"
 POSE_LIFT = "https://download.openmmlab.com/mmpose/v1/body_3d_keypoint/pose_lift/h36m/"
 LICENCE = "code Apache-2.0; trained on Human3.6M, academic use only"
 CPN_LICENCE = LICENCE + "; detections VideoPose3D's, CC BY-NC 4.0"
+SOURCES_2D = {"gt": "true", "cpn": "CPN", "sh": "SH"}
+RUNS = Path("runs/zoo")  # where runs and records go, unless told otherwise
+VERIFIED = "zoo-verify"  # name of the record of `verify`
+NEVER = "never run on real Human3.6M files"
 COLUMNS = {"mpjpe_mm": "MPJPE", "p_mpjpe_mm": "P-MPJPE", "n_mpjpe_mm": "N-MPJPE", "average_mm": "average MPJPE"}
 
 
@@ -52,6 +59,7 @@ class Row:
         checkpoint: address of the published weights; None if none could be verified.
         licence: of the weights.
         data: options of `load_h36m`.
+        options: of `create_model`; none for the published network.
         remark: numbers printed elsewhere, or details of how the number was obtained.
     """
 
@@ -65,6 +73,7 @@ class Row:
     checkpoint: str | None
     licence: str = LICENCE
     data: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, object] = field(default_factory=dict)
     remark: str = ""
 
 
@@ -86,7 +95,7 @@ def _videopose3d(
     )
 
 
-def _motionbert(finetuned: bool, original: bool, mpjpe: float, p_mpjpe: float, average: float, remark: str) -> Row:
+def _motionbert(finetuned: bool, original: bool, remark: str, *numbers: float) -> Row:
     kind, epochs = (", finetuned", 120) if finetuned else ("", 240)
     return Row(
         f"motionbert{'-finetuned' * finetuned}{'-original' * original}",
@@ -96,7 +105,7 @@ def _motionbert(finetuned: bool, original: bool, mpjpe: float, p_mpjpe: float, a
         f"AdamW 2e-4, weight decay 0.01, x 0.99 an epoch, 8 x 32 pieces of 243 frames, {epochs} epochs, flips, "
         "MPJPE + 0.5 N-MPJPE + 20 velocity; MMPose only converted the weights",
         "mmpose-motionbert",
-        {"mpjpe_mm": mpjpe, "p_mpjpe_mm": p_mpjpe, "average_mm": average},
+        dict(zip(("mpjpe_mm", "p_mpjpe_mm", "average_mm"), numbers, strict=False)),
         f"{POSE_LIFT}motionbert{'_ft' * finetuned}_h36m-{'d80af323' if finetuned else 'f554954f'}_20230531.pth",
         data={"layout": "mmpose", "annotation": "original" if original else "mmpose"},
         remark=remark,
@@ -105,6 +114,7 @@ def _motionbert(finetuned: bool, original: bool, mpjpe: float, p_mpjpe: float, a
 
 _SEMI = "10 % of S1 labelled; MMPose's own configuration cannot train it"
 _SH = "the page says ground-truth 2D; equal to MotionBERT's own number from SH detections, so read as detections"
+_GT = "exact 2D, factor from the camera; model page: {}; the authors' own, from SH detections: {}"
 ROWS: Mapping[str, Row] = {row.name: row for row in (
     _videopose3d(27, "gt", "27frames_fullconv_supervised-fe8fbba9_20210527", "videopose3d_mmpose", 40.1, 30.1,
                  remark="model index: 40.0 / 30.1"),
@@ -120,10 +130,10 @@ ROWS: Mapping[str, Row] = {row.name: row for row in (
                  semi=True, remark=f"model index: 58.1 / 42.8 / 54.7; {_SEMI}"),
     _videopose3d(27, "cpn", "27frames_fullconv_semi-supervised_cpn_ft-71be9cde_20210527", "videopose3d_semi", 67.3,
                  50.4, 63.6, semi=True, remark=f"model index: 67.4 / 50.1 / 63.2; {_SEMI}"),
-    _motionbert(False, False, 34.5, 27.1, 34.6, "collection page: 35.3 / 27.7; exact 2D, factor from the camera"),
-    _motionbert(True, False, 26.9, 21.0, 26.8, "collection page: 27.5 / 21.6; exact 2D, factor from the camera"),
-    _motionbert(False, True, 39.8, 33.4, 39.2, _SH),
-    _motionbert(True, True, 37.7, 32.2, 37.2, _SH),
+    _motionbert(False, False, _GT.format("34.5 / 27.1, average 34.6", "39.8, average 39.2"), 35.3, 27.7),
+    _motionbert(True, False, _GT.format("26.9 / 21.0, average 26.8", "37.7, average 37.2"), 27.5, 21.6),
+    _motionbert(False, True, _SH, 39.8, 33.4, 39.2),
+    _motionbert(True, True, _SH, 37.7, 32.2, 37.2),
     Row("simple-baseline", "SimpleBaseline3D", "simple_baseline_mmpose", "gt", "simple_baseline_mmpose", "mmpose",
         {"mpjpe_mm": 43.4, "p_mpjpe_mm": 34.3},
         f"{BODY3D}simple_baseline/simple3Dbaseline_h36m-f0ad73a4_20210419.pth"),
@@ -173,7 +183,7 @@ def evaluate(
     device: torch.device | str | None = None,
     **data: object,
 ) -> Reproduction:
-    """Reproduce a row: published weights on Human3.6M under the row's protocol.
+    """Reproduce a row: published weights on Human3.6M under the row's protocol. The test subjects' files are enough.
 
     Args:
         row: a row or its name.
@@ -184,57 +194,108 @@ def evaluate(
     Returns:
         Reproduction; print it to see published and measured side by side.
     Raises:
-        ZooError: for an unknown row, or a model that is not available yet.
+        ZooError: for an unknown row, or weights of another network than the row's.
         H36MError, WeightsError, UnsafeFileError: for files that do not fit or are not safe.
-    Deviation: MMPose's files hold no statistics of the data; if a model needs them, they are computed from the training
-        subjects in `data_root`, in screen units; MMPose's are in pixels, which for images of two heights shifts the
-        input by up to half a pixel. VideoPose3D's layout lacks S11 Directions, which MMPose's numbers include.
+    Deviation: SimpleBaseline3D's statistics are those of MMPose's configuration, in pixels; in screen units they are
+        right for images 1001 high, and Human3.6M's are 1000 or 1002: half a pixel. VideoPose3D's layout lacks S11
+        Directions, which MMPose's numbers include.
     """
     row = get(row)
-    if row.model not in list_models():
-        raise ZooError(f"row {row.name!r} needs the model {row.model!r}; built so far: {', '.join(list_models())}")
     model = load_weights(checkpoint)
+    check_network(row, model)
+    if isinstance(model, SimpleBaseline3D) and model.normalisation is None:
+        model.normalisation = published_statistics()
     if device is not None:
         model.to(device)
-    unknown = isinstance(model, SimpleBaseline3D) and model.normalisation is None
-    options = {**row.data, "pose2d": row.pose2d, "subjects": None if unknown else TEST_SUBJECTS, **data}
-    dataset = load_h36m(data_root, **options)
-    if unknown:
-        train = to_device(dataset.train)
-        model.fit_normalisation(train.points2d, train.pose3d)
-    protocol = replace(PROTOCOLS[row.protocol], subjects=TEST_SUBJECTS)
+    dataset = load_row_data(row, data_root, **({"subjects": TEST_SUBJECTS} | data))
     factors = mmpose.read_factors(data_root) if row.data.get("annotation") == "original" else None
+    return judge(row, model, dataset, factors)
+
+
+def load_row_data(row: Row, root: str | Path, **data: object) -> PoseDataset:
+    """Human3.6M with the 2D of a row; `data` are further options of `load_h36m`."""
+    return load_h36m(root, **{**row.data, "pose2d": row.pose2d, **data})
+
+
+def judge(row: Row, model: torch.nn.Module, dataset: PoseDataset, factors: Mapping | None = None) -> Reproduction:
+    """A row's model on the test clips of a data set, under the row's protocol; `factors` as in `evaluate`."""
+    protocol = replace(PROTOCOLS[row.protocol], subjects=TEST_SUBJECTS)
     return Reproduction(row, evaluate_model(model, dataset.test, protocol, factors=factors))
+
+
+def check_network(row: Row, model: torch.nn.Module) -> None:
+    """Raise a ZooError if a model is not the network of the row."""
+    if row.model not in list_models():
+        raise ZooError(f"row {row.name!r} needs the model {row.model!r}; built so far: {', '.join(list_models())}")
+    with torch.device("meta"):  # shapes without numbers
+        wanted = create_model(row.model, **row.options)
+    one, other = (
+        (network.name, {key: tensor.shape for key, tensor in network.state_dict().items()})
+        for network in (wanted, model)
+    )
+    if one != other:
+        names = [f"{network.name} with {_parameters(network):,} parameters" for network in (wanted, model)]
+        raise ZooError(
+            f"row {row.name!r} is {names[0]}, the checkpoint is {names[1]}; give the file at {row.checkpoint}"
+        )
+
+
+def _parameters(model: torch.nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def published_statistics() -> dict[str, torch.Tensor]:
+    """MMPose's statistics for SimpleBaseline3D, in the form of `SimpleBaseline3D.normalisation`."""
+    held = json.loads((Path(__file__).parent / "simple_baseline_mmpose.json").read_text(encoding="utf-8"))
+    keys = ("keypoints_mean", "keypoints_std", "target_mean", "target_std")
+    return simple_baseline_normalisation(*(held[key] for key in keys), width=1000, height=1001, metres_per_unit=1)
+
+
+def real_name(sources: set[str]) -> str:
+    """ "h36m" for clips of Human3.6M itself; other motion in one of its layouts is a stand-in."""
+    return "h36m" if sources == {"h36m"} else "stand-in"
 
 
 @dataclass(frozen=True, repr=False)
 class ZooTable:
-    """Rows as text and as HTML; see `table`."""
+    """Rows as text and as HTML: published, measured on Human3.6M, measured on open data; see `table`.
+
+    Args:
+        rows: of the table.
+        measured: (row, data set, what was measured, mpjpe_mm and p_mpjpe_mm).
+    """
 
     rows: tuple[Row, ...]
-    reproductions: Mapping[str, Reproduction] = field(default_factory=dict)
+    measured: tuple[tuple[str, str, str, Mapping[str, float]], ...] = ()
 
     def _cells(self) -> list[list[str]]:
-        lines = [["row", "model", "2D", *(f"{title} mm" for title in COLUMNS.values()), "protocol"]]
+        columns = ("published", "measured on Human3.6M", "measured on open data")
+        lines = [["MPJPE / P-MPJPE in mm", "2D", *columns]]
         for row in self.rows:
-            numbers = [f"{row.published[key]:.1f}" if key in row.published else "-" for key in COLUMNS]
-            if row.name in self.reproductions:
-                here = self.reproductions[row.name].measured
-                numbers = [f"{number} (here {here[key]:.1f})" for number, key in zip(numbers, COLUMNS, strict=True)]
-            lines.append([row.name, row.model, row.pose2d, *numbers, row.protocol])
+            found = {True: [], False: []}
+            for name, dataset, what, numbers in self.measured:
+                if name == row.name:
+                    found[dataset == "h36m"].append(f"{_pair(numbers)} ({what})")
+            here = ("; ".join(found[real]) or "-" for real in (True, False))
+            lines.append([row.name, SOURCES_2D[row.pose2d], _pair(row.published), *here])
         return lines
 
     def _notes(self) -> list[tuple[str, str]]:
-        """(row, text) lines on recipe, weights, licence and remark."""
+        """(row, text) lines on network, protocol, recipe, weights, licence and remark."""
         notes = []
         for row in self.rows:
             recipe = RECIPES[row.recipe].source if row.recipe in RECIPES else row.recipe
-            facts = (row.remark, f"recipe: {recipe}", f"licence: {row.licence}")
-            notes.append((row.name, "; ".join(filter(None, facts))))
+            more = [f"{COLUMNS[key]} {mm:.1f}" for key, mm in row.published.items() if key[:2] in ("n_", "av")]
+            facts = (*more, row.remark, f"network {row.model}", f"protocol {row.protocol}", f"recipe: {recipe}")
+            notes.append((row.name, "; ".join(filter(None, (*facts, f"licence: {row.licence}")))))
         return notes
 
+    def _heads(self) -> list[str]:
+        real = any(dataset == "h36m" for _, dataset, _, _ in self.measured)
+        return [*[NEVER] * (not real), "Compare within a column, a 2D source and a protocol only."]
+
     def __repr__(self) -> str:
-        lines = [*text_table(self._cells()), "", "Compare within a protocol only."]
+        lines = [*text_table(self._cells()), "", *self._heads()]
         for row, (name, text) in zip(self.rows, self._notes(), strict=True):
             lines += [f"{name}: {text}", f"    {row.checkpoint or 'no verified address of weights'}"]
         return "\n".join(lines)
@@ -244,10 +305,31 @@ class ZooTable:
         for row, (name, text) in zip(self.rows, self._notes(), strict=True):
             link = f'<a href="{html.escape(row.checkpoint)}">weights</a>' if row.checkpoint else "no verified weights"
             notes.append(f"<b>{html.escape(name)}</b> {html.escape(text)}; {link}")
-        text = "<br>".join(["Compare within a protocol only.", *notes])
-        return f"{html_table(self._cells())}<p><small>{text}</small></p>"
+        notes = f"<details><summary>notes on each row</summary>{'<br>'.join(notes)}</details>"
+        return f"{html_table(self._cells())}<p><small>{'<br>'.join(self._heads())}{notes}</small></p>"
 
 
-def table(*reproductions: Reproduction) -> ZooTable:
-    """The published table, with the measured numbers of the given reproductions."""
-    return ZooTable(tuple(ROWS.values()), {r.row.name: r for r in reproductions})
+def _pair(numbers: Mapping[str, float]) -> str:
+    return f"{numbers['mpjpe_mm']:.1f} / {numbers['p_mpjpe_mm']:.1f}"
+
+
+def table(*reproductions: Reproduction, folder: str | Path | None = None) -> ZooTable:
+    """The published table beside what was measured here.
+
+    Args:
+        reproductions: results of `evaluate`.
+        folder: of records that `mocap3d zoo train` and `mocap3d zoo verify` wrote.
+    """
+    measured = []
+    for done in reproductions:
+        dataset = real_name({clip.source for clip in done.report.clips})
+        measured.append((done.row.name, dataset, f"published weights on {done.report.dataset}", done.measured))
+    for path in sorted(Path(folder).glob("zoo-*.json")) if folder else ():
+        record = records.read(folder, path.stem)
+        dataset, numbers = record["dataset"], record["numbers"]
+        if path.stem == VERIFIED:
+            ran = {name: values for name, values in numbers.items() if "failed" not in values}
+            measured += [(name, dataset, "published weights", values) for name, values in ran.items()]
+        else:
+            measured.append((record["row"], dataset, f"{dataset}, {record['kind']}", numbers))
+    return ZooTable(tuple(ROWS.values()), tuple(measured))

@@ -25,7 +25,9 @@ def choose_data() -> str:
     return next((name for name, variable in named.items() if os.environ.get(variable)), "synthetic")
 
 
-def load_dataset(name: str = "synthetic", root: str | Path | None = None, pose2d: str = "gt", **options) -> PoseDataset:
+def load_dataset(
+    name: str = "synthetic", root: str | Path | None = None, pose2d: str | None = None, **options
+) -> PoseDataset:
     """Load a data set by name.
 
     Args:
@@ -34,7 +36,7 @@ def load_dataset(name: str = "synthetic", root: str | Path | None = None, pose2d
         root: folder of the files, for data sets that need files; by default the MOCAP3D_DATA variable, for "h36m"
             MOCAP3D_H36M.
         pose2d: "gt" for projected ground truth, or detections: "cpn" or "sh", which are simulated, except in "h36m",
-            which has files of real ones.
+            which has files of real ones. By default "gt"; for "h36m" see `load_h36m`.
         options: passed to `make_synthetic`, `load_open_mocap` or `load_h36m`; e.g. hold_out="recordings" for
             "open-mocap". With cameras="phone-v1", "open-mocap" is the fixed test set of `load_phone_test` instead,
             which comes with its own detections.
@@ -48,6 +50,7 @@ def load_dataset(name: str = "synthetic", root: str | Path | None = None, pose2d
         if not root:
             raise DatasetError("h36m needs its files: pass root=..., or set MOCAP3D_H36M to their folder")
         return load_h36m(root, pose2d=pose2d, **options)
+    pose2d = pose2d or "gt"
     if pose2d not in ("gt", *DETECTORS):
         raise DatasetError(f"pose2d is {pose2d!r}; give gt or a simulated detector: {', '.join(DETECTORS)}")
     if name == "synthetic":

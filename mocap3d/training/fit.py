@@ -51,6 +51,8 @@ from mocap3d.training.recipe import (
 from mocap3d.training.run import Job, Progress, Run, check_job, check_statistics, describe, in_words, outcome
 
 LOOK_EVERY = 20  # steps between checks of the loss: each check makes a GPU wait
+LONG = 600  # seconds
+SHORTER = "; for less: replace(recipe, epochs=None, steps=None, minutes=5), or in a notebook MOCAP3D_PROFILE=laptop"
 REPORTS = 10  # minimum number of history entries of a run given in steps or minutes
 
 
@@ -298,7 +300,7 @@ def _loop(
 
             _look(job, state, pending)
             state.seconds = time.monotonic() - began
-            _show(state, bar)
+            _show(job, state, bar)
             if report:
                 error = None
                 if job.validation is not None:
@@ -306,7 +308,7 @@ def _loop(
                 state.seconds = time.monotonic() - began
                 if state.add_entry(rate, error) and keep_best:
                     state.best_model = {key: tensor.clone() for key, tensor in model.state_dict().items()}
-                _show(state, bar)
+                _show(job, state, bar)
             after(report)
             if job.agree(bool(asked)):
                 raise KeyboardInterrupt
@@ -347,9 +349,10 @@ def _write(job: Job, out: Path, record: dict, checkpoint: dict | None = None) ->
         warnings.warn(f"{error}; {advice}", RuntimeWarning, stacklevel=2)
 
 
-def _show(state: Progress, bar: tqdm) -> None:
+def _show(job: Job, state: Progress, bar: tqdm) -> None:
     bar.set_postfix_str(str(state), refresh=False)
     bar.update(state.step - bar.n)
-    if state.step == LOOK_EVERY and not bar.disable and not state.done:
-        left = state.seconds / state.step * (state.total_steps - state.step)
-        bar.write(f"about {in_words(left)} to go, plus validation")
+    left = state.seconds / state.step * (state.total_steps - state.step)
+    first = state.step == LOOK_EVERY and state.losses and not state.done  # an entry of the history empties `losses`
+    if first and (job.writes and left > LONG or not bar.disable):  # nothing trains for long without a word
+        bar.write(f"about {in_words(left)} to go, plus validation{SHORTER if left > LONG else ''}")

@@ -14,7 +14,9 @@ from data_scripts import convert_h36m, export_layouts
 from data_scripts.h36m_writers import videopose3d
 from mocap3d.data import loading
 from mocap3d.data.dataset import PoseDataset
+from mocap3d.data.h36m.facts import H36MError
 from mocap3d.data.h36m.load import load_h36m
+from mocap3d.data.h36m.mmpose import read_factors
 from tests.toys import sticks
 
 
@@ -47,6 +49,21 @@ def test_out_and_in_again(both, tmp_path, capsys, layout):
     assert "train-0-0 -> " in out and f"found: {load_h36m.__globals__['LAYOUTS'][layout].title}" in out
     assert "licence:" in out and "MB in" in out
     agree(load_h36m(tmp_path / "ours"), both)
+
+
+def test_motionberts_annotation_is_written_on_request(both, tmp_path, capsys):
+    command = [str(tmp_path), "--layouts", "mmpose", "--pose2d", "sh"]
+    assert export_layouts.main(command) == 0
+    missing = tmp_path / "mmpose" / "annotation_body3d" / "fps50" / "h36m_test_original.npz"
+    with pytest.raises(H36MError) as error:
+        load_h36m(tmp_path / "mmpose", annotation="original")
+    assert str(error.value).startswith(f"{missing} is missing") and "--original" in str(error.value)
+    assert export_layouts.main([*command, "--original"]) == 0
+    agree(load_h36m(tmp_path / "mmpose", annotation="original"), both.with_detections("sh"))
+    assert len(read_factors(tmp_path / "mmpose")) == len(both.test)
+    with pytest.raises(SystemExit):
+        export_layouts.main([str(tmp_path), "--layouts", "own", "--original"])
+    assert "add it to --layouts" in capsys.readouterr().err
 
 
 def test_detections_and_choices(both, tmp_path, capsys):

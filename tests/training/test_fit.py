@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -526,6 +527,18 @@ def test_progress_is_shown(train, test, capsys):
     fit(lifter(), train, replace(TOY, batch_size=8, epochs=2), test, "cpu")
     out, err = capsys.readouterr()
     assert "to go" in out + err and "mm MPJPE" in err
+
+
+def test_a_long_run_is_estimated_after_20_steps_even_without_a_bar(train, capsys, monkeypatch):
+    short = Recipe("short", batch_size=8, steps=45)
+    fit(ToyLifter(), train, short, device="cpu", progress=False)
+    assert capsys.readouterr() == ("", "")
+    monkeypatch.setattr("mocap3d.training.fit.LONG", 0)
+    fit(ToyLifter(), train, short, device="cpu", progress=False)
+    (line,) = capsys.readouterr().out.splitlines()
+    assert re.fullmatch(
+        r"about \d+ s to go, plus validation; for less: replace\(recipe, .+ MOCAP3D_PROFILE=laptop", line
+    )
 
 
 def test_minutes_become_steps_that_reproduce(train, capsys):

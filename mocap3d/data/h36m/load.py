@@ -163,7 +163,7 @@ def _present(root: Path, pattern: str) -> bool:
 def load_h36m(
     root: str | Path,
     layout: str = "auto",
-    pose2d: str = "gt",
+    pose2d: str | None = None,
     subjects: Sequence[str] | None = None,
     exclusions: str | Sequence[str] = (),
     **options,
@@ -173,7 +173,8 @@ def load_h36m(
     Args:
         root: folder of the files.
         layout: one of `LAYOUTS`, or "auto": the first of them found in the folder.
-        pose2d: "gt", or detections that the layout has: "cpn", "sh", "detectron", ...
+        pose2d: "gt", or detections that the layout has: "cpn", "sh", "detectron", ... By default those that the
+            layout's own code uses: "sh" in MotionBERT's, what ours was written with, else "gt". The notes state it.
         subjects: subjects to load; by default all.
         exclusions: names of `EXCLUSIONS`: published evaluations that leave recordings out.
         options: of the layout's own `read`.
@@ -191,7 +192,11 @@ def load_h36m(
         raise H36MError(f"{found.root} holds {wanted} that can be loaded.\n{found}")
     chosen = next(iter(found.files)) if layout == "auto" else layout
     subjects, notes = [subjects] if isinstance(subjects, str) else subjects, []
+    if pose2d is None and chosen != "own":
+        pose2d = "sh" if chosen == "motionbert" else "gt"
     clips = _module(chosen).read(found.files[chosen], pose2d, subjects, notes=notes, **options)
+    if pose2d is not None and "annotation" not in options:
+        notes.append("2D: projected truth" if pose2d == "gt" else f"2D: the {pose2d} detections of the files")
     clips, excluded = exclude(clips, exclusions)
     others = [name for name in found.files if name != chosen]
     head = f"read from {LAYOUTS[chosen].title} in {found.root}"

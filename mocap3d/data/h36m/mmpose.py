@@ -38,6 +38,7 @@ DETECTIONS = "joint_2d_det_files/cpn_ft_h36m_dbb_{}.npy"
 EXACT = 0.01  # pixels; `part` closer than this to the projection of `S` counts as its projection
 SLIPPED = 1.0  # pixels, median over a body: in an otherwise exact video, such a frame is from another camera
 WRONG = 50.0  # pixels: no detector has such an error
+_ORIGINAL = " (MMPose's data set page links it; data_scripts/export_layouts.py writes it with --original)"
 _HEAD = re.compile(r"([^_/\\]+)_([^./\\]+)\.([^_/\\]+)$")
 
 
@@ -119,7 +120,11 @@ def read(
         raise H36MError(f"pose2d is {pose2d!r}; MMPose's layout has 'gt' and 'cpn'")
     annotations = {} if files is None else files.annotations if annotation == "mmpose" else files.original
     if not annotations:
-        raise H36MError(f"{root} has no annotation_body3d/fps50 or fps10 with h36m_{{train,test}}.npz")
+        where = (
+            f"{root}: annotation_body3d/fps50" if files is None else files.root / f"annotation_body3d/fps{files.fps}"
+        )
+        kind = "_original" * (annotation == "original")
+        raise H36MError(f"{where}/h36m_test{kind}.npz is missing{_ORIGINAL * bool(kind)}, and h36m_train{kind}.npz too")
     notes = [] if notes is None else notes
     cameras, written = _Cameras(files, notes), reading.read_labels(files.root)
     clips = []

@@ -273,7 +273,7 @@ def test_calls_that_cannot_be_answered(folder, tmp_path_factory):
         ({"pose2d": "cpn"}, "is missing"),
         ({"annotation": "best"}, "'mmpose' or 'original'"),
         ({"subjects": ["S2"]}, "no subject"),
-        ({"fps": 10}, "has no annotation_body3d"),
+        ({"fps": 10}, "annotation_body3d.*is missing"),
     ):
         with pytest.raises(H36MError, match=says):
             mmpose.read(folder, **options)

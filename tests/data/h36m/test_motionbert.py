@@ -15,6 +15,9 @@ from mocap3d.camera import h36m_cameras
 from mocap3d.data.dataset import PoseDataset, film
 from mocap3d.data.h36m import motionbert
 from mocap3d.data.h36m.facts import EXCLUSIONS, H36MError
+from mocap3d.data.loading import load_dataset
+from mocap3d.evaluation.baselines import MeanPose
+from mocap3d.evaluation.evaluate import evaluate
 from mocap3d.formats.pickles import UnsafeFileError
 from mocap3d.poses import Pose3D
 from tests.toys import body, sticks
@@ -116,6 +119,18 @@ def test_detections_and_confidence(tmp_path):
         clip = motionbert.read(tmp_path, "sh")[0]
         wanted = detected[clip.take, clip.camera.name].pose2d.confidence if shape else 1
         np.testing.assert_array_equal(clip.pose2d.confidence, np.broadcast_to(wanted, (len(clip), 17)))
+
+
+def test_its_own_detections_are_read_unless_asked_otherwise(tmp_path):
+    detected = both().with_detections("sh", seed=4)
+    write(detected, tmp_path)
+    dataset, truth = load_dataset("h36m", tmp_path), load_dataset("h36m", tmp_path, "gt")
+    assert "2D: the sh detections of the files" in dataset.notes and "2D: projected truth" in truth.notes
+    wanted = by_view(detected)
+    for clip in dataset:
+        np.testing.assert_array_equal(clip.pose2d.points, wanted[clip.take, clip.camera.name].pose2d.points)
+    sources = [evaluate(MeanPose().fit(d.train), d.test, "mmpose").protocol.pose2d for d in (truth, dataset)]
+    assert sources[0].startswith("ground truth") and "sh detections of the files" in sources[1]
 
 
 def test_the_factor_in_the_file_is_kept_apart_from_the_computed_one(folder):
