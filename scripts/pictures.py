@@ -190,7 +190,7 @@ def restyle(notebook) -> None:
         controls = style.play_controls(range(2), 1.0, 0)
         for kind in ("sliders", "updatemenus"):
             for old in layout.get(kind) or []:
-                if kind == "sliders" or old.get("type") == "buttons":
+                if "pad" in old and (kind == "sliders" or old.get("type") == "buttons"):  # play controls
                     new = controls[kind][0]
                     old |= {name: new[name] for name in ("x", "len") if name in new}
                     old["pad"] = new["pad"] | {"t": old["pad"]["t"]}

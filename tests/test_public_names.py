@@ -37,7 +37,6 @@ MORE_NAMES = {
     "Skeleton": "a skeleton of one's own, for files in another joint order",
     "as_lifter": "makes a model of any nn.Module",
     "detect": "simulated detections of a single Pose2D",
-    "export_weights": "weights under the published key names, for other programs",
     "list_models": "what `create_model` takes",
     "load_weights": "published and own weights",
     "read_amc": "motion capture files",
