@@ -299,8 +299,8 @@ def _loop(
                 continue
 
             _look(job, state, pending)
-            state.seconds = time.monotonic() - began
-            _show(job, state, bar)
+            before, state.seconds = state.seconds, time.monotonic() - began
+            _show(job, state, bar, state.seconds - before)
             if report:
                 error = None
                 if job.validation is not None:
@@ -349,10 +349,10 @@ def _write(job: Job, out: Path, record: dict, checkpoint: dict | None = None) ->
         warnings.warn(f"{error}; {advice}", RuntimeWarning, stacklevel=2)
 
 
-def _show(job: Job, state: Progress, bar: tqdm) -> None:
+def _show(job: Job, state: Progress, bar: tqdm, last_steps: float = 0.0) -> None:
     bar.set_postfix_str(str(state), refresh=False)
     bar.update(state.step - bar.n)
-    left = state.seconds / state.step * (state.total_steps - state.step)
-    first = state.step == LOOK_EVERY and state.losses and not state.done  # an entry of the history empties `losses`
-    if first and (job.writes and left > LONG or not bar.disable):  # nothing trains for long without a word
+    left = last_steps / LOOK_EVERY * (state.total_steps - state.step)  # without the first steps, which prepare the data
+    second = state.step == 2 * LOOK_EVERY and state.losses and not state.done  # a report empties `losses`
+    if second and (job.writes and left > LONG or not bar.disable):  # nothing trains for long without a word
         bar.write(f"about {in_words(left)} to go, plus validation{SHORTER if left > LONG else ''}")

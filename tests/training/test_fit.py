@@ -529,7 +529,7 @@ def test_progress_is_shown(train, test, capsys):
     assert "to go" in out + err and "mm MPJPE" in err
 
 
-def test_a_long_run_is_estimated_after_20_steps_even_without_a_bar(train, capsys, monkeypatch):
+def test_a_long_run_is_estimated_after_40_steps_even_without_a_bar(train, capsys, monkeypatch):
     short = Recipe("short", batch_size=8, steps=45)
     fit(ToyLifter(), train, short, device="cpu", progress=False)
     assert capsys.readouterr() == ("", "")
