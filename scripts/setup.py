@@ -20,6 +20,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -196,12 +197,19 @@ def test() -> int:
 
 
 def test_all() -> int:
-    """What `test` leaves out: tests marked `extended`, and the notebooks on recorded motion where there is some."""
+    """What `test` leaves out: tests marked `extended`, and the notebooks on the other data.
+
+    Those are Human3.6M's layout, which built-in motion stands in for, and recorded motion where there is some.
+    """
     environment = test_environment()
+    recorded = environment.get("MOCAP3D_DATA")
     status = run(*PYTEST, "-m", "extended", "tests", env=environment)
-    if status or not environment.get("MOCAP3D_DATA"):
-        return status
-    return run(*PYTEST, *NBVAL, "notebooks", env=environment)
+    with tempfile.TemporaryDirectory() as folder:
+        layout = ("--layouts", "videopose3d")
+        status = status or run(python_in(), "data_scripts/export_layouts.py", folder, *layout)
+        stand_in = environment | {"MOCAP3D_H36M": str(Path(folder) / "videopose3d")}
+        status = status or run(*PYTEST, *NBVAL, "notebooks", env=stand_in)
+    return status or (run(*PYTEST, *NBVAL, "notebooks", env=environment) if recorded else 0)
 
 
 def test_environment() -> dict[str, str]:
