@@ -17,7 +17,7 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 TRAINING = ("00", "03", "04", "05", "06", "07", "08")  # notebooks that train
 MOTION = ("MOCAP3D_DATA", "MOCAP3D_H36M")
 
-# Runs before a notebook: every fifth clip, two steps of at most 32 windows, and no claims about trained networks.
+# Runs before a notebook: every third clip, two steps of at most 32 windows, and no claims about trained networks.
 BEFORE = """
 def prepare():
     import ast
@@ -34,7 +34,7 @@ def prepare():
 
     def fewer_clips(*args, **options):
         dataset = load(*args, **options)
-        return mocap3d.thin(dataset, 5) if len(dataset) > 50 else dataset
+        return mocap3d.thin(dataset, 3) if len(dataset) > 50 else dataset
 
     def two_steps(recipe):
         recipe = recipe_of(recipe)
