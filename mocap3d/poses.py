@@ -45,8 +45,11 @@ def _points(points, skeleton: Skeleton, channels: int, what: str) -> np.ndarray:
 
 
 def _rate(fps: float, what: str) -> float:
-    if not (isinstance(fps, (int, float, np.number)) and 0 < fps < 10_000):
-        raise PoseError(f"{what}.fps is {fps!r}; give frames per second, a number above 0 and below 10000")
+    if not (isinstance(fps, (int, float, np.number)) and 1 <= fps < 10_000):
+        hint = (
+            f"; {fps:.4g} seconds from frame to frame are {1 / fps:.4g}" if type(fps) is float and 0 < fps < 1 else ""
+        )
+        raise PoseError(f"{what}.fps is {fps!r}; give frames per second, a number from 1 to below 10000{hint}")
     return float(fps)
 
 

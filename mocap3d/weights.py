@@ -120,7 +120,7 @@ def save_weights(model: nn.Module, path: str | Path, card: Mapping[str, object])
         the path.
     Raises:
         ValueError: if the card lacks an entry, or sets one that is read from the model, or for any other module.
-        WeightsError: if a tensor has NaN.
+        WeightsError: if a tensor has NaN, or the file cannot be written, as on a full disk; then nothing is left of it.
     Source: own.
     """
     if missing := [key for key in CARD if key not in card]:
@@ -132,9 +132,15 @@ def save_weights(model: nn.Module, path: str | Path, card: Mapping[str, object])
     tensors = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
     _check_finite(tensors, f"this {model.name}")
     text = _to_json({**description, "digest": _digest(tensors), **card})
-    path = write_whole(path, lambda part: save_file(tensors, part, metadata={"card": text}))
-    write_whole(path.with_suffix(".json"), lambda part: part.write_text(text + "\n", encoding="utf-8"))
-    return path
+
+    def write(part: Path) -> None:  # the card first, so that weights that are in place have theirs
+        save_file(tensors, part, metadata={"card": text})
+        write_whole(Path(path).with_suffix(".json"), lambda other: other.write_text(text + "\n", encoding="utf-8"))
+
+    try:
+        return write_whole(path, write)
+    except (OSError, SafetensorError) as error:
+        raise WeightsError(f"{path} could not be written ({error}); what was there before still is") from None
 
 
 def read_card(path: str | Path) -> dict:
@@ -257,8 +263,7 @@ def _make(name: str, kwargs: Mapping[str, object], state: Mapping[str, torch.Ten
 
 def _check_finite(state: Mapping[str, torch.Tensor], source: str) -> None:
     """Raise WeightsError for weights that would make every pose NaN."""
-    wrong = [key for key, value in state.items() if not torch.isfinite(value).all()]
-    if wrong:
+    if wrong := [key for key, value in state.items() if not torch.isfinite(value).all()]:
         raise WeightsError(
             f"{source} has NaN or infinite numbers in {list_names(wrong)}: the training diverged, or the file is "
             "damaged; use an earlier checkpoint"
@@ -342,14 +347,12 @@ def _describe(model: nn.Module) -> dict:
         kwargs["drop_path"] = float(model.drop_path)
     if model.normalise != "published":
         kwargs["normalise"] = model.normalise
-    statistics = model.normalisation
+    statistics = model.normalisation and {key: value.double().tolist() for key, value in model.normalisation.items()}
     return {
         "format": FORMAT,
         "model": name,
         "kwargs": kwargs,
-        "normalisation": None
-        if statistics is None
-        else {key: value.double().tolist() for key, value in statistics.items()},
+        "normalisation": statistics,
         "skeleton": model.input_skeleton,
         "receptive_field": model.receptive_field,
         "causal": kwargs.get("causal", False),

@@ -220,7 +220,9 @@ def test_no_file_needs_the_packages_that_break():
 
 def test_scipy_and_others_stay_out_of_the_library():
     """The library imports what its core dependencies and the standard library give, and nothing else."""
-    allowed = {"numpy", "torch", "plotly", "PIL", "tqdm", "safetensors", "mocap3d"} | set(sys.stdlib_module_names)
+    allowed = {"numpy", "torch", "plotly", "PIL", "tqdm", "safetensors", "filelock", "mocap3d"} | set(
+        sys.stdlib_module_names
+    )
     # inside functions: in a notebook; for videos; for H36M's own files; for animation
     interactive = {"IPython", "ipywidgets", "anywidget", "traitlets", "imageio_ffmpeg", "cdflib", "h5py"}
     interactive |= {"scipy", "pygltflib", "onnxscript"}

@@ -952,3 +952,20 @@ def test_the_card_tells_image_space_from_metres(tmp_path) -> None:
     for image_space in (True, False):
         path = save_weights(small_motionbert(image_space), tmp_path / "m.safetensors", CARD)
         assert load_weights(path).image_space is image_space
+
+
+def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource", reason="limits on file sizes are POSIX")
+    model = create_model("simple_baseline", channels=16)
+    path = save_weights(model, tmp_path / "mine.safetensors", CARD)
+    before = {each.name: each.read_bytes() for each in tmp_path.iterdir()}
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    for size in (300, path.with_suffix(".json").stat().st_size - 1):
+        for name in ("mine", "new"):
+            try:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+                with pytest.raises(WeightsError, match=f"{name}.safetensors could not be written"):
+                    save_weights(create_model("simple_baseline", channels=16), tmp_path / f"{name}.safetensors", CARD)
+            finally:
+                resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+            assert {each.name: each.read_bytes() for each in tmp_path.iterdir()} == before

@@ -14,6 +14,7 @@ import numpy as np
 from mocap3d.files import checksum, write_whole
 
 Built = tuple[np.ndarray, list[dict], list[str]]
+LABELS = {"subject", "action", "take", "frames", "split", "source", "performer", "licence"}  # of each chunk
 
 
 def cache_folder() -> Path:
@@ -38,7 +39,7 @@ def cached(name: str, key: object, build: Callable[[], Built], folder: str | Pat
     Args:
         name: of the file.
         key: any JSON-serialisable value; each key has its own file.
-        build: returns (points (N, J, 3) float32, labels of each chunk, notes).
+        build: returns (points (N, J, 3) float32, `LABELS` of each chunk, whose "frames" add up to N, notes).
         folder: of the cache; `cache_folder()` by default. If it is not writable, the result is not cached.
     Returns:
         the result of `build`, new or cached.
@@ -82,6 +83,20 @@ def _read(path: Path) -> Built | None:
         if written != _checksum(points, text) and written != _old_checksum(points, text):
             return None
         labels = json.loads(text)
-        return points, labels["pieces"], labels["notes"]
+        found = points, labels["pieces"], labels["notes"]
+        return found if _is_whole(*found) else None
     except Exception:  # a damaged zip raises many kinds of error; all of them mean: build again
         return None
+
+
+def _is_whole(points: np.ndarray, pieces: list[dict], notes: list[str]) -> bool:
+    """Whether this is what builders return: a checksum shows damage, but not that something else was written."""
+    texts = [value for piece in pieces for key, value in piece.items() if key != "frames"]
+    return (
+        points.dtype == np.float32
+        and points.ndim == 3
+        and np.isfinite(points).all()
+        and all(set(piece) == LABELS and piece["frames"] > 0 for piece in pieces)
+        and sum(piece["frames"] for piece in pieces) == len(points)
+        and all(isinstance(text, str) for text in [*texts, *notes])
+    )

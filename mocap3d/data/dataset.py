@@ -16,6 +16,19 @@ class DatasetError(ValueError):
     """A data set that is unknown, absent, or does not match its name."""
 
 
+def names_of(value: str | Sequence[str] | None, what: str) -> tuple[str, ...] | None:
+    """One name or several as a tuple; None, for all of them, as it is.
+
+    Raises:
+        DatasetError: for an empty list.
+    """
+    if value is None:
+        return None
+    if not (names := (value,) if isinstance(value, str) else tuple(value)):
+        raise DatasetError(f"{what} is empty, so nothing would be loaded; leave it out for all of them")
+    return names
+
+
 @dataclass(frozen=True, eq=False)
 class PoseDataset:
     """Clips, with notes about them.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
@@ -74,6 +76,7 @@ def evaluate(
     if not clips:
         wanted = f" of the protocol's subjects {', '.join(protocol.subjects)}" if protocol.subjects else "s at all"
         raise ReportError(f"{name} has no clip{wanted}; select others, or load a data set that has some")
+    _warn_of_repeated(clips)
     data = replace(to_device(clips, model_device(model)), name=name)
     options = {"flip_test": protocol.flip_test, "batch_size": batch_size}
     if model.clipwise and protocol.frames != EVERY_FRAME and model.receptive_field >= protocol.piece:
@@ -147,6 +150,17 @@ def measure(
     if in_image_space and protocol.space == METRIC:
         protocol = replace(protocol, factor=ROOT_DEPTH)
     return Report(model, data.name, protocol, tuple(clips), H36M17.joints, data.digest())
+
+
+def _warn_of_repeated(clips: list[Clip]) -> None:
+    """Warn of clips that are there twice, and would count twice."""
+    count = Counter((clip.take, clip.camera.name, len(clip), clip.pose3d.points[0].tobytes()) for clip in clips)
+    if twice := [key[:2] for key, times in count.items() if times > 1]:
+        take, camera = twice[0]
+        warnings.warn(
+            f"{len(twice)} clips are there more than once and count as often: the first is {take!r}, camera {camera}",
+            stacklevel=3,
+        )
 
 
 def _check_rate(clip: Clip, protocol: EvalProtocol) -> None:

@@ -250,8 +250,10 @@ class Report:
                 for clip in record["clips"]
             )
             protocol, joints = EvalProtocol(**record["protocol"]), tuple(record["joints"])
-            return cls(record["model"], record["dataset"], protocol, clips, joints, record["digest"])
-        except (KeyError, TypeError, ValueError) as error:
+            report = cls(record["model"], record["dataset"], protocol, clips, joints, record["digest"])
+            str(report), report._repr_html_()  # whatever is wrong with the values is found here
+            return report
+        except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:
             if isinstance(error, ReportError):
                 raise
             raise ReportError(f"{path} is not a report written by to_json: {type(error).__name__} {error}") from None

@@ -20,7 +20,7 @@ from mocap3d.formats.animation_files import PREFIXES, write_angles, write_bvh, w
 from mocap3d.formats.keypoint_files import read_numbers, read_table
 from mocap3d.formats.motion_file import MAX_BYTES, read_text
 from mocap3d.formats.safe_files import load_npz
-from mocap3d.poses import Pose2D, Pose3D, PoseError
+from mocap3d.poses import Pose2D, Pose3D
 from mocap3d.skeleton import SKELETONS, Skeleton
 
 
@@ -114,7 +114,7 @@ def read_pose(path: str | os.PathLike) -> Pose3D:
         with open(path, "rb") as file:
             start = file.read(2)
         if start == b"PK":
-            about = {k: v.item() if v.ndim == 0 else v for k, v in load_npz(path).items()}
+            about = {k: v.item() if np.ndim(v) == 0 else v for k, v in load_npz(path).items()}
         elif start[:1] == b"{":
             about = json.loads(read_text(path, MAX_BYTES))
         else:
@@ -131,5 +131,5 @@ def read_pose(path: str | os.PathLike) -> Pose3D:
         points = np.array(about["points"], np.float32)
         labels = [np.array(about[key]) if key in about else None for key in ("timestamps", "filled")]
         return Pose3D(points, skeleton, float(about["fps"]), str(about["frame"]), str(about["root"]), *labels)
-    except (OSError, KeyError, TypeError, ValueError, RecursionError, PoseError) as error:
+    except (OSError, LookupError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
         raise ExportError(f"{path}: no pose that write() wrote, or damaged ({type(error).__name__}: {error})") from None

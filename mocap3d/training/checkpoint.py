@@ -10,18 +10,21 @@ import os
 import platform
 import random
 import tempfile
+import time
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, fields
 from importlib.metadata import distributions
 from pathlib import Path
 
 import numpy as np
 import torch
+from filelock import FileLock, Timeout
 from torch import nn, optim
 
 from mocap3d.data.windows import DeviceDataset
-from mocap3d.files import write_whole
+from mocap3d.files import excerpt, write_whole
 from mocap3d.training.recipe import Recipe, make_optimizer
 from mocap3d.training.run import Job, Progress
 
@@ -29,6 +32,7 @@ CHECKPOINT = "checkpoint.pt"
 PREVIOUS = "checkpoint.previous.pt"  # the previous one
 CONTENTS = ("fingerprint", "progress", "random", "model", "normalisation", "optimizer")
 RECORD = "run.json"
+LOCK, HOLDER = ".lock", ".last-used-by"
 FORMAT = 2
 
 
@@ -134,18 +138,30 @@ def set_random_states(states: Mapping) -> None:
 
 
 def make_folder(out: Path) -> None:
-    """Create a run's folder, and check that it is writable before any epoch is trained.
-
-    Partial files of a killed run are removed.
-    """
+    """Create a run's folder, and check that it is writable before any epoch is trained."""
     try:
         out.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=out).close()
-        for name in (CHECKPOINT, RECORD):
-            for left in out.glob(f".{name}.*.part"):
-                left.unlink()
     except OSError as error:
         raise CheckpointError(f"out={str(out)!r} is not a writable folder ({error}); give another") from None
+
+
+@contextmanager
+def only_run_in(out: Path) -> Iterator[None]:
+    """Hold a run's folder until the run ends or is killed; raises CheckpointError if another run holds it."""
+    holder = out / HOLDER
+    try:
+        lock = FileLock(out / LOCK).acquire(timeout=0)
+    except Timeout:
+        holder = excerpt(holder.read_text(encoding="utf-8"), 100)[1:-1] if holder.exists() else "another process"
+        raise CheckpointError(f"{out} is in use by {holder}; wait until it ends, or give another folder") from None
+    with lock:
+        started = time.strftime("%Y-%m-%d %H:%M:%S")
+        with suppress(OSError):  # a full disk
+            holder.write_text(f"process {os.getpid()} on {platform.node()}, started {started}", encoding="utf-8")
+        for left in (part for name in (CHECKPOINT, RECORD) for part in out.glob(f".{name}.*.part")):
+            left.unlink()  # of a killed run
+        yield
 
 
 def save(out: Path, record: Mapping, checkpoint: Mapping | None = None) -> None:

@@ -189,7 +189,8 @@ def fit(
         Run. Ctrl-C also returns it, marked as interrupted, with the best weights so far.
     Raises:
         TrainingError: if the loss is NaN or infinite; the message names epoch, step and clips.
-        CheckpointError: if `out` cannot be written, or the checkpoint in it belongs to another run.
+        CheckpointError: if `out` cannot be written, another process trains in it, or its checkpoint belongs to another
+            run.
     """
     recipe = get_recipe(recipe)
     if out is not None:
@@ -246,6 +247,8 @@ def fit(
                 asked.append("in the callback")
 
     with ExitStack() as during:
+        if out and job.writes:
+            during.enter_context(checkpoints.only_run_in(out))
         if workers:
             during.enter_context(workers.interrupts(asked))
             during.enter_context(workers.norms(model))
@@ -263,13 +266,13 @@ def fit(
             _loop(job, network, optimizer, state, bar, after, asked)
         except KeyboardInterrupt:
             interrupted = True
-    if keep == "best" and state.best_model is not None:
-        model.load_state_dict(state.best_model)
-    if interrupted:
-        say(state.message_on_leaving(out))
-    record |= outcome(state, interrupted)
-    if out:
-        _write(job, out, record)
+        if keep == "best" and state.best_model is not None:
+            model.load_state_dict(state.best_model)
+        if interrupted:
+            say(state.message_on_leaving(out))
+        record |= outcome(state, interrupted)
+        if out:
+            _write(job, out, record)
     return Run(model, recipe, state.history, state.best, interrupted, record, out)
 
 

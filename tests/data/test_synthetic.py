@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mocap3d.camera import h36m_cameras
+from mocap3d.data.dataset import DatasetError
 from mocap3d.data.loading import load_dataset
 from mocap3d.data.synthetic import ACTIONS
 from mocap3d.data.synthetic.body import LIMITS, SIDES, SUBJECTS, pose_body, settle, subject_body
@@ -480,7 +481,6 @@ def test_bones_and_speeds_are_like_real_ones(mocap_root, takes):
 @pytest.fixture(scope="module")
 def real_worlds(mocap_root):
     from benchmarks.synthetic_realism import worlds
-    from mocap3d.data.loading import load_dataset
 
     return worlds(load_dataset("open-mocap", mocap_root).train)
 
@@ -510,3 +510,11 @@ def test_acceleration_spectrum_is_between_a_pendulum_and_marker_noise(takes, rea
     made, real = made / made.sum(), real / real.sum()
     assert made[1:].min() > 0.05 and made.max() < 0.75
     assert made[-1] < real[-1] + 0.25  # 8 to 20 Hz: jerks that no body makes would show here
+
+
+def test_names_are_one_or_several_and_never_none():
+    one = make_synthetic(seconds=1, subjects="S9", actions=["Walking"])
+    assert one.subjects == ("S9",) and one.actions == ("Walking",)
+    for wrong in ({"subjects": []}, {"actions": ()}):
+        with pytest.raises(DatasetError, match=f"{next(iter(wrong))} is empty, so nothing would be loaded"):
+            make_synthetic(seconds=1, **wrong)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import warnings
 from dataclasses import FrozenInstanceError, replace
 
 import numpy as np
@@ -472,3 +473,16 @@ def test_pieces_of_one_recording_are_drawn_together(dataset, truth):
 def test_an_empty_data_set_is_refused_by_name(truth):
     with pytest.raises(ReportError, match="nothing has no clips at all"):
         evaluate(Oracle(truth), PoseDataset("nothing", ()), PLAIN)
+
+
+def test_clips_that_are_there_twice_draw_one_warning(dataset):
+    clips, model, data = list(dataset), ToyLifter(), to_device(dataset)
+    model.fit_normalisation(data.points2d, data.pose3d)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        evaluate(model, clips, PLAIN)
+        halves = [clip.slice(*at) for clip in clips for at in ((0, 6), (6, 12))]
+        evaluate(model, halves, PLAIN)
+    with pytest.warns(UserWarning, match=r"2 clips are there more than once .* the first is 'test-0-0', camera") as found:
+        evaluate(model, [*clips, *clips[:2]], PLAIN)
+    assert len(found) == 1

@@ -14,7 +14,7 @@ from mocap3d.data.phone import coco_from_h36m
 from mocap3d.data.synthetic import make_synthetic
 from mocap3d.data.windows import to_device
 from mocap3d.evaluation.predict import predict
-from mocap3d.lifting.lift import BONES_PER_HEIGHT, lift
+from mocap3d.lifting.lift import BONES_PER_HEIGHT, SHARES, lift
 from mocap3d.metrics import bone_lengths
 from mocap3d.models.create import create_model
 from mocap3d.models.videopose3d import PoseAndTrajectory
@@ -193,6 +193,7 @@ def test_zeros_and_joints_without_confidence_count_as_missing(dataset):
     nan = replace(clip, points=np.where(gone[..., None], np.nan, clip.points))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
+        warnings.filterwarnings("ignore", "the predicted bones")  # it knows sticks
         expected = lift(nan, model)
     zeros = replace(clip, points=np.where(gone[..., None], 0, clip.points), confidence=np.where(gone, 0, 1))
     for pose2d in (zeros, replace(zeros, confidence=None)):  # also where nobody says that (0, 0) is no place
@@ -225,7 +226,7 @@ def test_what_looks_wrong_is_said_in_one_warning():
     walk = make_synthetic(seconds=2).test[0].pose2d
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        lift(walk, wide())
+        lift(walk, load_shipped("causal"))
     twice = np.repeat(walk.points * (1, -1) + (0, walk.image_size[1]), 2, 0)  # y up, every frame twice
     with pytest.warns(UserWarning) as told:
         lift(replace(walk, points=twice, confidence=None), wide(), undo_inversions=False)
@@ -332,3 +333,21 @@ def test_lifting_is_what_evaluation_predicts(dataset, device: torch.device) -> N
     data = to_device([dataset[0]], device)
     expected = predict(model, data).cpu().numpy()
     np.testing.assert_allclose(lift(dataset[0].pose2d, model).points, expected, atol=1e-5)
+
+
+def test_a_network_that_is_not_trained_draws_a_warning():
+    clip = make_synthetic(seconds=1, subjects="S9", actions=["Walking"])[0]
+    torch.manual_seed(0)
+    for name in ("videopose3d_27", "motionbert_tiny"):
+        with pytest.warns(UserWarning, match=f"in no person's proportions: is {name} trained"):
+            lift(clip.pose2d, create_model(name).eval())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for kind in ("centred", "causal", "motionbert", "pretrained"):
+            lift(clip.pose2d, load_shipped(kind))
+
+
+def test_shares_of_bones_are_those_of_the_built_in_bodies():
+    walks = make_synthetic(seconds=1, actions=["Walking"])
+    lengths = np.stack([bone_lengths(clip.pose3d.points).mean(0) for clip in walks])
+    np.testing.assert_allclose((lengths / lengths.sum(-1, keepdims=True)).mean(0), SHARES, atol=1e-3)

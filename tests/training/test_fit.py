@@ -175,7 +175,7 @@ def test_resuming_within_an_epoch_gives_the_same_bits(train, tmp_path, monkeypat
     assert same(whole.model, rest.model) and numbers(whole.history) == numbers(rest.history)
 
 
-def test_a_killed_process_is_resumed_to_the_same_bits(train, tmp_path):
+def test_a_folder_in_use_is_refused_and_a_killed_process_resumed_to_the_same_bits(train, tmp_path):
     script = (
         "import sys, time, torch\n"
         "from tests.toys import ToyLifter, sticks\n"
@@ -192,6 +192,8 @@ def test_a_killed_process_is_resumed_to_the_same_bits(train, tmp_path):
         for line in child.stdout:  # killed while it sleeps in the second epoch's callback
             if line.strip() == "2":
                 break
+        with pytest.raises(CheckpointError, match=f"is in use by process {child.pid} on .*, started 20"):
+            quiet(lifter(), train, TOY, out=tmp_path)
     finally:
         child.send_signal(signal.SIGKILL)
         child.wait(20)
@@ -201,7 +203,7 @@ def test_a_killed_process_is_resumed_to_the_same_bits(train, tmp_path):
     assert len(record["history"]) == 2 and not record["done"]
     whole, rest = quiet(lifter(), train, TOY), quiet(lifter(seed=3), train, TOY, out=tmp_path)
     assert same(whole.model, rest.model) and numbers(whole.history) == numbers(rest.history)
-    kept = ["checkpoint.previous.pt", "checkpoint.pt", "run.json"]
+    kept = [".last-used-by", ".lock", "checkpoint.previous.pt", "checkpoint.pt", "run.json"]
     assert sorted(path.name for path in tmp_path.iterdir()) == kept  # no half-written files
 
 
@@ -310,7 +312,7 @@ def test_a_full_disk_costs_the_checkpoint_and_not_the_run(train, tmp_path):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert same(run.model, quiet(lifter(), train, TOY).model) and not run.interrupted
-    assert sorted(path.name for path in tmp_path.glob("*")) == ["run.json", "small.pt"]
+    assert sorted(path.name for path in tmp_path.glob("*")) == [".last-used-by", ".lock", "run.json", "small.pt"]
 
 
 def test_ctrl_c_keeps_the_best(train, test, tmp_path, capsys):

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
-from mocap3d.data.dataset import PoseDataset
+from mocap3d.data.dataset import PoseDataset, names_of
 from mocap3d.data.h36m.facts import LICENCE, H36MError, exclude
 
 
@@ -164,7 +164,7 @@ def load_h36m(
     root: str | Path,
     layout: str = "auto",
     pose2d: str | None = None,
-    subjects: Sequence[str] | None = None,
+    subjects: Sequence[str] | str | None = None,
     exclusions: str | Sequence[str] = (),
     **options,
 ) -> PoseDataset:
@@ -182,6 +182,7 @@ def load_h36m(
         PoseDataset "h36m" on h36m17 in metres, four clips per recording, named "S9/Greeting 1".
     Raises:
         H36MError: for absent, incomplete or damaged files; the message states what to get and where.
+        DatasetError: for no subjects at all.
         UnsafeFileError: for a file that contains more than data.
     """
     found = recognise(root)
@@ -191,7 +192,7 @@ def load_h36m(
         wanted = "no layout" if layout == "auto" else f"not the layout {layout!r}"
         raise H36MError(f"{found.root} holds {wanted} that can be loaded.\n{found}")
     chosen = next(iter(found.files)) if layout == "auto" else layout
-    subjects, notes = [subjects] if isinstance(subjects, str) else subjects, []
+    subjects, notes = names_of(subjects, "subjects"), []
     if pose2d is None and chosen != "own":
         pose2d = "sh" if chosen == "motionbert" else "gt"
     clips = _module(chosen).read(found.files[chosen], pose2d, subjects, notes=notes, **options)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from mocap3d.camera import Camera, h36m_cameras
-from mocap3d.data.dataset import PoseDataset, film
+from mocap3d.data.dataset import PoseDataset, film, names_of
 from mocap3d.data.synthetic.actions import ACTIONS, perform
 from mocap3d.data.synthetic.body import SUBJECTS, pose_body, settle, subject_body
 from mocap3d.data.synthetic.primitives import FPS
@@ -54,7 +54,7 @@ def synthesize(subject: str, action: str, seed: int = 0, seconds: float = 8.0, t
 def make_synthetic(
     seed: int = 0,
     seconds: float = 8.0,
-    subjects: Sequence[str] | None = None,
+    subjects: Sequence[str] | str | None = None,
     actions: Sequence[str] | str | None = None,
     takes: int = 1,
 ) -> PoseDataset:
@@ -69,9 +69,11 @@ def make_synthetic(
         PoseDataset "synthetic" with ground-truth 2D; train S1 S5 S6 S7 S8, test S9 S11.
     Raises:
         ValueError: as `synthesize`, or for an unknown group of actions.
+        DatasetError: for no subjects or actions at all.
     Source: own.
     """
-    actions = actions or "h36m"
+    subjects = names_of(subjects, "subjects") or SUBJECTS
+    actions = "h36m" if actions is None else actions
     if isinstance(actions, str):
         if actions not in GROUPS:
             raise ValueError(
@@ -79,8 +81,8 @@ def make_synthetic(
             )
         actions = GROUPS[actions]
     clips = []
-    for subject in subjects or SUBJECTS:
-        for action in actions:
+    for subject in subjects:
+        for action in names_of(actions, "actions"):
             for take in range(takes):
                 clips += film(
                     synthesize(subject, action, seed, seconds, take),
