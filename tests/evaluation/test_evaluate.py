@@ -483,6 +483,6 @@ def test_clips_that_are_there_twice_draw_one_warning(dataset):
         evaluate(model, clips, PLAIN)
         halves = [clip.slice(*at) for clip in clips for at in ((0, 6), (6, 12))]
         evaluate(model, halves, PLAIN)
-    with pytest.warns(UserWarning, match=r"2 clips are there more than once .* the first is 'test-0-0', camera") as found:
+    with pytest.warns(UserWarning, match="2 clips are there more than once .* the first is .test-0-0") as found:
         evaluate(model, [*clips, *clips[:2]], PLAIN)
     assert len(found) == 1
