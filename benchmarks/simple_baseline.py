@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from machine import best_product, describe_machine, time_interleaved
 from torch import nn
 
-from mocap3d.models.cpu import convolution_is_faster, linear_as_convolution
+from mocap3d.models.cpu import OneDNNLinear, onednn_is_faster
 from mocap3d.models.create import create_model
 
 CHANNELS, STAGES, INPUT, OUTPUT = 1024, 2, 32, 48
@@ -85,10 +85,10 @@ def report_linear(turns: int, limit_seconds: float, clock: Callable[[], float]) 
     upstream = torch.randn(rows, CHANNELS)
     ways = {
         "F.linear": lambda: F.linear(x, weight).backward(upstream),
-        "convolution": lambda: linear_as_convolution(x, weight).backward(upstream),
+        "oneDNN": lambda: OneDNNLinear.apply(x, weight, None).backward(upstream),
     }
     times = time_interleaved(ways, turns, limit_seconds=limit_seconds, clock=clock)
-    chosen = "convolution" if convolution_is_faster() else "F.linear"
+    chosen = "oneDNN" if onednn_is_faster() else "F.linear"
     for name, timing in times.items():
         rate = 6.0 * rows * CHANNELS**2 / timing.seconds / 1e9
         print(f"1024 -> 1024, forward and backward, {name:12s}{rate:6.0f} GFLOP/s" + " (chosen)" * (name == chosen))

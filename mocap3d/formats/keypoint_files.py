@@ -307,7 +307,7 @@ def read_table(text: str) -> tuple[dict, list[str], Iterator[list[str]]]:
         comment = lines.pop(0).lstrip("# ")
         about |= json.loads(comment) if comment.startswith("{") else {}
     rows = csv.reader(lines)
-    return about, [cell.strip() for cell in next(rows)], rows
+    return about, [cell.strip() for cell in next(rows, [])], rows
 
 
 def _from_csv(text: str) -> Content:

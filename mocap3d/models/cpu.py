@@ -4,24 +4,22 @@ Promise: `linear`, `linear_gelu` and `dropout` compute what torch's own compute,
 with the same probability, from torch's generator), and equal runs on the same machine stay equal bit for bit.
 
 Linear. On a CPU, `torch.nn.functional.linear` computes float32 products with Intel's MKL, which does not reach full
-speed on AMD processors with AVX-512. oneDNN, also part of torch, does. GFLOP/s for 256 -> 768 channels and 4131
-rows:
+speed on AMD processors with AVX-512. oneDNN, also part of torch, does. GFLOP/s:
 
-    Zen 4, one thread:                  MKL 98,  1x1 convolution 98,  oneDNN's linear 105
-    Zen 5 (probably), two threads:      MKL 165, 1x1 convolution 374, oneDNN's linear 368
+    Zen 4, one thread, 256 -> 768 channels:     MKL 98, oneDNN 105
+    Zen 5, one thread, 1024 to 2048 channels:   MKL 97 to 102, oneDNN 220 to 228
+    Zen 5, two threads, 1024 to 2048 channels:  MKL 207, oneDNN 451
 
-oneDNN's own linear layer, with GELU in the same call, is what torch.compile uses. It has no gradient and no
-documented name, so it is used where no gradient is needed, after one check that it exists and computes correctly. With
-gradients, Zen 5 uses the convolution: a linear layer *is* a convolution with a 1x1 kernel over an "image" whose
-pixels are the rows, and rows of channels already have the memory layout of a channels-last image, so nothing is
-copied. The weights are those of `nn.Linear` either way.
+oneDNN's own linear layer, with GELU in the same call, is what torch.compile uses. It has no gradient of its own and no
+documented name, so it is used after one check that it exists and computes correctly. `OneDNNLinear` gives it a
+gradient: both products of the backward pass are linear layers, too.
 
-On AMD's Zen 3 all are equally fast on one thread; on two, MKL is a fifth faster in the backward pass. On a fifth
-generation Intel Xeon (AVX-512, one thread) all three reach 138 to 157 for the layers of MotionBERT. Followed by
-GELU, MKL reaches 100 and 128 (512 and 256 -> 1024), oneDNN with fused GELU 139 and 125, and a whole forward
-pass of MotionBERT-Lite takes 12 % less: there, oneDNN is used for that pair only. ARM was not measured. There, and
-on GPUs, `F.linear` is used. `python benchmarks/simple_baseline.py` prints the rates. The choice depends on machine,
-data type and shapes, never on a timing, so equal runs stay equal bit for bit.
+On AMD's Zen 3 both are equally fast on one thread; on two, MKL is a fifth faster in the backward pass. On a fifth
+generation Intel Xeon (AVX-512, one thread) both reach 138 to 157 for the layers of MotionBERT. Followed by GELU, MKL
+reaches 100 and 128 (512 and 256 -> 1024), oneDNN with fused GELU 139 and 125, and a whole forward pass of
+MotionBERT-Lite takes 12 % less: there, oneDNN is used for that pair only. ARM was not measured. There, and on GPUs,
+`F.linear` is used. `python benchmarks/simple_baseline.py` prints the rates. The choice depends on machine, data type
+and shapes, never on a timing, so equal runs stay equal bit for bit.
 
 Dropout. Each kept-or-dropped decision of `torch.nn.functional.dropout` costs about 20 ns of one CPU thread (it
 draws 53 bits for each), which adds up to a quarter of a training step of SimpleBaseline3D. One random byte is
@@ -38,9 +36,10 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from torch.autograd.function import FunctionCtx, once_differentiable
 
 MIN_ROWS = 256  # for fewer, rearranging the weight for oneDNN costs as much as it gains (estimated, not measured)
-ZEN_4, ZEN_5 = 25, 26  # AMD's processor "family" numbers; Zen 3 is 25 too, but has no AVX-512
+ZEN_4 = 25  # AMD's processor "family" number; Zen 3 is 25 too, but has no AVX-512
 
 
 def linear(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
@@ -54,11 +53,9 @@ def linear(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = No
         (..., C_out), equal to `F.linear` up to float32 rounding.
     Source: own.
     """
-    if _has_a_choice(x):
-        if onednn_is_faster() and _needs_no_gradient(x, weight, bias):
-            return linear_by_onednn(x, weight, bias)
-        if convolution_is_faster():
-            return linear_as_convolution(x, weight, bias)
+    if _has_a_choice(x) and onednn_is_faster():
+        product = linear_by_onednn if _needs_no_gradient(x, weight, bias) else OneDNNLinear.apply
+        return product(x, weight, bias)
     return F.linear(x, weight, bias)
 
 
@@ -87,17 +84,33 @@ def linear_by_onednn(
     return torch.ops.mkldnn._linear_pointwise(x, weight, bias, *after)
 
 
-def linear_as_convolution(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
-    """Apply a linear layer as a 1x1 convolution over an image one pixel high; arguments and result as in `linear`."""
-    image = x.reshape(1, 1, -1, x.shape[-1]).permute(0, 3, 1, 2)  # (1, C_in, 1, N), channels last
-    image = F.conv2d(image, weight[:, :, None, None], bias)  # (1, C_out, 1, N)
-    return image.permute(0, 2, 3, 1).reshape(*x.shape[:-1], weight.shape[0])  # (..., C_out)
+class OneDNNLinear(torch.autograd.Function):
+    """`linear_by_onednn` with a gradient, by the same product."""
+
+    @staticmethod
+    def forward(
+        ctx: FunctionCtx, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None
+    ) -> torch.Tensor:  # (..., C_in), (C_out, C_in), (C_out,) -> (..., C_out)
+        ctx.save_for_backward(x, weight)
+        return linear_by_onednn(x, weight, bias)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: FunctionCtx, upstream: torch.Tensor) -> tuple[torch.Tensor | None, ...]:  # (..., C_out)
+        x, weight = ctx.saved_tensors
+        needs_x, needs_weight, needs_bias = ctx.needs_input_grad
+        rows, upstream_rows = x.flatten(0, -2), upstream.flatten(0, -2)  # (N, C_in), (N, C_out)
+        return (
+            linear_by_onednn(upstream, weight.T) if needs_x else None,  # (..., C_in)
+            linear_by_onednn(upstream_rows.T, rows.T) if needs_weight else None,  # (C_out, C_in)
+            upstream_rows.sum(0) if needs_bias else None,
+        )
 
 
 @cache
 def onednn_is_faster() -> bool:
     """True on AMD processors with AVX-512, if this version of torch has oneDNN's linear layer as called here."""
-    return _is_amd_with_avx512(ZEN_4) and onednn_works()
+    return onednn_works() and amd_family(_describe_processor()) >= ZEN_4
 
 
 @cache
@@ -115,22 +128,12 @@ def onednn_works() -> bool:
     return all(torch.allclose(a, b, atol=1e-5) for a, b in zip(found, (plain, F.gelu(plain)), strict=True))
 
 
-@cache
-def convolution_is_faster() -> bool:
-    """True on processors where MKL is known to be much slower than oneDNN: AMD Zen 5 or later."""
-    return _is_amd_with_avx512(ZEN_5)
-
-
 def _has_avx512() -> bool:
     """True if the processor has AVX-512, and torch has both MKL and oneDNN."""
     backends = torch.backends
     if not (backends.mkl.is_available() and backends.mkldnn.is_available()):
         return False
     return backends.cpu.get_cpu_capability() == "AVX512"
-
-
-def _is_amd_with_avx512(family: int) -> bool:
-    return _has_avx512() and amd_family(_describe_processor()) >= family
 
 
 def amd_family(description: str) -> int:

@@ -9,57 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mocap3d.models import cpu
-from mocap3d.models.cpu import amd_family, linear, linear_as_convolution, linear_by_onednn, linear_gelu
+from mocap3d.models.cpu import OneDNNLinear, amd_family, linear, linear_by_onednn, linear_gelu
 from mocap3d.models.create import create_model
 
 WINDOWS_ZEN5 = "AMD64 Family 26 Model 68 Stepping 0, AuthenticAMD"
 LINUX = "processor\t: 0\nvendor_id\t: {vendor}\ncpu family\t: {family}\nmodel\t\t: 1\n"
-
-
-@settings(max_examples=30, deadline=None)
-@given(
-    leading=st.lists(st.integers(1, 5), min_size=1, max_size=3),
-    channels=st.tuples(st.integers(1, 40), st.integers(1, 40)),
-    bias=st.booleans(),
-    seed=st.integers(0, 99),
-)
-def test_convolution_equals_linear(leading: list[int], channels: tuple[int, int], bias: bool, seed: int) -> None:
-    torch.manual_seed(seed)  # on the CPU only: linear() never takes this way on a GPU
-    ways = []
-    x = torch.randn(*leading, channels[0], dtype=torch.float64)
-    weight = torch.randn(channels[1], channels[0], dtype=torch.float64)
-    offset = torch.randn(channels[1], dtype=torch.float64) if bias else None
-    upstream = torch.randn(*leading, channels[1], dtype=torch.float64)
-    for way in (F.linear, linear_as_convolution):
-        leaves = [tensor.clone().requires_grad_() for tensor in (x, weight, offset) if tensor is not None]
-        out = way(*leaves)
-        out.backward(upstream)
-        ways.append([out, *(leaf.grad for leaf in leaves)])
-    torch.testing.assert_close(ways[0], ways[1], rtol=1e-12, atol=1e-12)
-
-
-def test_convolution_keeps_rows_contiguous() -> None:
-    out = linear_as_convolution(torch.randn(300, 32), torch.randn(64, 32))
-    assert out.is_contiguous()  # else every elementwise step after it would be slow
-
-
-@pytest.mark.parametrize("way", [True, False])
-def test_choice(way: bool, device: torch.device, monkeypatch: pytest.MonkeyPatch) -> None:
-    calls = []
-
-    def spy(*args):
-        calls.append(args)
-        return linear_as_convolution(*args)
-
-    monkeypatch.setattr(cpu, "onednn_is_faster", lambda: False)
-    monkeypatch.setattr(cpu, "convolution_is_faster", lambda: way)
-    monkeypatch.setattr(cpu, "linear_as_convolution", spy)
-    many, few = torch.randn(2, 400, 32, device=device), torch.randn(8, 32, device=device)
-    weight = torch.randn(48, 32, device=device)
-    for x in (many, few, many[:0], many.double()):
-        out = linear(x, weight.to(x.dtype))
-        torch.testing.assert_close(out, F.linear(x, weight.to(x.dtype)), rtol=1e-4, atol=1e-4)
-    assert len(calls) == (1 if way and device.type == "cpu" else 0)  # the many float32 rows alone
 
 
 ONEDNN = hasattr(torch.ops.mkldnn, "_linear_pointwise") and torch.backends.mkldnn.is_available()
@@ -91,17 +45,67 @@ def test_onednn_equals_linear(
 
 
 @needs_onednn
-def test_onednn_only_without_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
+@settings(max_examples=30, deadline=None)
+@given(
+    leading=st.lists(st.integers(1, 5), min_size=1, max_size=3),
+    channels=st.tuples(st.integers(1, 40), st.integers(1, 40)),
+    bias=st.booleans(),
+    turned=st.booleans(),
+    seed=st.integers(0, 99),
+)
+def test_its_gradient_equals_that_of_linear(
+    leading: list[int], channels: tuple[int, int], bias: bool, turned: bool, seed: int
+) -> None:
+    torch.manual_seed(seed)
+    x, weight = torch.randn(*leading, channels[0]), torch.randn(channels[1], channels[0])
+    upstream = torch.randn(*leading, channels[1])
+    if turned:  # rows that are not contiguous
+        x = torch.randn(channels[0], *leading).movedim(0, -1)
+        upstream = torch.randn(channels[1], *leading).movedim(0, -1)
+    given_tensors, ways = [x, weight, *[torch.randn(channels[1])] * bias], []
+    for way in (F.linear, OneDNNLinear.apply):
+        leaves = [tensor.clone().requires_grad_() for tensor in given_tensors]
+        out = way(*leaves) if bias else way(*leaves, None)
+        out.backward(upstream)
+        ways.append([out, *(leaf.grad for leaf in leaves)])
+    torch.testing.assert_close(ways[0], ways[1], rtol=1e-5, atol=2e-5)
+
+
+@needs_onednn
+def test_it_computes_only_the_gradients_that_are_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+    monkeypatch.setattr(cpu, "linear_by_onednn", lambda *args: calls.append(args) or linear_by_onednn(*args))
+    x, weight = torch.randn(300, 32), torch.randn(64, 32, requires_grad=True)
+    OneDNNLinear.apply(x, weight, None).sum().backward()
+    assert len(calls) == 2  # forward, and the gradient of the weight
+    assert OneDNNLinear.apply(x, weight, None).is_contiguous()  # else every elementwise step after it would be slow
+
+
+@needs_onednn
+@pytest.mark.parametrize("way", [True, False])
+def test_choice(way: bool, device: torch.device, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+    monkeypatch.setattr(cpu, "onednn_is_faster", lambda: way)
+    monkeypatch.setattr(cpu, "linear_by_onednn", lambda *args: calls.append(args) or linear_by_onednn(*args))
+    many, few = torch.randn(2, 400, 32, device=device), torch.randn(8, 32, device=device)
+    weight = torch.randn(48, 32, device=device)
+    for x in (many, few, many[:0], many.double()):
+        out = linear(x, weight.to(x.dtype))
+        torch.testing.assert_close(out, F.linear(x, weight.to(x.dtype)), rtol=1e-4, atol=1e-4)
+    assert len(calls) == (1 if way and device.type == "cpu" else 0)  # the many float32 rows alone
+
+
+@needs_onednn
+def test_gelu_is_fused_only_without_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
 
     def spy(*args, **options):
-        calls.append(args)
+        calls.append(options.get("gelu", False))
         return linear_by_onednn(*args, **options)
 
     faster = [True]
     monkeypatch.setattr(cpu, "onednn_is_faster", lambda: faster[0])
     monkeypatch.setattr(cpu, "onednn_works", lambda: True)
-    monkeypatch.setattr(cpu, "convolution_is_faster", lambda: False)
     monkeypatch.setattr(cpu, "linear_by_onednn", spy)
     x, weight, bias = torch.randn(400, 32), torch.randn(48, 32), torch.randn(48)
 
@@ -118,9 +122,9 @@ def test_onednn_only_without_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
     assert count(x[:8]) == 0  # too few rows
     for leaf in (x, weight):
         leaf.requires_grad_()
-        assert count() == 0
+        assert count() == 2 and calls == [False, False]
         with torch.no_grad():
-            assert count() == 2
+            assert count() == 2 and calls == [False, True]
         leaf.requires_grad_(False)
     with torch.autocast("cpu", torch.bfloat16):
         assert count() == 0
@@ -145,7 +149,7 @@ def test_onednn_is_looked_at_before_use(monkeypatch: pytest.MonkeyPatch) -> None
         monkeypatch.setattr(cpu, "linear_by_onednn", way)
         assert cpu.onednn_works.__wrapped__() is verdict
         for amd in (True, False):
-            monkeypatch.setattr(cpu, "_is_amd_with_avx512", lambda family, amd=amd: amd)
+            monkeypatch.setattr(cpu, "_describe_processor", lambda amd=amd: WINDOWS_ZEN5 if amd else "arm")
             monkeypatch.setattr(cpu, "onednn_works", cpu.onednn_works.__wrapped__)
             assert cpu.onednn_is_faster.__wrapped__() is (verdict and amd)
             monkeypatch.undo()
@@ -164,14 +168,16 @@ def test_model_does_not_depend_on_the_way(
     model = create_model(name, **options).to(device).eval()
     points = torch.randn(*((400, 32) if name == "simple_baseline" else (1, 81, 17, 3)), device=device)
     out = []
-    for onednn, convolution in ((False, False), (False, True), (ONEDNN, False)):
-        monkeypatch.setattr(cpu, "onednn_is_faster", lambda way=onednn: way)
-        monkeypatch.setattr(cpu, "onednn_works", lambda way=onednn: way)
-        monkeypatch.setattr(cpu, "convolution_is_faster", lambda way=convolution: way)
+    for way in (False, ONEDNN):
+        for choice in ("onednn_is_faster", "onednn_works"):
+            monkeypatch.setattr(cpu, choice, lambda way=way: way)
         with torch.no_grad():
-            out.append(model(points))
+            out.append([model(points)])
+        model.zero_grad()
+        pose = model(points)  # with gradients
+        pose.square().mean().backward()
+        out[-1] += [pose.detach(), *(parameter.grad.clone() for parameter in model.parameters())]
     torch.testing.assert_close(out[0], out[1], rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(out[0], out[2], rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -190,19 +196,18 @@ def test_amd_family(description: str, family: int) -> None:
     assert amd_family(description) == family
 
 
-def test_rule_wants_zen5_with_avx512(monkeypatch: pytest.MonkeyPatch) -> None:
-    def verdict(processor: str, capability: str, family: int | None = None) -> bool:
+@needs_onednn
+def test_rule_wants_amd_with_avx512(monkeypatch: pytest.MonkeyPatch) -> None:
+    def verdict(processor: str, capability: str) -> bool:
         monkeypatch.setattr(cpu, "_describe_processor", lambda: processor)
         monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
         monkeypatch.setattr(torch.backends.mkl, "is_available", lambda: True)
-        monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: True)
-        if family is not None:
-            return cpu._is_amd_with_avx512(family)
-        return cpu.convolution_is_faster.__wrapped__()
+        monkeypatch.setattr(cpu, "onednn_works", works)
+        return cpu.onednn_is_faster.__wrapped__()
 
+    works = cpu.onednn_works.__wrapped__
     assert verdict(WINDOWS_ZEN5, "AVX512")
     assert not verdict(WINDOWS_ZEN5, "AVX2")
-    assert not verdict(LINUX.format(vendor="AuthenticAMD", family=25), "AVX512")
     assert not verdict(LINUX.format(vendor="GenuineIntel", family=26), "AVX512")
-    assert verdict(LINUX.format(vendor="AuthenticAMD", family=25), "AVX512", cpu.ZEN_4)
-    assert not verdict(LINUX.format(vendor="AuthenticAMD", family=25), "AVX2", cpu.ZEN_4)  # Zen 3
+    assert verdict(LINUX.format(vendor="AuthenticAMD", family=25), "AVX512")
+    assert not verdict(LINUX.format(vendor="AuthenticAMD", family=25), "AVX2")  # Zen 3

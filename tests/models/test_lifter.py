@@ -15,6 +15,7 @@ from mocap3d.evaluation.baselines import MeanPose, NearestNeighbour
 from mocap3d.evaluation.evaluate import evaluate
 from mocap3d.figures.player import show
 from mocap3d.lifting.lift import lift
+from mocap3d.models import cpu
 from mocap3d.models.create import create_model
 from mocap3d.models.lifter import Lifter, as_lifter
 from mocap3d.models.state_dicts import WeightsError
@@ -153,8 +154,9 @@ def test_wrappers_are_taken_off_in_one_place() -> None:
 
 
 @pytest.mark.parametrize("wrap", [lambda m: torch.compile(m, backend="eager"), nn.DataParallel], ids=("compile", "dp"))
-def test_a_wrapped_model_is_trained_and_returned_plain(tmp_path, wrap) -> None:
+def test_a_wrapped_model_is_trained_and_returned_plain(tmp_path, wrap, monkeypatch) -> None:
     """Weights, checkpoint and resuming are those of the plain model."""
+    monkeypatch.setattr(cpu, "onednn_is_faster", lambda: False)  # torch.compile chooses products of its own
     train = sticks(takes=2, frames=40)
     make = lambda: (torch.manual_seed(0), create_model("videopose3d_27", channels=8, dropout=0.0))[1]  # noqa: E731
     run = fit(wrap(make()), train, RECIPE, device="cpu", progress=False, out=tmp_path)
