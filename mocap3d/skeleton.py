@@ -131,6 +131,15 @@ H36M17 = _tree(
     left="left_", right="right_",
 )  # fmt: skip
 
+# The same with toes, for animations.
+H36M19 = Skeleton(
+    "h36m19",
+    (*H36M17.joints, "left_toe", "right_toe"),
+    (*H36M17.parents, *H36M17.indices(["left_foot", "right_foot"])),
+    (*H36M17.left, "left_toe"),
+    (*H36M17.right, "right_toe"),
+)
+
 ROOT = H36M17.index("pelvis")  # the joint at the origin of root-relative poses
 
 # Human3.6M as recorded: 32 joints, several of them copies of others.
@@ -228,7 +237,7 @@ CC = _tree(
     left="_L_", right="_R_",
 )  # fmt: skip
 
-SKELETONS = {s.name: s for s in (H36M17, H36M32, COCO17, HALPE26, BODY25, MEDIAPIPE33, CMU, BANDAI, CC)}
+SKELETONS = {s.name: s for s in (H36M17, H36M19, H36M32, COCO17, HALPE26, BODY25, MEDIAPIPE33, CMU, BANDAI, CC)}
 
 
 def get_skeleton(skeleton: str | Skeleton) -> Skeleton:

@@ -3,7 +3,7 @@
 Positions do not say how a straight limb is twisted about itself. An upper arm or thigh takes its twist from the plane
 in which elbow or knee is bent, in frames where the bend is large enough to show it, and between those from the nearest
 ones; forearm and shin turn about the axis of that plane. Trunk and pelvis follow the lines of shoulders and hips. Every
-other bone is turned from its parent's direction by the smallest rotation.
+other bone is turned from its parent's direction by the smallest rotation; so are feet, to the toes of h36m19.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from mocap3d.poses import Pose3D
-from mocap3d.skeleton import H36M17
+from mocap3d.skeleton import H36M19, Skeleton
 
 BENT = 20.0  # degrees of flexion from which elbow and knee show the twist of the limb above them
 STEADY = 0.1  # seconds, over which a twist is averaged
-HAND, FOOT = 0.08, 0.15  # metres, of ends that h36m17 does not have; they only show a direction
+HAND, FOOT = 0.08, 0.15  # metres, of ends that h36m17 does not have; they only show a direction, as h36m19's toes do
 _UP, _DOWN, _AHEAD = (0, 1, 0), (0, -1, 0), (0, 0, 1)
 
 
@@ -47,7 +47,7 @@ class Animation:
     fps: float
 
 
-# name, parent, the h36m17 joints it lies at and points to, direction at rest, and its side joint that shows the twist
+# name, parent, the joints it lies at and points to, direction at rest, and its side joint that shows the twist
 _BONES = [
     ("Hips", None, "pelvis", None, None),
     ("Spine", "Hips", "pelvis", "spine", _UP),
@@ -64,7 +64,7 @@ for _side, _x in (("Left", 1), ("Right", -1)):
         (f"{_side}Hand", f"{_side}ForeArm", f"{_joint}wrist", None, (_x, 0, 0)),
         (f"{_side}UpLeg", "Hips", f"{_joint}hip", f"{_joint}knee", _DOWN),
         (f"{_side}Leg", f"{_side}UpLeg", f"{_joint}knee", f"{_joint}foot", _DOWN),
-        (f"{_side}Foot", f"{_side}Leg", f"{_joint}foot", None, _AHEAD),
+        (f"{_side}Foot", f"{_side}Leg", f"{_joint}foot", f"{_joint}toe", _AHEAD),  # of h36m19 alone
     ]
 # the joint that bends, the one after it, and the axis about which it bends in the T-pose
 _HINGES = {
@@ -87,8 +87,9 @@ def animate(pose: Pose3D) -> Animation:
     Source: own. Rotations of least angle between two directions; flexion planes as in motion capture practice.
     """
     pose = pose if pose.timestamps is None else pose.resample(pose.fps)
-    points = _without_gaps(y_up(pose.convert("h36m17")))
-    at = {joint: points[:, i] for i, joint in enumerate(H36M17.joints)}  # (T, 3) each
+    pose = pose if pose.skeleton == H36M19 else pose.convert("h36m17")
+    points = _without_gaps(y_up(pose), pose.skeleton)
+    at = {joint: points[:, i] for i, joint in enumerate(pose.skeleton.joints)}  # (T, 3) each
     at["pelvis"] = (at["left_hip"] + at["right_hip"]) / 2
     if pose.root == "relative":
         lowest = min(at["left_foot"][:, 1].min(), at["right_foot"][:, 1].min())
@@ -102,7 +103,7 @@ def animate(pose: Pose3D) -> Animation:
             turned[name] = _basis(at["left_hip"] - at["right_hip"], at["spine"] - at["pelvis"])
             continue
         turned[name] = turned[parent]
-        if aim is None:
+        if aim not in at:
             continue
         direction = unit(at[aim] - at[start])
         if name == "Spine1":
@@ -123,7 +124,9 @@ def animate(pose: Pose3D) -> Animation:
     offsets = np.stack([_offset(bone, at) for bone in _BONES])
     ends = {"Head": np.median(_length(at["head"] - at["nose"])) * np.float64(_UP)}
     for side, sign in (("Left", 1), ("Right", -1)):
-        ends |= {f"{side}Hand": np.float64((sign * HAND, 0, 0)), f"{side}Foot": np.float64((0, 0, FOOT))}
+        toe, ankle = at.get(f"{side.lower()}_toe"), at[f"{side.lower()}_foot"]
+        foot = FOOT if toe is None else np.median(_length(toe - ankle))
+        ends |= {f"{side}Hand": np.float64((sign * HAND, 0, 0)), f"{side}Foot": np.float64((0, 0, foot))}
     rotations = [
         turned[j] if p is None else turned[p].transpose(0, 2, 1) @ turned[j] for j, p in ((b[0], b[1]) for b in _BONES)
     ]
@@ -145,14 +148,14 @@ def _offset(bone: tuple, at: dict[str, np.ndarray]) -> np.ndarray:
     return length * np.float64(rest)
 
 
-def _without_gaps(points: np.ndarray) -> np.ndarray:
+def _without_gaps(points: np.ndarray, skeleton: Skeleton) -> np.ndarray:
     """(T, J, 3) with missing joints interpolated in time."""
     missing = ~np.isfinite(points).all(-1)  # (T, J)
     if not missing.any():
         return points
     if missing.all(0).any():
-        names = ", ".join(joint for joint, gone in zip(H36M17.joints, missing.all(0), strict=True) if gone)
-        raise ValueError(f"{names} missing in all frames: an animation needs every joint of h36m17 at least once")
+        names = ", ".join(joint for joint, gone in zip(skeleton.joints, missing.all(0), strict=True) if gone)
+        raise ValueError(f"{names} missing in all frames: an animation needs every joint at least once")
     warnings.warn(
         f"joints are missing in {missing.any(1).sum():,} of {len(points):,} frames: interpolated", stacklevel=4
     )

@@ -9,7 +9,7 @@ import numpy as np
 
 from mocap3d.formats.animation import animate, least_rotation, unit, y_up
 from mocap3d.poses import Pose3D
-from mocap3d.skeleton import H36M17
+from mocap3d.skeleton import H36M17, H36M19
 
 PREFIXES = {"mixamo": "mixamorig:", "lafan1": ""}  # of joint names
 COLOURS = {"Left": (0.0, 0.45, 0.7), "Right": (0.84, 0.37, 0.0)}  # of bones in GLB; the others are grey
@@ -88,7 +88,8 @@ def joint_angles(pose: Pose3D) -> dict[str, np.ndarray]:
     the left, which is right only if the pose's vertical is (world frame, or a levelled camera).
 
     Args:
-        pose: any skeleton with a conversion to h36m17. Ankles need feet, which h36m17 does not have.
+        pose: any skeleton with a conversion to h36m17. Ankles have an angle on h36m19, which has toes: 0 where they are
+            at a right angle to the shin, above 0 where they are nearer to it.
     Source: own, after the joint coordinate systems of the ISB (Wu et al. 2002, 2005), simplified to joint positions.
     """
     points = y_up(pose.convert("h36m17"))
@@ -104,6 +105,10 @@ def joint_angles(pose: Pose3D) -> dict[str, np.ndarray]:
             found[f"{side}_{first}_abduction"] = np.degrees(np.arctan2(sign * aside, np.hypot(up, ahead)))
             cosine = (unit(upper) * unit(lower)).sum(-1)
             found[f"{side}_{middle}_flexion"] = np.degrees(np.arccos(np.clip(cosine, -1, 1)))
+        if pose.skeleton == H36M19:
+            toes = y_up(pose)[:, H36M19.index(f"{side}_toe")]
+            shin, foot = (unit(end - at[f"{side}_foot"]) for end in (at[f"{side}_knee"], toes))
+            found[f"{side}_ankle_flexion"] = np.degrees(np.arcsin(np.clip((shin * foot).sum(-1), -1, 1)))
     upright = np.broadcast_to([0.0, 1.0, 0.0], trunk.shape)
     aside, up, ahead = _axes(at["left_hip"] - at["right_hip"], upright, trunk)
     return found | {"trunk_forward": np.degrees(np.arctan2(ahead, up)), "trunk_left": np.degrees(np.arctan2(aside, up))}

@@ -5,6 +5,7 @@
     level            from the camera frame to the world frame, with gravity downwards
     smooth           less jitter
     plant_feet       a foot that rests stays where it is
+    with_toes        feet point to the toes, where the detector found some (feet.py)
 
 Each takes a Pose3D on h36m17 and returns a new one; `clean` applies all of them (what each is worth: docs/RESULTS.md).
 """
@@ -17,7 +18,9 @@ import numpy as np
 
 from mocap3d.camera import Camera
 from mocap3d.formats.animation import unit
+from mocap3d.lifting.feet import toe_directions, with_toes
 from mocap3d.lifting.lift import BONES_PER_HEIGHT, prepared
+from mocap3d.metrics import bone_lengths
 from mocap3d.normalise import FOV
 from mocap3d.poses import Pose2D, Pose3D
 from mocap3d.skeleton import H36M17, root_relative
@@ -26,6 +29,7 @@ ANKLES = H36M17.indices(["left_foot", "right_foot"])
 STRAIGHT = 25.0  # degrees of flexion up to which hips and one knee are those of somebody who stands or walks
 STANDING = 0.5  # seconds of standing from which the vertical is estimated
 STEADY = 0.025  # seconds, with which people move as jerkily as in training recordings
+TOES_STEADY = 0.05  # seconds
 RESTS, GAP = 0.5, 0.12  # m/s, below which an ankle rests; seconds
 
 
@@ -44,7 +48,8 @@ def clean(
         camera: that filmed it, standing still; by default one of 65 degrees whose tilt is estimated.
         height: metres, of the person; None keeps the size that was lifted.
     Returns:
-        Pose3D in the world frame, root "floor-glued"; and what was done, one sentence per step.
+        Pose3D in the world frame, root "floor-glued", on h36m19 if the keypoints have toes; and what was done, one
+        sentence per step.
     Raises:
         CleanupError: for another frame or skeleton, or keypoints of another length.
     Source: own.
@@ -58,7 +63,18 @@ def clean(
     planted = plant_feet(constant_bones(smooth(levelled)), rests)  # smoothing shortens bones that turn fast
     remarks += [note, f"jitter: smoothed over {STEADY:g} s"]
     remarks.append(f"feet: held in place in {rests.any(1).mean():.0%} of the frames")
-    return planted, remarks
+    tall = float(np.nanmedian(bone_lengths(planted.points).sum(-1))) / BONES_PER_HEIGHT
+    directions, seen = toe_directions(placed, pose2d, known, tall)
+    if not seen.any():
+        return planted, remarks
+    before, after = (root_relative(each.points.astype(np.float64)).reshape(-1, 3) for each in (placed, levelled))
+    there = np.isfinite(before).all(1)
+    turn = np.linalg.lstsq(before[there], after[there], rcond=None)[0]  # from the camera to the world
+    directions = gaussian(
+        _between((directions @ turn).reshape(-1, 6), np.isfinite(directions).all((1, 2))), TOES_STEADY * pose.fps
+    )
+    remarks.append(f"toes: seen in {seen.mean():.0%} of the frames")
+    return with_toes(planted, directions.reshape(-1, 2, 3), tall), remarks
 
 
 def _checked(pose: Pose3D, step: str, frame: str | None = None) -> np.ndarray:
