@@ -1,0 +1,202 @@
+"""The course as a site and as slides, from the outputs stored in the notebooks: nothing is executed or fetched.
+
+    python scripts/publish.py site     build/site/index.html: notebooks, guides, API reference, search (Sphinx)
+    python scripts/publish.py slides   build/slides/NN_name.html: a reveal.js deck for each notebook (nbconvert)
+
+Both open from the disk without a network. `make site` and `make slides` install what they need and call this file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import html
+import inspect
+import json
+import re
+import shutil
+import sys
+from collections.abc import Iterator
+from importlib.metadata import distribution
+from importlib.resources import files
+from pathlib import Path
+
+import nbformat
+
+import mocap3d
+
+ROOT = Path(__file__).resolve().parent.parent
+BUILD, DOCS = ROOT / "build", ROOT / "docs"
+PLOTLY = "application/vnd.plotly.v1+json"
+LINK = re.compile(r"\]\(([^)#:\s]+)[^)]*\)")
+TOC = "\n```{toctree}\n:hidden:\n:caption: %s\n\n%s\n```\n"
+
+
+def stored(path: Path, tallest: int = 1000) -> nbformat.NotebookNode:
+    """A notebook whose plotly figures are HTML: the stored picture, and the data from which figures.js draws."""
+    notebook = nbformat.read(path, as_version=4)
+    for data in (output["data"] for cell in notebook.cells for output in cell.get("outputs", []) if "data" in output):
+        if PLOTLY in data:
+            figure, alt = data.pop(PLOTLY), html.escape("".join(data["text/plain"]))
+            height = figure["layout"]["height"] = min(figure["layout"].get("height") or 420, tallest)
+            picture = f'<img alt="{alt}" src="data:image/png;base64,{"".join(data["image/png"]).strip()}">'
+            code = json.dumps(figure, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
+            script = f'<script type="application/json">{code}</script>'
+            data["text/html"] = f'<div class="figure" style="height:{height}px">{picture}{script}</div>'
+    return notebook
+
+
+def assets(folder: Path) -> None:
+    """plotly.js, MathJax and our own style sheets and scripts."""
+    shutil.copytree(DOCS / "_site", folder, dirs_exist_ok=True)
+    shutil.copy(files("plotly") / "package_data" / "plotly.min.js", folder)
+    mathjax = distribution("sphinx-mathjax-offline")
+    shutil.copy(mathjax.locate_file("sphinx-mathjax-offline/static/mathjax/tex-svg.js"), folder)
+
+
+def public_names() -> Iterator[tuple[str, list[str]]]:
+    """The groups of mocap3d.__all__, by the comments above them."""
+    text = (ROOT / "mocap3d" / "__init__.py").read_text(encoding="utf-8")
+    for group in text.split("__all__ = [")[1].split("\n    # ")[1:]:
+        title, *names = group.splitlines()
+        yield title[0].upper() + title[1:], re.findall(r'"(\w+)"', "".join(names))
+
+
+def write_reference(folder: Path) -> None:
+    """A page for each group of public names, from docstrings, and one that lists them all."""
+    folder.mkdir()
+    index, pages = "# API reference\n\nEvery name is an attribute of `mocap3d`: `mocap3d.lift`, and so on.\n", []
+    for title, names in public_names():
+        text = f"{title}\n{'=' * len(title)}\n\n"
+        index += f"\n## {title}\n\n| | |\n|---|---|\n"
+        for name in names:
+            value = getattr(mocap3d, name)
+            if inspect.isclass(value) or inspect.isroutine(value) or inspect.ismodule(value):
+                kind = "class" if inspect.isclass(value) else "module" if inspect.ismodule(value) else "function"
+                text += f".. auto{kind}:: mocap3d.{name}\n" + "   :members:\n" * (kind != "function") + "\n"
+                says = re.split(r"(?<=\.)\s", inspect.getdoc(value))[0].replace("\n", " ")
+            else:
+                says = ", ".join(f"`{key}`" for key in value) if isinstance(value, dict) else f"`{value}`"
+                text += f".. py:data:: mocap3d.{name}\n\n   {says}\n\n"
+            role = "mod" if inspect.ismodule(value) else "obj"
+            index += f"| {{py:{role}}}`~mocap3d.{name}` | {says.replace('|', chr(92) + '|')} |\n"
+        pages.append("_".join(re.findall(r"\w+", title.lower())))
+        (folder / f"{pages[-1]}.rst").write_text(text, encoding="utf-8")
+    (folder / "index.md").write_text(index + TOC % ("Names", "\n".join(pages)), encoding="utf-8")
+
+
+def site() -> int:
+    """Lay out the source under build/ and build the site from it; a warning is an error."""
+    from sphinx.cmd.build import build_main
+
+    source, out = BUILD / "site-source", BUILD / "site"
+    for folder in (source, out):
+        shutil.rmtree(folder, ignore_errors=True)
+    assets(source / "_static")
+    guides = sorted(DOCS.glob("*.md"))
+    pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *guides, *sorted((ROOT / "notebooks").glob("*.ipynb"))]
+    for path in pages:
+        place = source / path.relative_to(ROOT)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if path.suffix == ".md":
+            texts = [path.read_text(encoding="utf-8")]
+            place.write_text(texts[0], encoding="utf-8")
+        else:
+            notebook = stored(path)
+            nbformat.write(notebook, place)
+            texts = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
+        for target in (path.parent / name for text in texts for name in LINK.findall(text)):
+            if target.is_file() and target.resolve() not in pages:  # a picture, or a file to download
+                copy = source / target.resolve().relative_to(ROOT)
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(target, copy)
+    tocs = TOC % ("Course", "\n".join(f"notebooks/{path.stem}" for path in pages if path.suffix == ".ipynb"))
+    tocs += TOC % ("Guides", "\n".join([*(f"docs/{path.stem}" for path in guides), "CONTRIBUTING"]))
+    tocs += TOC % ("Reference", "api/index")
+    (source / "README.md").rename(source / "index.md").open("a", encoding="utf-8").write(tocs)
+    write_reference(source / "api")
+    status = build_main(["-c", str(DOCS), "-d", str(BUILD / "site-cache"), "-W", "--keep-going", "-q", str(source), str(out)])
+    return status
+
+
+def blocks(notebook: nbformat.NotebookNode) -> Iterator[nbformat.NotebookNode | str]:
+    """The code cells and the paragraphs of a notebook, in order; an answer that unfolds stays in one."""
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            yield cell
+        else:
+            yield from re.findall(r"(?:```.*?```|<details>.*?</details>|.)+?(?=\n\n|$(?![\s\S]))", cell.source, re.DOTALL)
+
+
+def deck(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """The cells of a slide deck.
+
+    A heading starts a slide, with the text under it as far as there is room. A figure or table is a slide of its own;
+    "What to see" appears beside it with the next key. "Predict" is always shown; other text becomes speaker notes.
+    Tags of code cells overrule this: `slide` shows code and output, `no-slide` neither.
+    """
+    cells, room, waiting = [], 0, None
+
+    def add(kind: str, content: str | nbformat.NotebookNode) -> None:
+        cell = nbformat.v4.new_markdown_cell(content) if isinstance(content, str) else content
+        cell.metadata["slideshow"] = {"slide_type": kind}
+        cells.append(cell)
+
+    for item in blocks(notebook):
+        if not isinstance(item, str):
+            outputs = [o for o in item.outputs if {"text/html", "image/png"} & o.get("data", {}).keys()]
+            tags, waiting = item.metadata.get("tags", []), None
+            if "slide" in tags:
+                add("subslide", f"```python\n{item.source}\n```")
+            if "no-slide" not in tags and item.outputs:
+                waiting = item
+            if waiting and (outputs or "slide" in tags):
+                item.outputs = outputs or item.outputs
+                add("-" if "slide" in tags else "subslide", item)
+                waiting, room = None, 0
+            continue
+        text = item.strip()
+        if heading := re.match(r"#+ ", text):
+            add("subslide" if len(heading[0]) > 3 else "slide", text)
+            room = 900
+        elif text.startswith("**What to see"):
+            if waiting:
+                add("subslide", waiting)
+            add("fragment", text)
+            room = 0
+        elif room > len(text) or "**Predict" in text:
+            add("-" if room > len(text) else "subslide", text)
+            room = max(room, 900) - len(text)
+        elif cells and text:
+            add("notes", text)
+        waiting = None
+    notebook.cells = cells
+    notebook.metadata["title"] = re.sub(r"^#+ ", "", cells[0].source.splitlines()[0])
+    return notebook
+
+
+def slides() -> int:
+    """Write a deck for each notebook."""
+    from nbconvert import SlidesExporter
+
+    out = BUILD / "slides"
+    shutil.rmtree(out, ignore_errors=True)
+    assets(out / "_static")
+    reveal = files("sphinx_revealjs") / "_static" / "revealjs"
+    for name in ("dist/reveal.css", "dist/reveal.js", "plugin/notes/notes.js"):
+        shutil.copy(reveal / name, out / "_static")
+    options = {"template_name": "slides", "extra_template_basedirs": [str(DOCS)]}
+    exporter = SlidesExporter(**options, exclude_input=True, exclude_output_prompt=True)
+    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        page, _ = exporter.from_notebook_node(deck(stored(path, tallest=600)))
+        (out / f"{path.stem}.html").write_text(page, encoding="utf-8")
+    return 0
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["site", "slides"])
+    return globals()[parser.parse_args().what]()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
