@@ -4,6 +4,7 @@ project = "mocap3d"
 author = "The mocap3d authors"
 copyright = f"{author}. Code: Apache License 2.0. Prose and figures: CC BY 4.0."
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
+include_patterns = ["index.md", "CONTRIBUTING.md", "docs/*.md", "notebooks/*.ipynb", "api/*"]  # the rest: downloads
 
 # Notebooks show what is stored in them.
 nb_execution_mode = "off"

@@ -31,17 +31,21 @@ LINK = re.compile(r"\]\(([^)#:\s]+)[^)]*\)")
 TOC = "\n```{toctree}\n:hidden:\n:caption: %s\n\n%s\n```\n"
 
 
-def stored(path: Path, tallest: int = 1000) -> nbformat.NotebookNode:
-    """A notebook whose plotly figures are HTML: the stored picture, and the data from which figures.js draws."""
+def stored(path: Path, height: int | None = None) -> nbformat.NotebookNode:
+    """A notebook whose plotly figures are HTML: the stored picture, and the data from which figures.js draws.
+
+    Args:
+        height: of every figure, in pixels; its own where None.
+    """
     notebook = nbformat.read(path, as_version=4)
     for data in (output["data"] for cell in notebook.cells for output in cell.get("outputs", []) if "data" in output):
         if PLOTLY in data:
             figure, alt = data.pop(PLOTLY), html.escape("".join(data["text/plain"]))
-            height = figure["layout"]["height"] = min(figure["layout"].get("height") or 420, tallest)
+            high = figure["layout"]["height"] = height or figure["layout"].get("height") or 420
             picture = f'<img alt="{alt}" src="data:image/png;base64,{"".join(data["image/png"]).strip()}">'
             code = json.dumps(figure, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
             script = f'<script type="application/json">{code}</script>'
-            data["text/html"] = f'<div class="figure" style="height:{height}px">{picture}{script}</div>'
+            data["text/html"] = f'<div class="figure" style="height:{high}px">{picture}{script}</div>'
     return notebook
 
 
@@ -74,6 +78,8 @@ def write_reference(folder: Path) -> None:
                 kind = "class" if inspect.isclass(value) else "module" if inspect.ismodule(value) else "function"
                 text += f".. auto{kind}:: mocap3d.{name}\n" + "   :members:\n" * (kind != "function") + "\n"
                 says = re.split(r"(?<=\.)\s", inspect.getdoc(value))[0].replace("\n", " ")
+            elif isinstance(value, mocap3d.Skeleton):
+                says = f"The `Skeleton` named `{value.name}`."
             else:
                 says = ", ".join(f"`{key}`" for key in value) if isinstance(value, dict) else f"`{value}`"
                 text += f".. py:data:: mocap3d.{name}\n\n   {says}\n\n"
@@ -114,63 +120,62 @@ def site() -> int:
     tocs += TOC % ("Reference", "api/index")
     (source / "README.md").rename(source / "index.md").open("a", encoding="utf-8").write(tocs)
     write_reference(source / "api")
-    status = build_main(["-c", str(DOCS), "-d", str(BUILD / "site-cache"), "-W", "--keep-going", "-q", str(source), str(out)])
-    return status
+    return build_main(["-c", str(DOCS), "-d", str(BUILD / "site-cache"), "-W", "-q", str(source), str(out)])
 
 
-def blocks(notebook: nbformat.NotebookNode) -> Iterator[nbformat.NotebookNode | str]:
-    """The code cells and the paragraphs of a notebook, in order; an answer that unfolds stays in one."""
-    for cell in notebook.cells:
-        if cell.cell_type == "code":
-            yield cell
-        else:
-            yield from re.findall(r"(?:```.*?```|<details>.*?</details>|.)+?(?=\n\n|$(?![\s\S]))", cell.source, re.DOTALL)
+def blocks(cell: nbformat.NotebookNode) -> list[str]:
+    """The paragraphs of a Markdown cell; a listing, or an answer that unfolds, stays in one."""
+    found = re.findall(r"(?:```.*?```|<details>.*?</details>|.)+?(?=\n\n|\Z)", cell.source, re.DOTALL)
+    return [re.sub(r"\[([^]]*)\]\((?!http)[^)]*\)", r"\1", block.strip()) for block in found]  # other pages: no links
 
 
 def deck(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """The cells of a slide deck.
+    """The notebook of a slide deck.
 
-    A heading starts a slide, with the text under it as far as there is room. A figure or table is a slide of its own;
-    "What to see" appears beside it with the next key. "Predict" is always shown; other text becomes speaker notes.
-    Tags of code cells overrule this: `slide` shows code and output, `no-slide` neither.
+    A heading starts a slide, with the text under it as far as there is room. Each figure or table is a slide; "What to
+    see" appears beside it with the next key. Quotes and "Predict" are always shown; all other text becomes speaker
+    notes. The tags `slide` and `no-slide` of a code cell overrule this: code and output, or neither.
     """
-    cells, room, waiting = [], 0, None
+    cells, room, printed, section, first = [], 0, None, "", False
 
-    def add(kind: str, content: str | nbformat.NotebookNode) -> None:
-        cell = nbformat.v4.new_markdown_cell(content) if isinstance(content, str) else content
-        cell.metadata["slideshow"] = {"slide_type": kind}
-        cells.append(cell)
+    def add(kind: str, cell: nbformat.NotebookNode | str) -> None:
+        cells.append(nbformat.v4.new_markdown_cell(cell) if isinstance(cell, str) else cell)
+        cells[-1].metadata["slideshow"] = {"slide_type": kind}
 
-    for item in blocks(notebook):
-        if not isinstance(item, str):
-            outputs = [o for o in item.outputs if {"text/html", "image/png"} & o.get("data", {}).keys()]
-            tags, waiting = item.metadata.get("tags", []), None
+    for cell in notebook.cells:
+        tags = cell.metadata.get("tags", [])
+        if cell.cell_type == "code":
+            rich = [o for o in cell.outputs if {"text/html", "image/png"} & o.get("data", {}).keys()]
+            printed = cell if cell.outputs and "no-slide" not in tags else None
             if "slide" in tags:
-                add("subslide", f"```python\n{item.source}\n```")
-            if "no-slide" not in tags and item.outputs:
-                waiting = item
-            if waiting and (outputs or "slide" in tags):
-                item.outputs = outputs or item.outputs
-                add("-" if "slide" in tags else "subslide", item)
-                waiting, room = None, 0
+                add("subslide", f"```python\n{cell.source}\n```")
+            if printed and (rich or "slide" in tags):
+                cell.outputs = rich or cell.outputs
+                add("-" if "slide" in tags else "subslide", cell)
+                printed, room = None, 0
             continue
-        text = item.strip()
-        if heading := re.match(r"#+ ", text):
-            add("subslide" if len(heading[0]) > 3 else "slide", text)
-            room = 900
-        elif text.startswith("**What to see"):
-            if waiting:
-                add("subslide", waiting)
-            add("fragment", text)
-            room = 0
-        elif room > len(text) or "**Predict" in text:
-            add("-" if room > len(text) else "subslide", text)
-            room = max(room, 900) - len(text)
-        elif cells and text:
-            add("notes", text)
-        waiting = None
-    notebook.cells = cells
-    notebook.metadata["title"] = re.sub(r"^#+ ", "", cells[0].source.splitlines()[0])
+        for text in blocks(cell):
+            if heading := re.match(r"#+ (.+)", text):
+                add("subslide" if text.startswith("###") else "slide", text)
+                room, section, first = 700, heading[1], True
+            elif text.startswith("**What to see"):
+                if printed:
+                    add("subslide", printed)
+                add("fragment", text)
+                room = 0
+            elif text.startswith("- ") and cells[-1].metadata.slideshow.slide_type == "fragment":
+                cells[-1].source += "\n\n" + text
+            elif len(text) < room or (room and first):
+                add("-", text)
+                room, first = max(room - len(text), 0), False
+            elif text.startswith(">") or "**Predict" in text:
+                add("subslide", f"### {section}\n\n{text}")
+                room = 0
+            else:
+                add("notes", text)
+                room = 0
+            printed = None
+    notebook.cells, notebook.metadata["title"] = cells, cells[0].source.splitlines()[0].strip("# ")
     return notebook
 
 
@@ -187,7 +192,7 @@ def slides() -> int:
     options = {"template_name": "slides", "extra_template_basedirs": [str(DOCS)]}
     exporter = SlidesExporter(**options, exclude_input=True, exclude_output_prompt=True)
     for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
-        page, _ = exporter.from_notebook_node(deck(stored(path, tallest=600)))
+        page, _ = exporter.from_notebook_node(deck(stored(path, height=600)))
         (out / f"{path.stem}.html").write_text(page, encoding="utf-8")
     return 0
 
