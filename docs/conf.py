@@ -4,7 +4,7 @@ project = "mocap3d"
 author = "The mocap3d authors"
 copyright = f"{author}. Code: Apache License 2.0. Prose and figures: CC BY 4.0."
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
-include_patterns = ["index.md", "CONTRIBUTING.md", "docs/*.md", "notebooks/*.ipynb", "api/*"]  # the rest: downloads
+include_patterns = ["**/*.md", "*.md", "notebooks/*.ipynb", "api/*"]  # what is not a page can be downloaded
 
 # Notebooks show what is stored in them.
 nb_execution_mode = "off"
@@ -12,6 +12,9 @@ nb_merge_streams = True
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 4
 
+nitpicky = True
+nitpick_ignore_regex = [("py:class", ".*")]  # annotations name classes of torch and numpy
+smartquotes = False
 default_role = "code"  # docstrings write `name` as Markdown does
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
@@ -23,7 +26,6 @@ toc_object_entries_show_parents = "hide"
 
 html_theme = "furo"
 html_title = "mocap3d"
-html_static_path = ["../build/site-source/_static"]
 html_css_files = ["site.css"]
 html_js_files = ["figures.js"]
 html_copy_source = False

@@ -16,6 +16,7 @@ import re
 import shutil
 import sys
 from collections.abc import Iterator
+from functools import partial
 from importlib.metadata import distribution
 from importlib.resources import files
 from pathlib import Path
@@ -27,7 +28,7 @@ import mocap3d
 ROOT = Path(__file__).resolve().parent.parent
 BUILD, DOCS = ROOT / "build", ROOT / "docs"
 PLOTLY = "application/vnd.plotly.v1+json"
-LINK = re.compile(r"\]\(([^)#:\s]+)[^)]*\)")
+LINK = re.compile(r"\[([^]]*)\]\(([^)#:\s]+)[^)]*\)")
 TOC = "\n```{toctree}\n:hidden:\n:caption: %s\n\n%s\n```\n"
 
 
@@ -78,16 +79,25 @@ def write_reference(folder: Path) -> None:
                 kind = "class" if inspect.isclass(value) else "module" if inspect.ismodule(value) else "function"
                 text += f".. auto{kind}:: mocap3d.{name}\n" + "   :members:\n" * (kind != "function") + "\n"
                 says = re.split(r"(?<=\.)\s", inspect.getdoc(value))[0].replace("\n", " ")
-            elif isinstance(value, mocap3d.Skeleton):
-                says = f"The `Skeleton` named `{value.name}`."
             else:
-                says = ", ".join(f"`{key}`" for key in value) if isinstance(value, dict) else f"`{value}`"
+                named = [value.name] if isinstance(value, mocap3d.Skeleton) else value  # of a dict: its keys
+                says = f"`{value}`" if isinstance(value, str) else ", ".join(f"`{part}`" for part in named)
                 text += f".. py:data:: mocap3d.{name}\n\n   {says}\n\n"
             role = "mod" if inspect.ismodule(value) else "obj"
             index += f"| {{py:{role}}}`~mocap3d.{name}` | {says.replace('|', chr(92) + '|')} |\n"
         pages.append("_".join(re.findall(r"\w+", title.lower())))
         (folder / f"{pages[-1]}.rst").write_text(text, encoding="utf-8")
     (folder / "index.md").write_text(index + TOC % ("Names", "\n".join(pages)), encoding="utf-8")
+
+
+def link(found: re.Match, page: Path, source: Path) -> str:
+    """A link of a page as it was, its target copied if it is a file to download; the words alone if it is a folder."""
+    target = (page.parent / found[2]).resolve()
+    copy = source / target.relative_to(ROOT)
+    if target.is_file() and not copy.exists():
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(target, copy)
+    return found[1] if target.is_dir() else found[0]
 
 
 def site() -> int:
@@ -98,29 +108,27 @@ def site() -> int:
     for folder in (source, out):
         shutil.rmtree(folder, ignore_errors=True)
     assets(source / "_static")
-    guides = sorted(DOCS.glob("*.md"))
-    pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *guides, *sorted((ROOT / "notebooks").glob("*.ipynb"))]
-    for path in pages:
+    guides = [*sorted(DOCS.glob("*.md")), *sorted((ROOT / "notebooks").rglob("*.md")), ROOT / "CONTRIBUTING.md"]
+    lessons = sorted((ROOT / "notebooks").glob("*.ipynb"))
+    for path in (ROOT / "README.md", *guides, *lessons):
+        with_links = partial(LINK.sub, partial(link, page=path, source=source))
         place = source / path.relative_to(ROOT)
         place.parent.mkdir(parents=True, exist_ok=True)
         if path.suffix == ".md":
-            texts = [path.read_text(encoding="utf-8")]
-            place.write_text(texts[0], encoding="utf-8")
-        else:
-            notebook = stored(path)
-            nbformat.write(notebook, place)
-            texts = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
-        for target in (path.parent / name for text in texts for name in LINK.findall(text)):
-            if target.is_file() and target.resolve() not in pages:  # a picture, or a file to download
-                copy = source / target.resolve().relative_to(ROOT)
-                copy.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy(target, copy)
-    tocs = TOC % ("Course", "\n".join(f"notebooks/{path.stem}" for path in pages if path.suffix == ".ipynb"))
-    tocs += TOC % ("Guides", "\n".join([*(f"docs/{path.stem}" for path in guides), "CONTRIBUTING"]))
-    tocs += TOC % ("Reference", "api/index")
-    (source / "README.md").rename(source / "index.md").open("a", encoding="utf-8").write(tocs)
+            place.write_text(with_links(path.read_text(encoding="utf-8")), encoding="utf-8")
+            continue
+        notebook = stored(path)
+        for cell in (cell for cell in notebook.cells if cell.cell_type == "markdown"):
+            cell.source = with_links(cell.source)
+        nbformat.write(notebook, place)
+    tocs = [("Course", lessons), ("Guides", guides), ("Reference", [ROOT / "api" / "index"])]
+    with (source / "README.md").rename(source / "index.md").open("a", encoding="utf-8") as index:
+        for caption, paths in tocs:
+            names = (path.relative_to(ROOT).with_suffix("").as_posix() for path in paths)
+            index.write(TOC % (caption, "\n".join(names)))
     write_reference(source / "api")
-    return build_main(["-c", str(DOCS), "-d", str(BUILD / "site-cache"), "-W", "-q", str(source), str(out)])
+    options = ["-c", str(DOCS), "-d", str(BUILD / "site-cache"), "-D", f"html_static_path={source / '_static'}"]
+    return build_main([*options, "-W", "-q", str(source), str(out)])
 
 
 def blocks(cell: nbformat.NotebookNode) -> list[str]:
@@ -200,7 +208,7 @@ def slides() -> int:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["site", "slides"])
-    return globals()[parser.parse_args().what]()
+    return site() if parser.parse_args().what == "site" else slides()
 
 
 if __name__ == "__main__":

@@ -97,7 +97,8 @@ def test_what_is_installed_is_what_is_pinned():
     from importlib.metadata import distributions, version
 
     lock = pins()
-    optional = {Requirement(text).name for text in PROJECT["optional-dependencies"]["detect"]}
+    extras = PROJECT["optional-dependencies"]
+    optional = {Requirement(text).name for text in extras["detect"] + extras["site"]} - {"nbconvert"}
     optional -= {plain(found.name) for found in distributions()}
     here = {r.name for r in declared()} - optional
     differing = {name for name in here if version(name).split("+")[0] != lock[plain(name)]}
