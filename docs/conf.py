@@ -13,7 +13,7 @@ myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 4
 
 nitpicky = True
-nitpick_ignore_regex = [("py:class", ".*")]  # annotations name classes of torch and numpy
+nitpick_ignore_regex = [("py:(class|exc)", ".*")]  # those of torch and numpy, and exceptions that are not exported
 smartquotes = False
 default_role = "code"  # docstrings write `name` as Markdown does
 autodoc_member_order = "bysource"
