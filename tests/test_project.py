@@ -164,6 +164,18 @@ def test_a_torch_that_is_there_is_kept(tmp_path, monkeypatch):
     assert [a for a in kept if "torch" not in a] == [a for a in locked if "torch" not in a]
 
 
+def test_packages_of_the_site_are_installed_when_they_are_needed(tmp_path, monkeypatch):
+    setup, commands = load_setup(), []
+    monkeypatch.setattr(setup, "VENV", tmp_path)
+    monkeypatch.setattr(setup, "STAMP", tmp_path / "stamp")
+    monkeypatch.setattr(setup, "make_venv", lambda: None)
+    monkeypatch.setattr(setup, "installed_torch", lambda: "2.13.0")
+    monkeypatch.setattr(setup, "run", lambda *command: commands.append(command[-1]) or 0)
+    for site in (False, False, True, False, True):
+        setup.install(site=site)
+    assert commands == [".[course,test,video]", ".[course,test,video,site]"]
+
+
 def test_jupyter_writes_only_inside_the_checkout(tmp_path):
     setup = load_setup()
     assert setup.JUPYTER.is_relative_to(ROOT)
