@@ -2,12 +2,14 @@
 PYTHON ?= python3
 export TORCH_INDEX
 
-.PHONY: help lab test test-all install doctor format clean
+.PHONY: help lab test test-all site slides install doctor format clean
 
 help:
 	@echo "make lab      install, check this machine, open JupyterLab on the first notebook"
 	@echo "make test     install, then lint, tests and notebooks, on built-in motion"
 	@echo "make test-all install, then what takes longer or needs more: recorded motion, a browser"
+	@echo "make site     install, then notebooks, guides and API reference as a site, in build/site"
+	@echo "make slides   install, then a slide deck for each notebook, in build/slides"
 	@echo "make doctor   say what works here and how to fix what does not"
 	@echo "make format   let ruff mend style and formatting"
 	@echo "make clean    remove .venv and the tools' caches"
@@ -21,6 +23,12 @@ test:
 
 test-all:
 	@$(PYTHON) scripts/setup.py test-all
+
+site:
+	@$(PYTHON) scripts/setup.py site
+
+slides:
+	@$(PYTHON) scripts/setup.py slides
 
 install:
 	@$(PYTHON) scripts/setup.py

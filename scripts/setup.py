@@ -4,6 +4,8 @@
     python scripts/setup.py lab      ... then check the machine and open JupyterLab on the first notebook
     python scripts/setup.py test     ... then lint, pytest and the notebooks, on built-in motion
     python scripts/setup.py test-all ... then what takes longer or needs more: recorded motion, a browser
+    python scripts/setup.py site     ... then the notebooks, guides and API reference as a site, in build/site
+    python scripts/setup.py slides   ... then a slide deck for each notebook, in build/slides
 
 `make lab`, `make test` and `make test-all` call this file; on Windows, where there is usually no make, call it.
 What is written stays in the checkout (.venv and the tools' caches), besides pip's own download cache.
@@ -95,10 +97,15 @@ def fingerprint() -> str:
     return digest.hexdigest()
 
 
-def install() -> None:
-    """Install the pinned environment into .venv: torch first, everything else after."""
+def install(site: bool = False) -> None:
+    """Install the pinned environment into .venv: torch first, everything else after.
+
+    Args:
+        site: also what only the site and the slides need.
+    """
     make_venv()
-    if STAMP.exists() and STAMP.read_text(encoding="utf-8") == fingerprint():
+    stamp = STAMP.read_text(encoding="utf-8").split() if STAMP.exists() else []
+    if fingerprint() in stamp and (not site or "site" in stamp):
         return
     pip = (python_in(), "-m", "pip", "install", "--disable-pip-version-check")
     version = installed_torch()
@@ -110,8 +117,8 @@ def install() -> None:
     else:
         print(f"Keeping the torch {version} found in .venv.", flush=True)
         constraints = constraints_keeping(version)
-    must_work(run(*pip, "-c", constraints, "-e", ".[course,test,video]"))
-    STAMP.write_text(fingerprint(), encoding="utf-8")
+    must_work(run(*pip, "-c", constraints, "-e", ".[course,test,video,site]" if site else ".[course,test,video]"))
+    STAMP.write_text(fingerprint() + " site" * site, encoding="utf-8")
 
 
 def must_work(status: int) -> None:
@@ -220,15 +227,18 @@ def test_environment() -> dict[str, str]:
 def main() -> int:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("then", nargs="?", choices=["lab", "test", "test-all"], help="what to do once installed")
+    choices = ["lab", "test", "test-all", "site", "slides"]
+    parser.add_argument("then", nargs="?", choices=choices, help="what to do once installed")
     then = parser.parse_args().then
-    install()
+    install(site=then in ("test-all", "site", "slides"))
     if then == "lab":
         return lab()
     if then == "test":
         return test()
     if then == "test-all":
         return test_all()
+    if then in ("site", "slides"):
+        return run(python_in(), "scripts/publish.py", then)
     print(f"Installed. Start with: {Path(sys.executable).name} scripts/setup.py lab")
     return 0
 

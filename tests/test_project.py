@@ -97,7 +97,8 @@ def test_what_is_installed_is_what_is_pinned():
     from importlib.metadata import distributions, version
 
     lock = pins()
-    optional = {Requirement(text).name for text in PROJECT["optional-dependencies"]["detect"]}
+    extras = PROJECT["optional-dependencies"]
+    optional = {Requirement(text).name for text in extras["detect"] + extras["site"]} - {"nbconvert"}
     optional -= {plain(found.name) for found in distributions()}
     here = {r.name for r in declared()} - optional
     differing = {name for name in here if version(name).split("+")[0] != lock[plain(name)]}
@@ -161,6 +162,18 @@ def test_a_torch_that_is_there_is_kept(tmp_path, monkeypatch):
     locked = (ROOT / "constraints.txt").read_text().splitlines()
     assert "torch==2.9.1" in kept and "torch==2.13.0" in locked
     assert [a for a in kept if "torch" not in a] == [a for a in locked if "torch" not in a]
+
+
+def test_packages_of_the_site_are_installed_when_they_are_needed(tmp_path, monkeypatch):
+    setup, commands = load_setup(), []
+    monkeypatch.setattr(setup, "VENV", tmp_path)
+    monkeypatch.setattr(setup, "STAMP", tmp_path / "stamp")
+    monkeypatch.setattr(setup, "make_venv", lambda: None)
+    monkeypatch.setattr(setup, "installed_torch", lambda: "2.13.0")
+    monkeypatch.setattr(setup, "run", lambda *command: commands.append(command[-1]) or 0)
+    for site in (False, False, True, False, True):
+        setup.install(site=site)
+    assert commands == [".[course,test,video]", ".[course,test,video,site]"]
 
 
 def test_jupyter_writes_only_inside_the_checkout(tmp_path):
