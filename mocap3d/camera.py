@@ -24,6 +24,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from mocap3d.arguments import check_arguments
+
 DISTORTION_MODELS = ("none", "videopose3d", "opencv")
 _CALIBRATION = Path(__file__).with_name("h36m_cameras.json")
 
@@ -170,6 +172,7 @@ def pixels_to_screen(pixels, width: float, height: float):
     >>> pixels_to_screen(np.array([[0.0, 0.0], [1920.0, 1080.0]]), 1920, 1080).tolist()
     [[-1.0, -0.5625], [1.0, 0.5625]]
     """
+    check_arguments(pixels_to_screen, locals())
     return _rescale(pixels, 2 / width, (-1.0, -height / width))
 
 
@@ -285,6 +288,7 @@ class Camera:
         >>> Camera.phone(fov_degrees=90).project(np.array([0.0, 0.0, 3.0])).tolist()
         [960.0, 540.0]
         """
+        check_arguments(Camera.project, locals())
         return project(points, self.focal, self.centre, self.distortion, self.distortion_model)
 
     def undistort(self, pixels, iterations: int = 50):
@@ -418,6 +422,7 @@ class Camera:
         >>> round(Camera.phone(fov_degrees=90).focal[0], 3)
         960.0
         """
+        check_arguments(Camera.phone, locals())
         if not 1 <= fov_degrees <= 179:
             raise CameraError(f"field of view {fov_degrees} degrees; give the horizontal angle, between 1 and 179")
         focal = width / 2 / np.tan(np.radians(fov_degrees) / 2)
@@ -471,6 +476,7 @@ def h36m_cameras(subject: str) -> tuple[Camera, ...]:
     >>> [camera.name for camera in h36m_cameras("S9")][:2]
     ['54138969', '55011271']
     """
+    check_arguments(h36m_cameras, locals())
     data = _calibration()
     if subject not in data["extrinsics"]:
         raise CameraError(f"no cameras for subject {subject!r}; known: {', '.join(data['extrinsics'])}")

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from mocap3d.arguments import check_arguments
 from mocap3d.camera import Camera
 from mocap3d.skeleton import H36M17, Skeleton, convert, convert_confidence, get_skeleton
 
@@ -187,6 +188,7 @@ class Pose2D(_Timed):
         >>> len(Pose2D(np.zeros((100, 17, 2)), image_size=(1920, 1080)).slice(10, 30))
         20
         """
+        check_arguments(Pose2D.slice, locals())
         times = None if self.timestamps is None else self.timestamps[start:stop]
         points, confidence = self.points[start:stop], self.confidence[start:stop]
         return replace(self, points=points, confidence=confidence, timestamps=times)
@@ -198,6 +200,7 @@ class Pose2D(_Timed):
         >>> pose.convert("h36m17").skeleton.name
         'h36m17'
         """
+        check_arguments(Pose2D.convert, locals())
         return replace(
             self,
             points=convert(self.points, self.skeleton, target, mapping),
@@ -280,6 +283,7 @@ class Pose3D(_Timed):
         >>> len(Pose3D(np.zeros((100, 17, 3))).slice(10, 30))
         20
         """
+        check_arguments(Pose3D.slice, locals())
         times, filled = (None if part is None else part[start:stop] for part in (self.timestamps, self.filled))
         return replace(self, points=self.points[start:stop], timestamps=times, filled=filled)
 
@@ -289,6 +293,7 @@ class Pose3D(_Timed):
         >>> Pose3D(np.zeros((3, 32, 3)), "h36m32").convert().skeleton.name
         'h36m17'
         """
+        check_arguments(Pose3D.convert, locals())
         points, filled = convert(self.points, self.skeleton, target, mapping), self.filled
         if filled is not None:
             filled = convert_confidence(np.float32(filled), self.skeleton, target, mapping) > 0
@@ -321,6 +326,7 @@ class Pose3D(_Timed):
         >>> Pose3D(np.ones((3, 17, 3))).in_camera(Camera.phone()).frame
         'camera'
         """
+        check_arguments(Pose3D.in_camera, locals())
         self._needs("world", "in_camera")
         return replace(self, points=camera.world_to_camera(self.points), frame="camera")
 
@@ -330,6 +336,7 @@ class Pose3D(_Timed):
         >>> Pose3D(np.ones((3, 17, 3)), frame="camera").in_world(Camera.phone()).frame
         'world'
         """
+        check_arguments(Pose3D.in_world, locals())
         self._needs("camera", "in_world")
         if self.root == "relative":
             return replace(self, points=camera.camera_to_world_direction(self.points), frame="world")
@@ -341,6 +348,7 @@ class Pose3D(_Timed):
         >>> Pose3D(np.ones((3, 17, 3))).project(Camera.phone())
         Pose2D(3 frames x 17 joints h36m17, 50 fps, 1920x1080 px)
         """
+        check_arguments(Pose3D.project, locals())
         if self.root == "relative":
             raise PoseError("Pose3D.project needs to know where the body is; this pose's root is 'relative'")
         points = camera.world_to_camera(self.points) if self.frame == "world" else self.points
@@ -420,6 +428,7 @@ class Clip:
         >>> len(Clip("S1", "Walking", Camera.phone(), pose.project(Camera.phone()), pose, "walk-1").slice(2, 6))
         4
         """
+        check_arguments(Clip.slice, locals())
         return replace(self, pose2d=self.pose2d.slice(start, stop), pose3d=self.pose3d.slice(start, stop))
 
     def __len__(self) -> int:

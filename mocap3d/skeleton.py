@@ -15,6 +15,7 @@ from functools import cached_property, lru_cache
 import numpy as np
 import torch
 
+from mocap3d.arguments import check_arguments
 from mocap3d.camera import floating
 from mocap3d.conversions import CONVERSIONS, describe, origins
 
@@ -360,6 +361,7 @@ def provenance(
     >>> provenance("coco17")["pelvis"]
     'midpoint of left_hip and right_hip'
     """
+    check_arguments(provenance, locals())
     source, target = get_skeleton(source), get_skeleton(target)
     if source.joints == target.joints:
         return {joint: joint for joint in target.joints}

@@ -18,6 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
+from mocap3d.arguments import check_arguments
 from mocap3d.device import unwrapped
 from mocap3d.files import write_whole
 from mocap3d.formats.safe_files import load_torch
@@ -76,6 +77,7 @@ def load_weights(
         ValueError: for an unknown part.
     Source: own.
     """
+    check_arguments(load_weights, locals())
     if part not in PARTS:
         raise ValueError(f"part={part!r}: give one of {', '.join(PARTS)}")
     if isinstance(path_or_state, Mapping):
@@ -102,6 +104,7 @@ def load_shipped(kind: str = "centred") -> nn.Module:
         ValueError: for an unknown kind.
     Source: own; made by scripts/train_shipped.py.
     """
+    check_arguments(load_shipped, locals())
     if kind not in SHIPPED:
         raise ValueError(f"kind={kind!r}: the package holds {', '.join(SHIPPED)}")
     return load_weights(SHIPPED[kind])
@@ -123,6 +126,7 @@ def save_weights(model: nn.Module, path: str | Path, card: Mapping[str, object])
         WeightsError: if a tensor has NaN.
     Source: own.
     """
+    check_arguments(save_weights, locals())
     if missing := [key for key in CARD if key not in card]:
         raise ValueError(f'the card lacks {", ".join(missing)}; where it is not known, write "unknown"')
     if doubled := [key for key in (*FILLED, "digest") if key in card]:
@@ -160,6 +164,7 @@ def export_weights(model: nn.Module, style: str) -> dict[str, torch.Tensor]:
         ValueError: for an unknown style, or a model that the other code base does not support.
     Source: own.
     """
+    check_arguments(export_weights, locals())
     if type(model) not in STYLES:
         raise ValueError(f"got a {type(model).__name__}; only {', '.join(list_models())} can be exported")
     if style not in STYLES[type(model)]:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import torch
 
+from mocap3d.arguments import check_arguments
 from mocap3d.bench import records
 from mocap3d.data.dataset import PoseDataset
 from mocap3d.data.h36m import mmpose
@@ -169,6 +170,7 @@ class Reproduction:
 
 def get(name: str | Row) -> Row:
     """A row by name."""
+    check_arguments(get, locals())
     if isinstance(name, Row):
         return name
     if name not in ROWS:

@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from mocap3d.arguments import check_arguments
 from mocap3d.camera import Camera
 from mocap3d.poses import Clip, Pose3D, persons
 
@@ -113,6 +114,7 @@ class PoseDataset:
         Raises:
             DatasetError: if the 2D is already simulated: noise on top of noise matches no detector.
         """
+        check_arguments(PoseDataset.with_detections, locals())
         if any(note.startswith(SIMULATED) for note in self.notes):
             raise DatasetError(
                 f"the 2D of {self.name} is simulated already; call with_detections on the data set with true 2D"
@@ -174,6 +176,7 @@ def film(pose3d: Pose3D, cameras: Sequence[Camera], **labels: str) -> list[Clip]
     Returns:
         one Clip per camera.
     """
+    check_arguments(film, locals())
     clips = []
     for camera in cameras:
         seen = pose3d.in_camera(camera)

@@ -23,6 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mocap3d.arguments import check_arguments
 from mocap3d.camera import pixels_to_screen
 from mocap3d.data.dataset import PoseDataset
 from mocap3d.data.image_space import screen_targets
@@ -119,6 +120,7 @@ def to_device(clips: Iterable[Clip], device: torch.device | str = "cpu") -> Devi
     Raises:
         ValueError: for no clips, another skeleton, or mixed frame rates.
     """
+    check_arguments(to_device, locals())
     name, clips, _ = described(clips)
     _check(clips, name)
     lengths = np.array([len(clip) for clip in clips])

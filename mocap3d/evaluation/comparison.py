@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
+from mocap3d.arguments import check_arguments
 from mocap3d.evaluation.protocol import EvalProtocol, ReportError
 from mocap3d.evaluation.report import ALL_METRICS, Report, cells, group_of, html_table, source_title, text_table, titles
 
@@ -74,6 +75,7 @@ def compare(a: Report, b: Report, metric: str = "mpjpe_mm", resamples: int = 10_
         ReportError: if protocols, clips or contents differ; the message names the difference.
     Source: Efron & Tibshirani 1993 (percentile interval, stratified); the choice of unit is ours.
     """
+    check_arguments(compare, locals())
     _check_same(a, b)
     both = [name for name in a.metrics if name in b.metrics]
     if metric not in both:
@@ -202,6 +204,7 @@ def table(reports: Mapping[str, Report] | Iterable[Report]) -> ReportTable:
     Args:
         reports: row name -> Report, or plain reports, which are named after their models.
     """
+    check_arguments(table, locals())
     if not isinstance(reports, Mapping):
         reports = {report.model: report for report in reports}
     if not reports:

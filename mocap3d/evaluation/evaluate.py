@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from mocap3d import metrics
+from mocap3d.arguments import check_arguments
 from mocap3d.data.chunks import published_chunks
 from mocap3d.data.image_space import mm_factor, screen_to_metres, to_image_space
 from mocap3d.data.windows import DeviceDataset, described, to_device
@@ -63,6 +64,7 @@ def evaluate(
         ReportError: for an unknown protocol, another frame rate, or predictions that are not finite.
     Deviation: VideoPose3D weights a clip's MPJVE by its n frames; here the weight is its n - 1 differences.
     """
+    check_arguments(evaluate, locals())
     if isinstance(protocol, str):
         if protocol not in PROTOCOLS:
             raise ReportError(f"no protocol {protocol!r}; there are: {', '.join(PROTOCOLS)}")
@@ -114,6 +116,7 @@ def measure(
         targets: the same for the ground truth: (take, camera name) -> (T, J, 3) metres, image space times factor.
     Deviation: MotionBERT treats a frame with an error of exactly 0 as covered by no chunk; here it counts.
     """
+    check_arguments(measure, locals())
     if predictions.shape != tuple(data.pose3d.shape):
         raise ReportError(f"predictions have shape {predictions.shape}; the data needs {tuple(data.pose3d.shape)}")
     if (factors or targets) and protocol.space == METRIC:

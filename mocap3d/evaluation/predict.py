@@ -16,6 +16,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from mocap3d import metrics
+from mocap3d.arguments import check_arguments
 from mocap3d.data.chunks import OVERLAP, cut_chunks, overlapping_chunks
 from mocap3d.data.image_space import screen_to_metres
 from mocap3d.data.windows import DeviceDataset, normalised, padded_rows, window
@@ -50,6 +51,7 @@ def predict(
         (M, J, 3) in the model's space: metres, camera frame, root-relative (the root is where the model puts it), or
         image space (see `to_metric`).
     """
+    check_arguments(predict, locals())
     data = normalised(data, model)
     if frames is None or model.clipwise:
         every = _predict_every(model, data.points2d, data.stop - data.start, data.confidence, flip_test, batch_size)
@@ -102,6 +104,7 @@ def predict_clips(
         (N, J, 3) metres, camera frame, root-relative; or image space, see `predict`.
     Source: Pavllo et al. 2019 (padding by repetition, flip test); concatenated clips are ours.
     """
+    check_arguments(predict_clips, locals())
     confidence = torch.ones_like(points2d[..., 0]) if confidence is None else confidence
     points, rotation = normalise_points(
         points2d, lengths, model.normalise, model.receptive_field, model.causal, intrinsics
@@ -222,6 +225,7 @@ def to_metric(model: Lifter, poses: Tensor, data: DeviceDataset, frames: Tensor)
     Returns:
         (..., J, 3) metres, camera frame, root-relative.
     """
+    check_arguments(to_metric, locals())
     if model.space != "image":
         return poses
     found = np.empty(poses.shape, dtype=np.float32)

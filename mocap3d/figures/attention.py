@@ -9,6 +9,7 @@ import numpy as np
 import plotly.graph_objects as go
 import torch
 
+from mocap3d.arguments import check_arguments
 from mocap3d.camera import pixels_to_screen
 from mocap3d.figures import style
 from mocap3d.figures.body import joint_label, polyline
@@ -57,6 +58,7 @@ def show_attention(
         TypeError: if something other than a Pose2D is given.
     Source: own.
     """
+    check_arguments(show_attention, locals())
     x, pose2d, first, frame = _clip(model, pose2d, frame, "show_attention()")
     skeleton, names = pose2d.skeleton, [joint] if isinstance(joint, str) else list(joint)
     if unknown := [name for name in names if name not in skeleton.joints] or ([] if names else ["none"]):
@@ -125,6 +127,7 @@ def show_gates(model: MotionBERT, pose2d: Pose2D, *, title: str | None = None, h
         TypeError: if something other than a Pose2D is given.
     Source: own.
     """
+    check_arguments(show_gates, locals())
     x, pose2d, _, _ = _clip(model, pose2d, None, "show_gates()")
     if not model.fuse:
         raise style.FigureError(f"show_gates(): {model.name} averages its streams (fuse=False); it has no gates")

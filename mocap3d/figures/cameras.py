@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import plotly.graph_objects as go
 
+from mocap3d.arguments import check_arguments
 from mocap3d.camera import Camera
 from mocap3d.figures import style
 from mocap3d.figures.body import body_trace, coordinates, legend_keys, most_open
@@ -42,6 +43,7 @@ def show_cameras(
         TypeError: if something else is given.
     Source: own.
     """
+    check_arguments(show_cameras, locals())
     cameras = [cameras] if isinstance(cameras, Camera) else list(cameras)
     if not cameras:
         raise style.FigureError("show_cameras() was given no camera; give at least one Camera")

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import plotly.graph_objects as go
 
+from mocap3d.arguments import check_arguments
 from mocap3d.figures import style
 from mocap3d.figures.body import joint_label
 from mocap3d.poses import Pose3D
@@ -30,6 +31,7 @@ def show_errors(
         TypeError: if something other than a Pose3D is given.
     Source: own.
     """
+    check_arguments(show_errors, locals())
     for pose in (prediction, truth):
         style.check_pose(pose, Pose3D, "show_errors()")
     style.check_pair(prediction, truth, "show_errors()")
@@ -116,6 +118,7 @@ def show_history(history: Sequence[dict], *, title: str | None = None, height: i
         FigureError: if no entry holds a loss or a validation error.
     Source: own.
     """
+    check_arguments(show_history, locals())
     history = list(history)
     unit = "epoch" if any(entry.get("epoch") is not None for entry in history) else "step"
     at = _column(history, unit, default=range(len(history)))

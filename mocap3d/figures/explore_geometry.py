@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from mocap3d import metrics
+from mocap3d.arguments import check_arguments
 from mocap3d.camera import Camera, quaternion_from_matrix, rotation_matrix
 from mocap3d.data.synthetic import synthesize
 from mocap3d.figures import style
@@ -30,6 +31,7 @@ def explore_dataset(dataset: Iterable[Clip]) -> Explorer:
         ImportError: without the packages of the extra "course".
     Source: own.
     """
+    check_arguments(explore_dataset, locals())
     clips = list(dataset)
     if not clips:
         raise style.FigureError("explore_dataset() was given no clips; check the selection that made the data set")
@@ -93,6 +95,7 @@ def explore_projection(pose3d: Pose3D | None = None) -> Explorer:
         ImportError: without the packages of the extra "course".
     Source: own.
     """
+    check_arguments(explore_projection, locals())
     pose = synthesize("S9", "Greeting", seconds=2) if pose3d is None else pose3d
     style.check_pose(pose, Pose3D, "explore_projection()")
     if pose.frame != "world" or pose.root == "relative":
@@ -169,6 +172,7 @@ def explore_metrics(pose3d: Pose3D | None = None) -> Explorer:
         ImportError: without the packages of the extra "course".
     Source: own.
     """
+    check_arguments(explore_metrics, locals())
     truth = synthesize("S9", "Walking", seconds=1) if pose3d is None else pose3d
     style.check_pose(truth, Pose3D, "explore_metrics()")
     if len(truth) < 2:

@@ -7,6 +7,7 @@ from dataclasses import replace
 import plotly.graph_objects as go
 from torch import nn
 
+from mocap3d.arguments import check_arguments
 from mocap3d.data.dataset import PoseDataset
 from mocap3d.figures import style
 from mocap3d.poses import Clip
@@ -24,6 +25,7 @@ def chart(title: str, x: str, y: str, height: int = 420, **layout: object) -> go
         plotly Figure, with the legend in a row above the drawing.
     Source: own.
     """
+    check_arguments(chart, locals())
     heading, top = style.heading_layout(title)
     look = {
         "template": "none",
@@ -47,6 +49,7 @@ def thin(dataset: PoseDataset, step: int) -> PoseDataset:
         ValueError: for a step below 1.
     Source: own.
     """
+    check_arguments(thin, locals())
     if step < 1:
         raise ValueError(f"step={step}: give 1 to keep every clip, or more")
     return replace(dataset, clips=dataset.clips[::step])
@@ -59,6 +62,7 @@ def first_frames(clip: Clip, frames: int) -> Clip:
         ValueError: for fewer than one frame.
     Source: own.
     """
+    check_arguments(first_frames, locals())
     if frames < 1:
         raise ValueError(f"frames={frames}: keep at least one")
     return clip.slice(0, frames)
@@ -69,4 +73,5 @@ def count_parameters(module: nn.Module) -> int:
 
     Source: own.
     """
+    check_arguments(count_parameters, locals())
     return sum(parameter.numel() for parameter in module.parameters())

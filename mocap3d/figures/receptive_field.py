@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import plotly.graph_objects as go
 
+from mocap3d.arguments import check_arguments
 from mocap3d.figures import style
 
 FPS = 50.0  # frame rate of the published models
@@ -38,6 +39,7 @@ def show_receptive_field(
         FigureError: for widths that are not odd, or no output.
     Source: own; the forms are those of Pavllo et al. 2019, section 3 and appendix A.
     """
+    check_arguments(show_receptive_field, locals())
     widths = [int(width) for width in filter_widths]
     if not widths or any(width < 1 or width % 2 == 0 for width in widths):
         raise style.FigureError(f"filter_widths={filter_widths}: give odd numbers of frames, such as (3, 3, 3)")

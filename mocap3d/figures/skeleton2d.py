@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import plotly.graph_objects as go
 
+from mocap3d.arguments import check_arguments
 from mocap3d.figures import style
 from mocap3d.figures.body import Polyline, joint_label, most_open, polyline
 from mocap3d.poses import Pose2D
@@ -38,6 +39,7 @@ def show_2d(
         TypeError: if something other than a Pose2D is given.
     Source: own.
     """
+    check_arguments(show_2d, locals())
     poses = [pose2d] if other is None else [pose2d, other]
     for pose in poses:
         style.check_pose(pose, Pose2D, "show_2d()")

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mocap3d.arguments import check_arguments
 from mocap3d.files import write_whole
 from mocap3d.formats.animation_files import PREFIXES, write_angles, write_bvh, write_glb, write_trc
 from mocap3d.formats.keypoint_files import read_numbers, read_table
@@ -50,6 +51,7 @@ def write(pose: Pose2D | Pose3D, path: str | os.PathLike, names: str = "mixamo")
         TypeError: if it is no pose.
     Source: own.
     """
+    check_arguments(write, locals())
     if not isinstance(pose, (Pose2D, Pose3D)):
         raise TypeError(f"write() takes a Pose2D or Pose3D, not a {type(pose).__name__}")
     path = Path(path)
@@ -110,6 +112,7 @@ def read_pose(path: str | os.PathLike) -> Pose3D:
         ExportError: if it is not such a file, or damaged.
     Source: own.
     """
+    check_arguments(read_pose, locals())
     try:
         with open(path, "rb") as file:
             start = file.read(2)

@@ -15,6 +15,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from mocap3d.arguments import check_arguments
 from mocap3d.camera import Camera
 from mocap3d.formats.animation import unit
 from mocap3d.lifting.lift import BONES_PER_HEIGHT, prepared
@@ -49,6 +50,7 @@ def clean(
         CleanupError: for another frame or skeleton, or keypoints of another length.
     Source: own.
     """
+    check_arguments(clean, locals())
     remarks = [] if height is None else [f"size: scaled to a height of {height:g} m"]
     pose2d = prepared(pose2d)[0]
     known = camera or assumed_camera(pose2d.image_size)
@@ -84,6 +86,7 @@ def constant_bones(pose: Pose3D, height: float | None = None) -> Pose3D:
         CleanupError: for another skeleton; ValueError: for an impossible height.
     Source: own.
     """
+    check_arguments(constant_bones, locals())
     if height is not None and not 0.3 <= height <= 3:
         raise ValueError(f"height={height!r}: give metres, such as 1.75")
     points = _checked(pose, "constant_bones")
@@ -117,6 +120,7 @@ def level(
         CleanupError: for another frame or skeleton, or a camera and angles together.
     Source: own.
     """
+    check_arguments(level, locals())
     points = _checked(pose, "level", "camera")
     if camera is not None and (pitch is not None or roll is not None):
         raise CleanupError("level() takes a camera, or pitch and roll, not both")
@@ -193,6 +197,7 @@ def place(pose: Pose3D, pose2d: Pose2D, camera: Camera, steady: float = 0.3) -> 
         CleanupError: for another frame or skeleton, or keypoints of another length.
     Source: own. Least squares of x z' = f x', linear in the translation; weighted by confidence.
     """
+    check_arguments(place, locals())
     points = root_relative(_checked(pose, "place", "camera"))
     seen = pose2d.convert("h36m17")
     if len(seen) != len(pose):
@@ -244,6 +249,7 @@ def smooth(pose: Pose3D, method: str = "gaussian", seconds: float = STEADY) -> P
     Raises:
         CleanupError: for an unknown method; ImportError: "savgol" and "butterworth" need mocap3d[video] (SciPy).
     """
+    check_arguments(smooth, locals())
     points = pose.points.astype(np.float64)
     missing = ~np.isfinite(points).all((1, 2))
     if missing.all():
@@ -306,6 +312,7 @@ def touching(pose: Pose3D, pose2d: Pose2D, camera: Camera) -> np.ndarray:
         (T, 2) bool, left and right; gaps of up to GAP seconds are closed, shorter rests are left out.
     Source: own.
     """
+    check_arguments(touching, locals())
     depth, fps = _checked(pose, "touching", "camera")[:, ANKLES, 2], pose.fps
     pixels = pose2d.convert("h36m17").points[:, ANKLES].astype(np.float64)
     seen = np.isfinite(pixels).all(-1)
@@ -343,6 +350,7 @@ def plant_feet(pose: Pose3D, rests: np.ndarray, steady: float = 0.15) -> Pose3D:
         CleanupError: for another frame, skeleton or length, or a pose without a place.
     Source: own.
     """
+    check_arguments(plant_feet, locals())
     points = _checked(pose, "plant_feet", "world")
     if pose.root == "relative":
         raise CleanupError("plant_feet() takes a pose with a place in the room: use place() before")

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from mocap3d.arguments import check_arguments
 from mocap3d.camera import Camera, pixels_to_screen
 from mocap3d.data.cache import weights_file
 from mocap3d.data.image_space import depth_of_scale, screen_to_metres
@@ -79,6 +80,7 @@ def lift(
         ValueError: for an impossible height or field of view, a camera of another image size, a camera or field of
             view for a model that uses none, or a name without weights.
     """
+    check_arguments(lift, locals())
     if not isinstance(pose2d, Pose2D):
         raise TypeError(f"lift() takes a Pose2D, not a {type(pose2d).__name__}; of a clip, give clip.pose2d")
     if height is not None and not 0.3 <= height <= 3:

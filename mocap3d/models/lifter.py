@@ -15,6 +15,7 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor, nn
 
+from mocap3d.arguments import check_arguments
 from mocap3d.skeleton import H36M17, root_relative
 
 Space = Literal["metric", "metric absolute", "image"]
@@ -143,6 +144,7 @@ def as_lifter(
         ValueError: for an invalid frames, space or normalise; later, if the module returns another shape.
     Source: own.
     """
+    check_arguments(as_lifter, locals())
     if not isinstance(module, nn.Module):
         what = "a class; make an instance of it" if isinstance(module, type) else f"a {type(module).__name__}"
         raise TypeError(f"as_lifter() takes an nn.Module, not {what}")

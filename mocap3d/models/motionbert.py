@@ -27,6 +27,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
+from mocap3d.arguments import check_arguments
 from mocap3d.models.cpu import linear, linear_gelu
 from mocap3d.models.lifter import Normalise, Space, check_normalise
 from mocap3d.models.scaling import Scaling
@@ -167,6 +168,7 @@ class MotionBERT(nn.Module):
         init: str = "published",
         normalise: Normalise = "published",
     ) -> None:
+        check_arguments(MotionBERT.__init__, locals())
         super().__init__()
         sizes = dict(
             channels=channels,

@@ -29,6 +29,7 @@ import torch
 from torch import Tensor, nn, optim
 from tqdm.auto import tqdm
 
+from mocap3d.arguments import check_arguments
 from mocap3d.data.windows import Batch, described, in_image_space, normalised, to_device
 from mocap3d.device import choose_device, compiled, in_several_processes, unwrapped
 from mocap3d.evaluation.predict import validation_error
@@ -191,6 +192,7 @@ def fit(
         TrainingError: if the loss is NaN or infinite; the message names epoch, step and clips.
         CheckpointError: if `out` cannot be written, or the checkpoint in it belongs to another run.
     """
+    check_arguments(fit, locals())
     recipe = get_recipe(recipe)
     if out is not None:
         out = Path(out)

@@ -17,6 +17,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
+from mocap3d.arguments import check_arguments
 from mocap3d.data.chunks import cut_chunks
 from mocap3d.data.endless import InStep, endless_batches
 from mocap3d.data.windows import Batch, DeviceDataset, described, to_device
@@ -121,6 +122,7 @@ def pretrain(
         TrainingError, CheckpointError, RecipeError: same as in `fit`, and for video that cannot be used.
     Source: Zhu et al. 2023, section 3.3. There epochs of 2D and of 3D alternate; here each step uses both.
     """
+    check_arguments(pretrain, locals())
     lifter = unwrapped(model)
     if not (lifter.clipwise and lifter.space == "image"):
         raise TrainingError(

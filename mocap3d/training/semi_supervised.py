@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from mocap3d.arguments import check_arguments
 from mocap3d.camera import Camera
 from mocap3d.data.dataset import DatasetError, PoseDataset
 from mocap3d.data.endless import InStep, endless_batches
@@ -310,6 +311,7 @@ def fit_semi_supervised(
         TrainingError, CheckpointError, RecipeError: same as in `fit`, and for unlabelled video that cannot be used.
     Source: Pavllo et al. 2019, section 4.
     """
+    check_arguments(fit_semi_supervised, locals())
     lifter, recipe = unwrapped(model), get_recipe(recipe)
     if not isinstance(lifter, PoseAndTrajectory) or lifter.space != "metric":
         raise TrainingError(
@@ -346,6 +348,7 @@ def label_subset(
         DatasetError: if nothing is selected.
     Source: Pavllo et al. 2019, section 6.3, where the rest of the labelled recordings is left out.
     """
+    check_arguments(label_subset, locals())
     if not 0 < fraction <= 1:
         raise DatasetError(f"fraction={fraction!r}: give a share of the frames, above 0 and up to 1")
     chosen = {id(clip) for clip in dataset.select(**labels)}

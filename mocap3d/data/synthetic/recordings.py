@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from mocap3d.arguments import check_arguments
 from mocap3d.camera import Camera, h36m_cameras
 from mocap3d.data.dataset import PoseDataset, film
 from mocap3d.data.synthetic.actions import ACTIONS, perform
@@ -37,6 +38,7 @@ def synthesize(subject: str, action: str, seed: int = 0, seconds: float = 8.0, t
         ValueError: for an unknown subject or action, or a length under 0.1 s or over 10 minutes.
     Source: own.
     """
+    check_arguments(synthesize, locals())
     if not 0.1 <= seconds <= 600:
         raise ValueError(f"seconds={seconds} is outside 0.1 to 600: give the length of one recording in seconds.")
     body, cameras = subject_body(subject), h36m_cameras(subject)

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import plotly.graph_objects as go
 
+from mocap3d.arguments import check_arguments
 from mocap3d.camera import Camera
 from mocap3d.figures import style
 from mocap3d.figures.cameras import check_cameras
@@ -71,6 +72,7 @@ def show(
         TypeError: if something other than a Pose3D, Pose2D or Camera is given.
     Source: own.
     """
+    check_arguments(show, locals())
     if view not in (None, *VIEWS) and not (isinstance(view, tuple) and len(view) == 2):
         raise style.FigureError(f"show(): view is {view!r}; give one of {', '.join(VIEWS)}, or (azimuth, elevation)")
     if theme not in THEMES:
