@@ -20,6 +20,7 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
+from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -34,13 +35,15 @@ PositiveInt = Annotated[int, Rule("a whole number, 1 or more", lambda value: val
 Seed = Annotated[int, Rule("a whole number, 0 or more", lambda value: value >= 0)]
 Positive = Annotated[float, Rule("a number above 0", lambda value: 0 < value < np.inf)]
 Height = Annotated[float, Rule("a number of metres, such as 1.75,", lambda value: 0.3 <= value <= 3)]
-Points = Annotated[object, Rule("an array of numbers", lambda value: _numeric(value))]  # or lists, or a tensor
+Array = Annotated[object, Rule("an array of numbers", lambda value: _numeric(value))]  # what numpy makes one of
+Points = Array | Tensor
 
 LISTS, DICTS, NUMBERS = (Iterable, Sequence, list), (Mapping, dict), {float: Real, int: Integral}
 WORDS = {float: "a number", int: "a whole number", bool: "True or False", str: "a string", NoneType: "None",
          "Lifter": "a model", "PathLike": "a path", "Path": "a path", "ndarray": "an array of numbers",
          "Tensor": "a tensor", "Callable": "a function", "Mapping": "a dict", "device": "a torch.device",
          "Trained": "a Run", "Iterable": "a list", "Sequence": "a list"}  # fmt: skip
+COUNTS = ("", "one ", "two ", "three ")
 # The fix: of what was given, and where that has none, of what is wanted. "[Clip]" stands for several clips.
 FIXES = {
     ("Clip", "[Clip]"): "give [clip]",
@@ -135,6 +138,7 @@ def _fits(value: object, hint: object, ruled: bool = True) -> bool:
     if kind in (*LISTS, tuple):
         if not isinstance(value, (tuple, list, np.ndarray) if kind is tuple else kind) or _is_single(value):
             return False
+        value = value.ravel() if isinstance(value, np.ndarray) and kind is tuple else value
         inside = [] if isinstance(value, Iterator) else _inside(value, kind, parts)
         return inside is not None and all(_fits(item, part, ruled) for _, item, part in inside)
     if kind in DICTS:
@@ -180,10 +184,9 @@ def _lacking(value: object, protocol: type) -> list[str]:
 
 
 def _numeric(value: object) -> bool:
-    """Whether numpy or torch hold it as an array of numbers."""
     try:
-        return hasattr(value, "detach") or np.asarray(value).dtype.kind in "biuf"
-    except (ValueError, TypeError, RuntimeError):  # rows of different lengths, or no numbers
+        return np.asarray(value).dtype.kind in "biuf"
+    except (ValueError, TypeError, RuntimeError):  # rows of different lengths, a tensor on a GPU
         return False
 
 
@@ -225,14 +228,14 @@ def _wanted(hint: object) -> str:
     """A hint in words."""
     kind, parts = _split(hint)
     if kind is Union:
-        several = [part for part in parts if part is not NoneType]
-        return " or ".join(dict.fromkeys(map(_wanted, several)))
+        words = list(dict.fromkeys(map(_wanted, parts)))
+        return " or ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
     if kind is Annotated:
         return parts[1].words
     if kind is Literal:
         return " or ".join(map(repr, parts))
     if kind in (*LISTS, tuple) and parts:
-        count = f"{len(parts)} " if kind is tuple and parts[-1] is not ... else ""
+        count = COUNTS[len(parts)] if kind is tuple and parts[-1] is not ... else ""
         return count + re.sub(r"\b(?:an? )(.+?)(?= or |$)", r"\1s", _wanted(parts[0]))
     name = getattr(kind, "__name__", str(kind))
     return WORDS.get(kind) or WORDS.get(name) or _with_article(name)
@@ -244,9 +247,10 @@ def _given(value: object) -> str:
         return short(value)
     if isinstance(value, type):
         return f"the class {value.__name__}"
+    if isinstance(value, (np.ndarray, Tensor)):
+        kind = "an array" if isinstance(value, np.ndarray) else "a tensor"
+        return f"{kind} of shape {tuple(value.shape)} and dtype {value.dtype}"
     name = _with_article(type(value).__name__)
-    if hasattr(value, "dtype"):
-        return f"{name} of {value.dtype} and shape {tuple(value.shape)}"
     return name if isinstance(value, (list, tuple, dict, set)) is False else f"{name} of {len(value)}"
 
 

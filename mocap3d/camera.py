@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from mocap3d.arguments import check_arguments
+from mocap3d.arguments import Points, Positive, PositiveInt, check_arguments
 
 DISTORTION_MODELS = ("none", "videopose3d", "opencv")
 _CALIBRATION = Path(__file__).with_name("h36m_cameras.json")
@@ -160,7 +160,7 @@ def _distort(x, y, distortion, model: str):
     return x * factor + a * r2, y * factor + b * r2
 
 
-def pixels_to_screen(pixels, width: float, height: float):
+def pixels_to_screen(pixels: Points, width: Positive, height: Positive):
     """Pixels -> screen: x in [-1, 1], y scaled by the same factor to keep the aspect ratio.
 
     Args:
@@ -176,7 +176,7 @@ def pixels_to_screen(pixels, width: float, height: float):
     return _rescale(pixels, 2 / width, (-1.0, -height / width))
 
 
-def screen_to_pixels(screen, width: float, height: float):
+def screen_to_pixels(screen, width: Positive, height: Positive):
     """The inverse of `pixels_to_screen`.
 
     >>> screen_to_pixels(np.array([0.0, 0.0]), 1920, 1080).tolist()
@@ -213,8 +213,8 @@ class Camera:
 
     focal: tuple[float, float]
     centre: tuple[float, float]
-    width: int
-    height: int
+    width: PositiveInt
+    height: PositiveInt
     distortion: tuple[float, ...] = (0.0, 0.0, 0.0, 0.0, 0.0)
     distortion_model: str = "none"
     rotation: tuple[float, ...] = (1.0, 0.0, 0.0, 0.0)
@@ -222,15 +222,14 @@ class Camera:
     name: str = ""
 
     def __post_init__(self) -> None:
+        check_arguments(Camera, vars(self), CameraError)
         for field, size in (("focal", 2), ("centre", 2), ("distortion", 5), ("rotation", 4), ("translation", 3)):
             values = tuple(float(x) for x in np.ravel(np.asarray(getattr(self, field), dtype=np.float64)))
             if len(values) != size or not np.isfinite(values).all():
                 raise CameraError(f"Camera.{field} is {values}; give {size} finite numbers")
             object.__setattr__(self, field, values)
-        if min(self.focal) <= 0 or self.width <= 0 or self.height <= 0:
-            raise CameraError(
-                f"Camera: focal {self.focal} and image {self.width}x{self.height} must be positive numbers of pixels"
-            )
+        if min(self.focal) <= 0:
+            raise CameraError(f"Camera: focal {self.focal} must be positive numbers of pixels")
         length = float(np.linalg.norm(self.rotation))
         if abs(length - 1) > 1e-3:
             raise CameraError(
@@ -282,7 +281,7 @@ class Camera:
     def _axes(self) -> np.ndarray:
         return rotation_matrix(self.rotation)
 
-    def project(self, points):
+    def project(self, points: Points):
         """(..., 3) camera-frame metres -> (..., 2) pixels, with lens distortion (see `project`).
 
         >>> Camera.phone(fov_degrees=90).project(np.array([0.0, 0.0, 3.0])).tolist()
@@ -403,8 +402,8 @@ class Camera:
     def phone(
         cls,
         fov_degrees: float = 60.0,
-        width: int = 1920,
-        height: int = 1080,
+        width: PositiveInt = 1920,
+        height: PositiveInt = 1080,
         *,
         camera_height: float = 1.5,
         pitch_degrees: float = 0.0,

@@ -26,10 +26,22 @@ class Profile(str):
 
 
 def choose_device(device: torch.device | str | None = None) -> torch.device:
-    """The given device; by default a CUDA device if available, else the CPU."""
-    if device is not None:
-        return torch.device(device)
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    """The given device; by default a CUDA device if available, else the CPU.
+
+    Raises:
+        ValueError: if this machine has no such device.
+    """
+    here = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
+    here += ["mps"] if torch.backends.mps.is_available() else []
+    if device is None:
+        return torch.device("cuda" if len(here) > 1 and "mps" not in here else "cpu")
+    try:
+        chosen = torch.device(device)
+    except (RuntimeError, TypeError):  # not the name of a device
+        chosen = None
+    if chosen is None or not any(chosen in (torch.device(name), torch.device(name).type) for name in here):
+        raise ValueError(f"device={device!r}: this machine has {', '.join(here)}; give one of these, or leave it out")
+    return chosen
 
 
 def profile(name: str | None = None, quiet: bool = False) -> Profile:
@@ -62,14 +74,15 @@ def model_device(model: nn.Module) -> torch.device:
 
 def unwrapped(model: nn.Module) -> nn.Module:
     """The model inside the wrappers of torch.compile, DataParallel and DistributedDataParallel."""
-    while True:
+    while isinstance(model, nn.Module):
         children = dict(model.named_children())
         if "_orig_mod" in children:  # torch.compile; its class is not imported, because that takes seconds
             model = children["_orig_mod"]
         elif isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
             model = model.module
         else:
-            return model
+            break
+    return model
 
 
 def compiled(model: nn.Module, device: torch.device, say: Callable[[str], object] = print) -> nn.Module:

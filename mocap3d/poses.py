@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
-from mocap3d.arguments import check_arguments
+from mocap3d.arguments import Array, check_arguments
 from mocap3d.camera import Camera
-from mocap3d.skeleton import H36M17, Skeleton, convert, convert_confidence, get_skeleton
+from mocap3d.skeleton import H36M17, JointNames, Skeleton, convert, convert_confidence, get_skeleton
 
 FRAMES = ("world", "camera")
 ROOTS = ("absolute", "relative", "floor-glued", "estimated")
@@ -29,8 +30,6 @@ class PoseError(ValueError):
 
 def _points(points, skeleton: Skeleton, channels: int, what: str) -> np.ndarray:
     array = np.asarray(points)
-    if array.dtype.kind not in "fiu":
-        raise PoseError(f"{what}.points have dtype {array.dtype}; give floating point numbers")
     if array.ndim != 3 or array.shape[1:] != (len(skeleton), channels):
         raise PoseError(
             f"{what}.points have shape {array.shape}; skeleton {skeleton.name!r} needs "
@@ -137,15 +136,16 @@ class Pose2D(_Timed):
         PoseError: for a wrong shape, range or label.
     """
 
-    points: np.ndarray
-    confidence: np.ndarray | None = None
-    skeleton: Skeleton = H36M17
+    points: Array
+    confidence: Array | None = None
+    skeleton: str | Skeleton = H36M17
     fps: float = 50.0
     image_size: tuple[int, int] | None = None
-    timestamps: np.ndarray | None = None
+    timestamps: Array | None = None
 
     def __post_init__(self) -> None:
         put = lambda field, value: object.__setattr__(self, field, value)  # noqa: E731  frozen
+        check_arguments(Pose2D, vars(self), PoseError)
         put("skeleton", get_skeleton(self.skeleton))
         put("points", _points(self.points, self.skeleton, 2, "Pose2D"))
         put("fps", _rate(self.fps, "Pose2D"))
@@ -193,7 +193,7 @@ class Pose2D(_Timed):
         points, confidence = self.points[start:stop], self.confidence[start:stop]
         return replace(self, points=points, confidence=confidence, timestamps=times)
 
-    def convert(self, target: str | Skeleton = "h36m17", mapping: Mapping | None = None) -> Pose2D:
+    def convert(self, target: str | Skeleton = "h36m17", mapping: JointNames | None = None) -> Pose2D:
         """The same pose on another skeleton (see `skeleton.convert` and `skeleton.provenance`).
 
         >>> pose = Pose2D(np.zeros((3, 26, 2)), skeleton="halpe26", image_size=(1920, 1080))
@@ -239,16 +239,17 @@ class Pose3D(_Timed):
         PoseError: for a wrong shape, unit or label.
     """
 
-    points: np.ndarray
-    skeleton: Skeleton = H36M17
+    points: Array
+    skeleton: str | Skeleton = H36M17
     fps: float = 50.0
-    frame: str = "world"
-    root: str = "absolute"
-    timestamps: np.ndarray | None = None
-    filled: np.ndarray | None = None
+    frame: Literal["world", "camera"] = "world"
+    root: Literal["absolute", "relative", "floor-glued", "estimated"] = "absolute"
+    timestamps: Array | None = None
+    filled: Array | None = None
 
     def __post_init__(self) -> None:
         put = lambda field, value: object.__setattr__(self, field, value)  # noqa: E731  frozen
+        check_arguments(Pose3D, vars(self), PoseError)
         put("skeleton", get_skeleton(self.skeleton))
         put("points", _points(self.points, self.skeleton, 3, "Pose3D"))
         put("fps", _rate(self.fps, "Pose3D"))
@@ -260,10 +261,6 @@ class Pose3D(_Timed):
                     f"Pose3D.filled has shape {self.filled.shape} and dtype {self.filled.dtype}; give one bool per "
                     f"joint, {self.points.shape[:2]}"
                 )
-        if self.frame not in FRAMES:
-            raise PoseError(f"Pose3D.frame is {self.frame!r}; give one of {', '.join(FRAMES)}")
-        if self.root not in ROOTS:
-            raise PoseError(f"Pose3D.root is {self.root!r}; give one of {', '.join(ROOTS)}")
         if np.abs(self.points).max() <= REACH / 2:
             return  # most poses; those with NaN need the full check
         reach = float(np.fmax.reduce(np.abs(self.points - self.points[:, :1]), axis=None))
@@ -287,7 +284,7 @@ class Pose3D(_Timed):
         times, filled = (None if part is None else part[start:stop] for part in (self.timestamps, self.filled))
         return replace(self, points=self.points[start:stop], timestamps=times, filled=filled)
 
-    def convert(self, target: str | Skeleton = "h36m17", mapping: Mapping | None = None) -> Pose3D:
+    def convert(self, target: str | Skeleton = "h36m17", mapping: JointNames | None = None) -> Pose3D:
         """The same pose on another skeleton (see `skeleton.convert` and `skeleton.provenance`).
 
         >>> Pose3D(np.zeros((3, 32, 3)), "h36m32").convert().skeleton.name
@@ -394,6 +391,7 @@ class Clip:
     licence: str = ""
 
     def __post_init__(self) -> None:
+        check_arguments(Clip, vars(self))
         if len(self.pose2d) != len(self.pose3d):
             raise PoseError(
                 f"clip {self.take!r}: {len(self.pose2d)} 2D frames, {len(self.pose3d)} 3D frames; cut to the same"

@@ -8,16 +8,18 @@ it is copied or approximated.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
 import numpy as np
 import torch
 
-from mocap3d.arguments import check_arguments
+from mocap3d.arguments import Points, check_arguments
 from mocap3d.camera import floating
 from mocap3d.conversions import CONVERSIONS, describe, origins
+
+JointNames = Mapping[str, str | Sequence[str]]  # of a target joint: the joints that it is the middle of
 
 
 class SkeletonError(ValueError):
@@ -44,6 +46,7 @@ class Skeleton:
     right: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        check_arguments(Skeleton, vars(self), SkeletonError)
         if len(set(self.joints)) != len(self.joints) or not self.joints:
             raise SkeletonError(f"skeleton {self.name!r}: joint names must be unique and at least one")
         if len(self.parents) != len(self.joints):
@@ -240,6 +243,7 @@ def get_skeleton(skeleton: str | Skeleton) -> Skeleton:
     """
     if isinstance(skeleton, Skeleton):
         return skeleton
+    check_arguments(get_skeleton, locals())
     if skeleton not in SKELETONS:
         raise SkeletonError(f"unknown skeleton {skeleton!r}; known: {', '.join(SKELETONS)}")
     return SKELETONS[skeleton]
@@ -273,7 +277,7 @@ def _plan(source: Skeleton, target: Skeleton, mapping: tuple | None) -> tuple[np
     return index, weight, texts
 
 
-def _planned(source: Skeleton, target: Skeleton, mapping: Mapping | None) -> tuple:
+def _planned(source: Skeleton, target: Skeleton, mapping: JointNames | None) -> tuple:
     """`_plan` of a mapping that may hold lists."""
     if mapping is None:
         return _plan(source, target, None)
@@ -292,7 +296,7 @@ def _of(values, source: Skeleton, axis: int):
     return values
 
 
-def convert(points, source: str | Skeleton, target: str | Skeleton = "h36m17", mapping: Mapping | None = None):
+def convert(points, source: str | Skeleton, target: str | Skeleton = "h36m17", mapping: JointNames | None = None):
     """Convert poses from one skeleton to another by joint name.
 
     Args:
@@ -325,7 +329,7 @@ def convert(points, source: str | Skeleton, target: str | Skeleton = "h36m17", m
 
 
 def convert_confidence(
-    confidence, source: str | Skeleton, target: str | Skeleton = "h36m17", mapping: Mapping | None = None
+    confidence, source: str | Skeleton, target: str | Skeleton = "h36m17", mapping: JointNames | None = None
 ):
     """Confidence of converted joints: the mean over the source joints of each, by the size of their weights.
 
@@ -354,7 +358,7 @@ def convert_confidence(
 
 
 def provenance(
-    source: str | Skeleton, target: str | Skeleton = "h36m17", mapping: Mapping | None = None
+    source: str | Skeleton, target: str | Skeleton = "h36m17", mapping: JointNames | None = None
 ) -> dict[str, str]:
     """Where each target joint comes from, in words: {"spine": "midpoint of hip and neck, approximated", ...}.
 
@@ -368,7 +372,7 @@ def provenance(
     return dict(_planned(source, target, mapping)[2])
 
 
-def flip(points, skeleton: str | Skeleton = H36M17):
+def flip(points: Points, skeleton: str | Skeleton = H36M17):
     """Mirror poses: negate x AND swap left with right joints, so that a right-handed wave becomes a left-handed one.
 
     Args:
@@ -383,6 +387,7 @@ def flip(points, skeleton: str | Skeleton = H36M17):
     >>> flip(points)[H36M17.index("right_wrist")].tolist()
     [-0.3, -0.2]
     """
+    check_arguments(flip, locals())
     order = list(get_skeleton(skeleton).mirror)
     if isinstance(points, torch.Tensor):
         mirrored = points[..., order, :].clone()

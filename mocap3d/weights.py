@@ -38,7 +38,6 @@ STYLES = {
     VideoPose3D: ("videopose3d", "mmpose"),
     MotionBERT: ("motionbert", "mmpose"),
 }
-PARTS = ("pose", "trajectory")
 # Options that checkpoints of our training hold and shapes do not show, by architecture.
 SETTINGS = {
     "SimpleBaseline3D": {"normalise": str},
@@ -78,11 +77,14 @@ def load_weights(
     Source: own.
     """
     check_arguments(load_weights, locals())
-    if part not in PARTS:
-        raise ValueError(f"part={part!r}: give one of {', '.join(PARTS)}")
     if isinstance(path_or_state, Mapping):
         return _from_published(path_or_state, "this state_dict", part, overrides)
     path = Path(path_or_state)
+    if not path.is_file():
+        names = ", ".join(SHIPPED)
+        raise FileNotFoundError(
+            f"{path}: no such file; load_shipped() has {names}, and create_model() makes new networks"
+        )
     with open(path, "rb") as file:
         start = file.read(9)
     if start[8:] == b"{":  # safetensors: the length of the header, then the header

@@ -16,17 +16,14 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
-import pytest
 import torch
 from torch import nn
 
 import mocap3d
-from mocap3d.data.detector import DETECTORS
 from mocap3d.evaluation.baselines import MeanPose
 from mocap3d.lifting import cleanup
 from mocap3d.lifting.stream import KeypointStream
 from mocap3d.models.simple_baseline import SimpleBaseline3D
-from mocap3d.training.run import Run
 from tests.toys import small_motionbert, sticks
 
 PACKAGE = Path(mocap3d.__file__).parent
@@ -152,7 +149,10 @@ def calls() -> dict[str, tuple[object, dict[str, object]]]:
         "Camera": (m.Camera, {"focal": (1000.0, 1000.0), "centre": (500.0, 500.0), "width": 1000, "height": 1000}),
         "Camera.phone": (m.Camera.phone, {}),
         "Camera.project": (clip.camera.project, {"points": points}),
-        "Clip": (m.Clip, {key: getattr(clip, key) for key in ("subject", "action", "camera", "pose2d", "pose3d", "take")}),
+        "Clip": (
+            m.Clip,
+            {key: getattr(clip, key) for key in ("subject", "action", "camera", "pose2d", "pose3d", "take")},
+        ),
         "Clip.slice": (clip.slice, {"start": 0, "stop": 5}),
         "Pose2D": (m.Pose2D, {"points": pose2d.points}),
         "Pose2D.convert": (pose2d.convert, {}),
@@ -208,13 +208,16 @@ def calls() -> dict[str, tuple[object, dict[str, object]]]:
         "fit": (m.fit, {"model": model, "train": test, "recipe": recipe, **small}),
         "fit_semi_supervised": (
             m.fit_semi_supervised,
-            {"model": g["pair"], "labelled": test, "unlabelled": test, "recipe": replace(recipe, loss="mpjpe"), **small},
+            {
+                "model": g["pair"],
+                "labelled": test,
+                "unlabelled": test,
+                "recipe": replace(recipe, loss="mpjpe"),
+                **small,
+            },
         ),
         "label_subset": (m.label_subset, {"dataset": dataset, "fraction": 0.5}),
-        "pretrain": (
-            m.pretrain,
-            {"model": bert, "train": test, "video": test, "recipe": recipe, **small},
-        ),
+        "pretrain": (m.pretrain, {"model": bert, "train": test, "video": test, "recipe": recipe, **small}),
         # lifting, prediction, evaluation
         "EvalProtocol": (m.EvalProtocol, {"name": "mine"}),
         "KeypointStream": (KeypointStream, {"image_size": (640, 480), "model": m.load_shipped("causal")}),
@@ -233,7 +236,10 @@ def calls() -> dict[str, tuple[object, dict[str, object]]]:
         "lift": (m.lift, {"pose2d": pose2d, "model": model}),
         "measure": (m.measure, {"predictions": poses.numpy(), "data": data, "protocol": g["protocol"]}),
         "predict": (m.predict, {"model": model, "data": data}),
-        "predict_clips": (m.predict_clips, {"model": model, "points2d": data.points2d, "lengths": data.stop - data.start}),
+        "predict_clips": (
+            m.predict_clips,
+            {"model": model, "points2d": data.points2d, "lengths": data.stop - data.start},
+        ),
         "table": (m.table, {"reports": [g["report"]]}),
         "to_metric": (m.to_metric, {"model": model, "poses": poses[:3], "data": data, "frames": frames}),
         "to_metric image": (m.to_metric, {"model": bert, "poses": poses[:3], "data": data, "frames": frames}),
@@ -293,18 +299,30 @@ def fault(function: object, arguments: dict[str, object], name: str, value: obje
         if not isinstance(error, (ValueError, TypeError, OSError, ImportError, RuntimeError)):
             return where
         text = str(error)
-        names = (name, repr(value), str(value), type(value).__name__, getattr(value, "__name__", name), name.split("_")[0])
+        names = (
+            name,
+            repr(value),
+            str(value),
+            type(value).__name__,
+            getattr(value, "__name__", name),
+            name.split("_")[0],
+        )
         return None if any(word in text for word in names) else f"names nothing: {where}"
     return None
 
 
 if __name__ == "__main__":
-    import os, sys, tempfile, time
-    import contextlib, io
+    import contextlib
+    import io
+    import os
+    import sys
+    import tempfile
+    import time
 
     os.chdir(tempfile.mkdtemp())
     only = sys.argv[1:]
     import mocap3d.diagnostics
+
     torch.set_num_threads(1)
     total, bad = 0, Counter()
     slow = Counter()

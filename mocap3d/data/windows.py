@@ -27,6 +27,7 @@ from mocap3d.arguments import check_arguments
 from mocap3d.camera import pixels_to_screen
 from mocap3d.data.dataset import PoseDataset
 from mocap3d.data.image_space import screen_targets
+from mocap3d.device import choose_device
 from mocap3d.missing import fill_missing
 from mocap3d.models.lifter import Lifter
 from mocap3d.normalise import normalise_points
@@ -122,6 +123,7 @@ def to_device(clips: Iterable[Clip], device: torch.device | str = "cpu") -> Devi
     """
     check_arguments(to_device, locals())
     name, clips, _ = described(clips)
+    device = choose_device(device)
     _check(clips, name)
     lengths = np.array([len(clip) for clip in clips])
     stop = np.cumsum(lengths)

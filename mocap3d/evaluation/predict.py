@@ -16,7 +16,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from mocap3d import metrics
-from mocap3d.arguments import check_arguments
+from mocap3d.arguments import PositiveInt, check_arguments
 from mocap3d.data.chunks import OVERLAP, cut_chunks, overlapping_chunks
 from mocap3d.data.image_space import screen_to_metres
 from mocap3d.data.windows import DeviceDataset, normalised, padded_rows, window
@@ -37,7 +37,7 @@ def predict(
     *,
     frames: Tensor | None = None,
     flip_test: bool = False,
-    batch_size: int = FRAMES_AT_ONCE,
+    batch_size: PositiveInt = FRAMES_AT_ONCE,
 ) -> Tensor:
     """Predict a pose for each frame.
 
@@ -83,7 +83,7 @@ def predict_clips(
     confidence: Tensor | None = None,
     intrinsics: Tensor | None = None,
     flip_test: bool = False,
-    batch_size: int = FRAMES_AT_ONCE,
+    batch_size: PositiveInt = FRAMES_AT_ONCE,
     progress: bool = False,
 ) -> Tensor:
     """Predict a pose for every frame of clips of any length; memory does not grow with the length.

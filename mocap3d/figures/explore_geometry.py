@@ -97,7 +97,7 @@ def explore_projection(pose3d: Pose3D | None = None) -> Explorer:
     """
     check_arguments(explore_projection, locals())
     pose = synthesize("S9", "Greeting", seconds=2) if pose3d is None else pose3d
-    style.check_pose(pose, Pose3D, "explore_projection()")
+    style.check_pose(pose, "explore_projection()")
     if pose.frame != "world" or pose.root == "relative":
         raise style.FigureError(
             f"explore_projection(): the pose is in the {pose.frame} frame, root {pose.root}; give one that stands in "
@@ -174,7 +174,7 @@ def explore_metrics(pose3d: Pose3D | None = None) -> Explorer:
     """
     check_arguments(explore_metrics, locals())
     truth = synthesize("S9", "Walking", seconds=1) if pose3d is None else pose3d
-    style.check_pose(truth, Pose3D, "explore_metrics()")
+    style.check_pose(truth, "explore_metrics()")
     if len(truth) < 2:
         raise style.FigureError("explore_metrics(): the pose has one frame; MPJVE needs two or more")
 

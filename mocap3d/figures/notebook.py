@@ -7,13 +7,13 @@ from dataclasses import replace
 import plotly.graph_objects as go
 from torch import nn
 
-from mocap3d.arguments import check_arguments
+from mocap3d.arguments import PositiveInt, check_arguments
 from mocap3d.data.dataset import PoseDataset
 from mocap3d.figures import style
 from mocap3d.poses import Clip
 
 
-def chart(title: str, x: str, y: str, height: int = 420, **layout: object) -> go.Figure:
+def chart(title: str, x: str, y: str, height: PositiveInt = 420, **layout: object) -> go.Figure:
     """An empty flat figure with a title and named axes, to add curves or bars to.
 
     Args:
@@ -40,7 +40,7 @@ def chart(title: str, x: str, y: str, height: int = 420, **layout: object) -> go
     return go.Figure(layout=look).update_layout(**layout)
 
 
-def thin(dataset: PoseDataset, step: int) -> PoseDataset:
+def thin(dataset: PoseDataset, step: PositiveInt) -> PoseDataset:
     """Every `step`-th clip of a data set: a smaller one for a machine with less time.
 
     Args:
@@ -50,12 +50,10 @@ def thin(dataset: PoseDataset, step: int) -> PoseDataset:
     Source: own.
     """
     check_arguments(thin, locals())
-    if step < 1:
-        raise ValueError(f"step={step}: give 1 to keep every clip, or more")
     return replace(dataset, clips=dataset.clips[::step])
 
 
-def first_frames(clip: Clip, frames: int) -> Clip:
+def first_frames(clip: Clip, frames: PositiveInt) -> Clip:
     """A clip's first `frames` frames, or all if it has no more.
 
     Raises:
@@ -63,8 +61,6 @@ def first_frames(clip: Clip, frames: int) -> Clip:
     Source: own.
     """
     check_arguments(first_frames, locals())
-    if frames < 1:
-        raise ValueError(f"frames={frames}: keep at least one")
     return clip.slice(0, frames)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from mocap3d.arguments import check_arguments
+from mocap3d.arguments import PositiveInt, check_arguments
 from mocap3d.figures import style
 
 FPS = 50.0  # frame rate of the published models
@@ -19,9 +19,9 @@ def show_receptive_field(
     causal: bool = False,
     strided: bool = False,
     *,
-    outputs: int = 9,
+    outputs: PositiveInt = 9,
     title: str | None = None,
-    height: int = 430,
+    height: PositiveInt = 430,
 ) -> go.Figure:
     """Draw a stack of convolutions over time; a slider selects a pose and highlights everything it is computed from.
 
@@ -102,7 +102,7 @@ def _dilation(widths: list[int], level: int) -> int:
     return math.prod(widths[: level - 1])
 
 
-def _places(widths: list[int], level: int, frames: int, causal: bool) -> np.ndarray:
+def _places(widths: list[int], level: int, frames: PositiveInt, causal: bool) -> np.ndarray:
     """The frames of a level's dots: the middle of their receptive field, or its end."""
     seen = math.prod(widths[:level])
     first = seen - 1 if causal else seen // 2

@@ -48,12 +48,9 @@ def write(pose: Pose2D | Pose3D, path: str | os.PathLike, names: str = "mixamo")
     Raises:
         ExportError: for another ending, or a Pose2D where a Pose3D is needed.
         ImportError: if a package that .glb needs is not installed.
-        TypeError: if it is no pose.
     Source: own.
     """
     check_arguments(write, locals())
-    if not isinstance(pose, (Pose2D, Pose3D)):
-        raise TypeError(f"write() takes a Pose2D or Pose3D, not a {type(pose).__name__}")
     path = Path(path)
     own = {".npz": _write_npz, ".csv": _write_csv, ".json": _write_json}
     others = {".bvh": write_bvh, ".glb": write_glb, ".trc": write_trc, ".angles.csv": write_angles}

@@ -15,7 +15,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from mocap3d.arguments import check_arguments
+from mocap3d.arguments import Height, check_arguments
 from mocap3d.camera import Camera
 from mocap3d.formats.animation import unit
 from mocap3d.lifting.lift import BONES_PER_HEIGHT, prepared
@@ -35,7 +35,7 @@ class CleanupError(ValueError):
 
 
 def clean(
-    pose: Pose3D, pose2d: Pose2D, camera: Camera | None = None, height: float | None = None
+    pose: Pose3D, pose2d: Pose2D, camera: Camera | None = None, height: Height | None = None
 ) -> tuple[Pose3D, list[str]]:
     """A lifted pose as a body that stands on the ground of a room.
 
@@ -65,8 +65,6 @@ def clean(
 
 def _checked(pose: Pose3D, step: str, frame: str | None = None) -> np.ndarray:
     """(T, 17, 3) float64."""
-    if not isinstance(pose, Pose3D):
-        raise TypeError(f"{step}() takes a Pose3D, not a {type(pose).__name__}")
     if pose.skeleton != H36M17:
         raise CleanupError(f"{step}() takes poses on h36m17, not {pose.skeleton.name}: pose.convert() gives them")
     if frame is not None and pose.frame != frame:
@@ -74,7 +72,7 @@ def _checked(pose: Pose3D, step: str, frame: str | None = None) -> np.ndarray:
     return pose.points.astype(np.float64)
 
 
-def constant_bones(pose: Pose3D, height: float | None = None) -> Pose3D:
+def constant_bones(pose: Pose3D, height: Height | None = None) -> Pose3D:
     """Bones of constant length, the same left and right; directions stay. The hips lie on a line through the pelvis.
 
     Args:
@@ -87,8 +85,6 @@ def constant_bones(pose: Pose3D, height: float | None = None) -> Pose3D:
     Source: own.
     """
     check_arguments(constant_bones, locals())
-    if height is not None and not 0.3 <= height <= 3:
-        raise ValueError(f"height={height!r}: give metres, such as 1.75")
     points = _checked(pose, "constant_bones")
     bones = {child: points[:, child] - points[:, parent] for parent, child in H36M17.bones}
     left, right = H36M17.indices(["left_hip", "right_hip"])

@@ -22,7 +22,7 @@ from torch import nn
 
 from mocap3d.arguments import check_arguments
 from mocap3d.models.cpu import dropout, linear
-from mocap3d.models.lifter import Normalise, check_normalise
+from mocap3d.models.lifter import Normalise
 from mocap3d.models.scaling import Scaling
 from mocap3d.skeleton import H36M17, ROOT
 
@@ -102,7 +102,7 @@ class SimpleBaseline3D(nn.Module):
         self.stages = nn.ModuleList(Stage(channels, dropout, bias) for _ in range(stages))
         self.head = nn.Linear(channels, 3 * len(JOINTS_OUT))
         self.initialise()
-        self.normalise = check_normalise(normalise)
+        self.normalise = normalise
         self.scaling = Scaling(self.joints_in, JOINTS_OUT, together=normalise != "published")
 
     def initialise(self) -> None:

@@ -29,7 +29,7 @@ from torch import nn
 
 from mocap3d.arguments import check_arguments
 from mocap3d.models.cpu import dropout, linear
-from mocap3d.models.lifter import Normalise, Space, check_normalise
+from mocap3d.models.lifter import Normalise, Space
 from mocap3d.models.scaling import Scaling
 from mocap3d.models.streaming import Stream
 from mocap3d.skeleton import H36M17, ROOT, root_relative
@@ -135,7 +135,7 @@ class VideoPose3D(nn.Module):
             raise ValueError(f"joints_out={joints_out}: 17 for poses, or 1 for the root's trajectory")
         if joints_out == 1 and normalise != "published":
             raise ValueError(f"normalise={normalise!r}: a trajectory model needs the place in the image, 'published'")
-        self.normalise = check_normalise(normalise)
+        self.normalise = normalise
         self.scaling = None if normalise == "published" else Scaling()
         self.filter_widths, self.channels, self.joints_out = widths, channels, joints_out
         self.causal, self.dense = bool(causal), bool(dense)

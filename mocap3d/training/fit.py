@@ -24,12 +24,13 @@ from collections.abc import Callable, Iterable
 from contextlib import ExitStack, nullcontext
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor, nn, optim
 from tqdm.auto import tqdm
 
-from mocap3d.arguments import check_arguments
+from mocap3d.arguments import Seed, check_arguments
 from mocap3d.data.windows import Batch, described, in_image_space, normalised, to_device
 from mocap3d.device import choose_device, compiled, in_several_processes, unwrapped
 from mocap3d.evaluation.predict import validation_error
@@ -160,9 +161,9 @@ def fit(
     device: torch.device | str | None = None,
     out: str | Path | None = None,
     resume: bool = True,
-    seed: int = 0,
+    seed: Seed = 0,
     progress: bool = True,
-    keep: str = "best",
+    keep: Literal["best", "last"] = "best",
     callback: Callable[[dict], None] | None = None,
     checkpoint_minutes: float = 5.0,
     objective: Callable | None = None,
@@ -192,7 +193,7 @@ def fit(
         TrainingError: if the loss is NaN or infinite; the message names epoch, step and clips.
         CheckpointError: if `out` cannot be written, or the checkpoint in it belongs to another run.
     """
-    check_arguments(fit, locals())
+    check_arguments(fit, locals() | {"model": unwrapped(model)})
     recipe = get_recipe(recipe)
     if out is not None:
         out = Path(out)

@@ -125,8 +125,6 @@ class Job:
 def check_job(job: Job, notes: Iterable[str]) -> None:
     """Raise an error for a run that cannot be trained; `notes` are those of the training set."""
     model, recipe, data = job.model, job.recipe, job.train
-    if job.keep not in ("best", "last"):
-        raise ValueError(f"keep is {job.keep!r}; give 'best' or 'last'")
     if not any(parameter.requires_grad for parameter in model.parameters()):
         raise TrainingError(f"{model.name} has no parameters to train by gradient; call a baseline's own .fit(train)")
     if len(data) < 2:
