@@ -10,17 +10,19 @@ adds a rule for the value. A function that calls this can be understood without 
 from __future__ import annotations
 
 import inspect
+import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from numbers import Integral, Real
+from os import PathLike
 from reprlib import repr as short
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
-from torch import Tensor
+from torch import Tensor, int64
 
 
 @dataclass(frozen=True)
@@ -33,10 +35,13 @@ class Rule:
 
 PositiveInt = Annotated[int, Rule("a whole number, 1 or more", lambda value: value >= 1)]
 Seed = Annotated[int, Rule("a whole number, 0 or more", lambda value: value >= 0)]
-Positive = Annotated[float, Rule("a number above 0", lambda value: 0 < value < np.inf)]
+Positive = Annotated[float, Rule("a number above 0", lambda value: value > 0)]
+Pixels = Annotated[int, Rule("10 pixels or more", lambda value: value >= 10)]  # of a figure; plotly draws no less
 Height = Annotated[float, Rule("a number of metres, such as 1.75,", lambda value: 0.3 <= value <= 3)]
 Array = Annotated[object, Rule("an array of numbers", lambda value: _numeric(value))]  # what numpy makes one of
 Points = Array | Tensor
+Rows = Annotated[Tensor, Rule("a tensor of whole numbers", lambda value: value.dtype == int64)]
+FilePath = Annotated[str | PathLike, Rule("a path", lambda value: str(value) not in ("", "."))]
 
 LISTS, DICTS, NUMBERS = (Iterable, Sequence, list), (Mapping, dict), {float: Real, int: Integral}
 WORDS = {float: "a number", int: "a whole number", bool: "True or False", str: "a string", NoneType: "None",
@@ -147,11 +152,11 @@ def _fits(value: object, hint: object, ruled: bool = True) -> bool:
         )
     if _is_protocol(kind):
         return not isinstance(value, type) and not _lacking(value, kind)
-    if kind in NUMBERS:  # NaN is of the right type only
+    if kind in NUMBERS:  # NaN and infinity are of the right type only
         fine = isinstance(value, NUMBERS[kind]) and not isinstance(value, (bool, np.bool_))
-        return fine and (not ruled or bool(value == value))
+        return fine and (not ruled or math.isfinite(value))
     if kind is np.ndarray:
-        return isinstance(value, kind) and value.dtype.kind in "biuf"
+        return isinstance(value, kind) and value.dtype.kind in "biuf" and value.ndim > 0
     return isinstance(value, (bool, np.bool_) if kind is bool else kind)
 
 
@@ -185,7 +190,8 @@ def _lacking(value: object, protocol: type) -> list[str]:
 
 def _numeric(value: object) -> bool:
     try:
-        return np.asarray(value).dtype.kind in "biuf"
+        array = np.asarray(value)
+        return array.dtype.kind in "biuf" and array.ndim > 0
     except (ValueError, TypeError, RuntimeError):  # rows of different lengths, a tensor on a GPU
         return False
 

@@ -117,6 +117,8 @@ def project(points, focal, centre, distortion=None, model: str = "videopose3d"):
     if model not in DISTORTION_MODELS:
         raise CameraError(f"distortion model {model!r} is unknown; give one of {', '.join(DISTORTION_MODELS)}")
     points = floating(points)
+    if points.shape[-1:] != (3,):
+        raise CameraError(f"points have shape {tuple(points.shape)}; give (..., 3) in the camera frame")
     lib, like = _library(points), lambda values: _like(values, points)
     depth = points[..., 2]
     if model != "videopose3d":

@@ -9,6 +9,8 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
+from mocap3d.arguments import check_arguments
+
 TORCHRUN = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR")  # set by torchrun in each process
 PROFILES = {
     "ci": "toy sizes, so that a test takes seconds: its numbers are TOY NUMBERS and mean nothing",
@@ -31,13 +33,14 @@ def choose_device(device: torch.device | str | None = None) -> torch.device:
     Raises:
         ValueError: if this machine has no such device.
     """
+    check_arguments(choose_device, locals())
     here = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
     here += ["mps"] if torch.backends.mps.is_available() else []
     if device is None:
         return torch.device("cuda" if len(here) > 1 and "mps" not in here else "cpu")
     try:
         chosen = torch.device(device)
-    except (RuntimeError, TypeError):  # not the name of a device
+    except RuntimeError:  # no name of a device
         chosen = None
     if chosen is None or not any(chosen in (torch.device(name), torch.device(name).type) for name in here):
         raise ValueError(f"device={device!r}: this machine has {', '.join(here)}; give one of these, or leave it out")
@@ -54,6 +57,7 @@ def profile(name: str | None = None, quiet: bool = False) -> Profile:
     Raises:
         ValueError: for an unknown name.
     """
+    check_arguments(profile, locals())
     asked = name or os.environ.get("MOCAP3D_PROFILE")
     chosen = asked or ("gpu" if torch.cuda.is_available() else "laptop")
     if chosen not in PROFILES:

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from mocap3d.arguments import Points, PositiveInt, check_arguments
-from mocap3d.skeleton import H36M17, Skeleton
+from mocap3d.skeleton import H36M17, Skeleton, joints_of
 
 
 class MetricError(ValueError):
@@ -45,7 +45,7 @@ def _prepare(prediction, truth, mask):
         )
     counted = torch.isfinite(truth).all(-1)
     if mask is not None:
-        mask = torch.as_tensor(mask, dtype=torch.bool, device=truth.device)
+        mask = _tensor(mask).to(truth.device).bool()
         try:
             counted = counted & mask
         except RuntimeError:
@@ -317,6 +317,7 @@ def bone_lengths(points: Points, skeleton: Skeleton = H36M17):
     (10, 16)
     """
     check_arguments(bone_lengths, locals())
+    points = joints_of(points, skeleton, axis=-2)
     parents, children = (list(ends) for ends in zip(*skeleton.bones, strict=True))
     difference = points[..., children, :] - points[..., parents, :]
     if isinstance(points, torch.Tensor):

@@ -47,6 +47,8 @@ class Skeleton:
 
     def __post_init__(self) -> None:
         check_arguments(Skeleton, vars(self), SkeletonError)
+        for field in ("joints", "parents", "left", "right"):  # lists are welcome
+            object.__setattr__(self, field, tuple(getattr(self, field)))
         if len(set(self.joints)) != len(self.joints) or not self.joints:
             raise SkeletonError(f"skeleton {self.name!r}: joint names must be unique and at least one")
         if len(self.parents) != len(self.joints):
@@ -285,7 +287,7 @@ def _planned(source: Skeleton, target: Skeleton, mapping: JointNames | None) -> 
     return _plan(source, target, tuple(pairs))
 
 
-def _of(values, source: Skeleton, axis: int):
+def joints_of(values, source: Skeleton, axis: int):
     """Floating-point values whose `axis` holds the joints of `source`; midpoints of integer pixels need fractions."""
     values = floating(values)
     if values.ndim < -axis or values.shape[axis] != len(source):
@@ -317,7 +319,7 @@ def convert(points, source: str | Skeleton, target: str | Skeleton = "h36m17", m
     (100, 17, 2)
     """
     source, target = get_skeleton(source), get_skeleton(target)
-    points = _of(points, source, axis=-2)
+    points = joints_of(points, source, axis=-2)
     if source.joints == target.joints:
         return points
     index, weight, _ = _planned(source, target, mapping)
@@ -345,7 +347,7 @@ def convert_confidence(
     (100, 17)
     """
     source, target = get_skeleton(source), get_skeleton(target)
-    confidence = _of(confidence, source, axis=-1)
+    confidence = joints_of(confidence, source, axis=-1)
     if source.joints == target.joints:
         return confidence
     index, weight, _ = _planned(source, target, mapping)
@@ -388,7 +390,8 @@ def flip(points: Points, skeleton: str | Skeleton = H36M17):
     [-0.3, -0.2]
     """
     check_arguments(flip, locals())
-    order = list(get_skeleton(skeleton).mirror)
+    skeleton = get_skeleton(skeleton)
+    points, order = joints_of(points, skeleton, axis=-2), list(skeleton.mirror)
     if isinstance(points, torch.Tensor):
         mirrored = points[..., order, :].clone()
     else:

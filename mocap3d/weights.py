@@ -12,13 +12,14 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from mocap3d.arguments import check_arguments
+from mocap3d.arguments import FilePath, check_arguments
 from mocap3d.device import unwrapped
 from mocap3d.files import write_whole
 from mocap3d.formats.safe_files import load_torch
@@ -52,7 +53,7 @@ SHIPPED = {
 
 
 def load_weights(
-    path_or_state: str | Path | Mapping[str, object], part: str = "pose", **overrides: object
+    path_or_state: str | Path | Mapping[str, object], part: Literal["pose", "trajectory"] = "pose", **overrides: object
 ) -> nn.Module:
     """Create the model that a file of weights belongs to, and load the weights into it.
 
@@ -112,7 +113,7 @@ def load_shipped(kind: str = "centred") -> nn.Module:
     return load_weights(SHIPPED[kind])
 
 
-def save_weights(model: nn.Module, path: str | Path, card: Mapping[str, object]) -> Path:
+def save_weights(model: nn.Module, path: FilePath, card: Mapping[str, object]) -> Path:
     """Write a model's weights together with a card that documents them.
 
     Args:

@@ -180,7 +180,7 @@ def test_behind_the_camera_is_missing():
         (dict(distortion=(1, 2, 3)), "5 finite"),
         (dict(distortion=(0.1, 0, 0, 0, 0)), "the model it belongs to"),
         (dict(distortion_model="brown"), "distortion_model"),
-        (dict(centre=(np.nan, 1)), "finite"),
+        (dict(centre=(np.nan, 1)), "not nan"),
     ],
 )
 def test_impossible_cameras_are_refused(change, word):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import tempfile
 import traceback
 import warnings
 from collections import Counter
@@ -24,6 +25,7 @@ from mocap3d.evaluation.baselines import MeanPose
 from mocap3d.lifting import cleanup
 from mocap3d.lifting.stream import KeypointStream
 from mocap3d.models.simple_baseline import SimpleBaseline3D
+from tests.formats.test_asf_amc import AMC, ASF
 from tests.toys import small_motionbert, sticks
 
 PACKAGE = Path(mocap3d.__file__).parent
@@ -40,8 +42,14 @@ def given() -> dict[str, object]:
     run = mocap3d.fit(model, dataset, recipe, progress=False, device="cpu")
     clip = dataset[0]
     report = mocap3d.evaluate(model, test)
+    folder = Path(tempfile.mkdtemp())
+    still = clip.pose3d.in_world(clip.camera)
+    mocap3d.write(still, folder / "a.bvh"), mocap3d.write(still, folder / "a.npz")
+    mocap3d.write(clip.pose2d, folder / "a.json")
+    (folder / "a.asf").write_text(ASF), (folder / "a.amc").write_text(AMC)
     mixed = mocap3d.PoseAndTrajectory(mocap3d.create_model("videopose3d_1", channels=8))
     return {
+        "files": {path.suffix[1:]: path for path in folder.iterdir()},
         "dataset": dataset,
         "test": test,
         "model": model,
@@ -51,7 +59,7 @@ def given() -> dict[str, object]:
         "report": report,
         "pair": mixed,
         "data": mocap3d.to_device(test),
-        "bert": small_motionbert(frames=9).eval(),
+        "bert": small_motionbert(frames=9, depth=1, channels=8, representation=8, heads=2).eval(),
         "protocol": mocap3d.PROTOCOLS["videopose3d"],
         "lifted": mocap3d.lift(clip.pose2d, model),
     }
@@ -87,6 +95,7 @@ def slips() -> dict[str, object]:
         "a clip": clip,
         "a list of clips": [clip],
         "a generator of clips": (clip for clip in [clip]),
+        "a generator of 2D poses": (pose2d for pose2d in [pose2d]),
         "a 2D pose": pose2d,
         "a list of 2D poses": [pose2d],
         "a 3D pose": pose3d,
@@ -135,6 +144,7 @@ def calls() -> dict[str, tuple[object, dict[str, object]]]:
     """Name -> the call and its fewest arguments."""
     g = given()
     dataset, test, model, recipe, run, clip = (g[key] for key in "dataset test model recipe run clip".split())
+    files = g["files"]
     pose2d, pose3d, lifted, data, bert = clip.pose2d, clip.pose3d, g["lifted"], g["data"], g["bert"]
     world = pose3d.in_world(clip.camera)
     placed = replace(lifted, points=lifted.points + np.float32([0, 0, 4]), root="estimated")
@@ -154,7 +164,7 @@ def calls() -> dict[str, tuple[object, dict[str, object]]]:
             {key: getattr(clip, key) for key in ("subject", "action", "camera", "pose2d", "pose3d", "take")},
         ),
         "Clip.slice": (clip.slice, {"start": 0, "stop": 5}),
-        "Pose2D": (m.Pose2D, {"points": pose2d.points}),
+        "Pose2D": (m.Pose2D, {"points": pose2d.points, "image_size": (1000, 1000)}),
         "Pose2D.convert": (pose2d.convert, {}),
         "Pose2D.resample": (pose2d.resample, {"fps": 25}),
         "Pose2D.slice": (pose2d.slice, {"start": 0, "stop": 5}),
@@ -183,10 +193,10 @@ def calls() -> dict[str, tuple[object, dict[str, object]]]:
         "load_dataset": (m.load_dataset, {"name": "h36m", "root": "nowhere"}),
         "load_dataset synthetic": (m.load_dataset, {"name": "synthetic", "subjects": ("S1",), "actions": ("Walking",)}),
         "load_dataset open-mocap": (m.load_dataset, {"name": "open-mocap", "root": "nowhere"}),
-        "read_amc": (m.read_amc, {"asf": "a.asf", "amc": "a.amc"}),
-        "read_bvh": (m.read_bvh, {"path": "a.bvh"}),
-        "read_keypoints": (m.read_keypoints, {"path": "a.json"}),
-        "read_pose": (m.read_pose, {"path": "a.npz"}),
+        "read_amc": (m.read_amc, {"asf": files["asf"], "amc": files["amc"]}),
+        "read_bvh": (m.read_bvh, {"path": files["bvh"]}),
+        "read_keypoints": (m.read_keypoints, {"path": files["json"]}),
+        "read_pose": (m.read_pose, {"path": files["npz"]}),
         "synthesize": (m.synthesize, {"subject": "S1", "action": "Walking", "seconds": 1}),
         "thin": (m.thin, {"dataset": dataset, "step": 2}),
         "to_device": (m.to_device, {"clips": test}),
@@ -299,15 +309,12 @@ def fault(function: object, arguments: dict[str, object], name: str, value: obje
         if not isinstance(error, (ValueError, TypeError, OSError, ImportError, RuntimeError)):
             return where
         text = str(error)
-        names = (
-            name,
-            repr(value),
-            str(value),
-            type(value).__name__,
-            getattr(value, "__name__", name),
-            name.split("_")[0],
-        )
-        return None if any(word in text for word in names) else f"names nothing: {where}"
+        words = [name, name.split("_")[0].rstrip("s"), type(value).__name__, str(value), *map(str, arguments.values())]
+        words += [of.__name__ for of in [value] if hasattr(of, "__name__")]
+        words += [of.name for of in [value] if isinstance(of, nn.Module) and hasattr(of, "name")]
+        words += [str(of.shape) for of in [value] if hasattr(of, "shape")]
+        words += [" no ", "at least one"] if hasattr(value, "__len__") and len(value) == 0 else []
+        return None if any(word in text for word in words) else f"names nothing: {where}"
     return None
 
 

@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from mocap3d.arguments import check_arguments
+from mocap3d.arguments import Seed, check_arguments
 from mocap3d.camera import Camera
 from mocap3d.poses import Clip, Pose3D, persons
 
@@ -91,6 +91,7 @@ class PoseDataset:
 
         A label takes one value or several. A value that no clip has raises DatasetError, which lists the valid ones.
         """
+        check_arguments(PoseDataset.select, locals())
         clips = self.clips
         for label, wanted in labels.items():
             if label not in ("subject", "action", "source", "split", "take", "performer", "camera"):
@@ -105,7 +106,7 @@ class PoseDataset:
             clips = tuple(clip for clip in clips if _label(clip, label) in wanted)
         return replace(self, clips=clips)
 
-    def with_detections(self, detector: str = "cpn", seed: int = 0) -> PoseDataset:
+    def with_detections(self, detector: str = "cpn", seed: Seed = 0) -> PoseDataset:
         """The same clips with simulated 2D detections (see `data.detector`).
 
         Args:

@@ -121,6 +121,7 @@ def to_device(clips: Iterable[Clip], device: torch.device | str = "cpu") -> Devi
     Raises:
         ValueError: for no clips, another skeleton, or mixed frame rates.
     """
+    clips = tuple(clips) if isinstance(clips, Iterator) else clips
     check_arguments(to_device, locals())
     name, clips, _ = described(clips)
     device = choose_device(device)

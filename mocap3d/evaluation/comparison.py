@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -204,6 +204,7 @@ def table(reports: Mapping[str, Report] | Iterable[Report]) -> ReportTable:
     Args:
         reports: row name -> Report, or plain reports, which are named after their models.
     """
+    reports = list(reports) if isinstance(reports, Iterator) else reports
     check_arguments(table, locals())
     if not isinstance(reports, Mapping):
         reports = {report.model: report for report in reports}

@@ -9,7 +9,7 @@ import numpy as np
 import plotly.graph_objects as go
 import torch
 
-from mocap3d.arguments import PositiveInt, check_arguments
+from mocap3d.arguments import Pixels, check_arguments
 from mocap3d.camera import pixels_to_screen
 from mocap3d.figures import style
 from mocap3d.figures.body import joint_label, polyline
@@ -35,7 +35,7 @@ def show_attention(
     stream: str = "st",
     head: int | None = None,
     title: str | None = None,
-    height: PositiveInt = 560,
+    height: Pixels = 560,
 ) -> go.Figure:
     """Draw what one joint in one frame attends to: on the skeleton, and on the timeline.
 
@@ -111,7 +111,7 @@ def show_attention(
     return style.make_figure([still, *moving], layout, [[{"type": "scatter"}, *parts] for parts in steps])
 
 
-def show_gates(model: MotionBERT, pose2d: Pose2D, *, title: str | None = None, height: PositiveInt = 520) -> go.Figure:
+def show_gates(model: MotionBERT, pose2d: Pose2D, *, title: str | None = None, height: Pixels = 520) -> go.Figure:
     """Draw the weight that the learned gates give each stream, for each joint and depth, averaged over frames.
 
     Args:
@@ -238,7 +238,7 @@ def _looks(labels: list[str], heads: int, points: np.ndarray, time: np.ndarray) 
 
 
 def _layout(
-    title: str, subtitle: str, height: PositiveInt, points: np.ndarray, between: list, time: np.ndarray, at: int
+    title: str, subtitle: str, height: Pixels, points: np.ndarray, between: list, time: np.ndarray, at: int
 ) -> dict:
     """Axes of both drawings: the body in its image, y down; weight over seconds, with the equal share."""
     middle, half = (np.nanmin(points, 0) + np.nanmax(points, 0)) / 2, np.nanmax(np.ptp(points, axis=0)) * 0.6

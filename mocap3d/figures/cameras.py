@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from mocap3d.arguments import Positive, PositiveInt, check_arguments
+from mocap3d.arguments import Pixels, Positive, PositiveInt, check_arguments
 from mocap3d.camera import Camera
 from mocap3d.figures import style
 from mocap3d.figures.body import body_trace, coordinates, legend_keys, most_open
@@ -24,7 +24,7 @@ def show_cameras(
     depth: Positive = 0.7,
     title: str | None = None,
     max_frames: PositiveInt = 150,
-    height: PositiveInt = 560,
+    height: Pixels = 560,
 ) -> go.Figure:
     """Draw cameras as frustums in the world, and the body they film.
 

@@ -7,19 +7,14 @@ from collections.abc import Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from mocap3d.arguments import PositiveInt, check_arguments
+from mocap3d.arguments import Pixels, PositiveInt, check_arguments
 from mocap3d.figures import style
 from mocap3d.figures.body import joint_label
 from mocap3d.poses import Pose3D
 
 
 def show_errors(
-    prediction: Pose3D,
-    truth: Pose3D,
-    *,
-    title: str | None = None,
-    max_columns: PositiveInt = 500,
-    height: PositiveInt = 500,
+    prediction: Pose3D, truth: Pose3D, *, title: str | None = None, max_columns: PositiveInt = 500, height: Pixels = 500
 ) -> go.Figure:
     """Draw the error of every joint over time, next to each joint's mean.
 
@@ -106,7 +101,7 @@ def show_errors(
     return style.make_figure([heat, bars], layout)
 
 
-def show_history(history: Sequence[dict], *, title: str | None = None, height: PositiveInt = 420) -> go.Figure:
+def show_history(history: Sequence[dict], *, title: str | None = None, height: Pixels = 420) -> go.Figure:
     """Draw training loss and validation error over epochs.
 
     Args:

@@ -7,13 +7,11 @@ from collections.abc import Callable
 
 from tqdm.auto import tqdm
 
-from mocap3d.arguments import PositiveInt, check_arguments
+from mocap3d.arguments import Pixels, check_arguments
 from mocap3d.figures.errors import show_history
 
 
-def live_history(
-    *, runs: int | None = None, title: str | None = None, height: PositiveInt = 420
-) -> Callable[[dict], None]:
+def live_history(*, runs: int | None = None, title: str | None = None, height: Pixels = 420) -> Callable[[dict], None]:
     """Create a callback that shows training as it goes, with loss, validation error and the time left.
 
     `fit(..., callback=live_history())` draws one figure again with each entry of the history: a plain figure, which

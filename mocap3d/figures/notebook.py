@@ -7,13 +7,13 @@ from dataclasses import replace
 import plotly.graph_objects as go
 from torch import nn
 
-from mocap3d.arguments import PositiveInt, check_arguments
+from mocap3d.arguments import Pixels, PositiveInt, check_arguments
 from mocap3d.data.dataset import PoseDataset
 from mocap3d.figures import style
 from mocap3d.poses import Clip
 
 
-def chart(title: str, x: str, y: str, height: PositiveInt = 420, **layout: object) -> go.Figure:
+def chart(title: str, x: str, y: str, height: Pixels = 420, **layout: object) -> go.Figure:
     """An empty flat figure with a title and named axes, to add curves or bars to.
 
     Args:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from mocap3d.arguments import PositiveInt, check_arguments
+from mocap3d.arguments import Pixels, PositiveInt, check_arguments
 from mocap3d.figures import style
 
 FPS = 50.0  # frame rate of the published models
@@ -21,7 +21,7 @@ def show_receptive_field(
     *,
     outputs: PositiveInt = 9,
     title: str | None = None,
-    height: PositiveInt = 430,
+    height: Pixels = 430,
 ) -> go.Figure:
     """Draw a stack of convolutions over time; a slider selects a pose and highlights everything it is computed from.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import plotly.graph_objects as go
 
-from mocap3d.arguments import PositiveInt, check_arguments
+from mocap3d.arguments import Pixels, PositiveInt, check_arguments
 from mocap3d.figures import style
 from mocap3d.figures.body import Polyline, joint_label, most_open, polyline
 from mocap3d.poses import Pose2D
@@ -20,7 +20,7 @@ def show_2d(
     names: tuple[str, str] = ("pose", "other"),
     title: str | None = None,
     max_frames: PositiveInt = 150,
-    height: PositiveInt = 640,
+    height: Pixels = 640,
 ) -> go.Figure:
     """Draw 2D keypoints in their image: y runs down, pixels are square, the image border is drawn.
 

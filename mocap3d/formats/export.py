@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mocap3d.arguments import check_arguments
+from mocap3d.arguments import FilePath, check_arguments
 from mocap3d.files import write_whole
 from mocap3d.formats.animation_files import PREFIXES, write_angles, write_bvh, write_glb, write_trc
 from mocap3d.formats.keypoint_files import read_numbers, read_table
@@ -29,7 +29,7 @@ class ExportError(ValueError):
     """A pose file that cannot be written or read back."""
 
 
-def write(pose: Pose2D | Pose3D, path: str | os.PathLike, names: str = "mixamo") -> Path:
+def write(pose: Pose2D | Pose3D, path: FilePath, names: str = "mixamo") -> Path:
     """Write a pose; the format is that of the file's name.
 
         .npz .csv .json   all there is to know of a Pose2D or Pose3D; read back by `read_keypoints` or `read_pose`

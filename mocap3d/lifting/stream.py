@@ -7,7 +7,7 @@ import warnings
 import numpy as np
 import torch
 
-from mocap3d.arguments import check_arguments
+from mocap3d.arguments import Positive, check_arguments
 from mocap3d.camera import Camera, pixels_to_screen
 from mocap3d.lifting.lift import MODEL_FPS
 from mocap3d.missing import fill_next
@@ -45,7 +45,7 @@ class KeypointStream:
         skeleton: str | Skeleton = "coco17",
         model: VideoPose3D | None = None,
         *,
-        fps: float = MODEL_FPS,
+        fps: Positive = MODEL_FPS,
         camera: Camera | None = None,
         fov: float | None = None,
     ) -> None:

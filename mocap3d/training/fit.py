@@ -50,7 +50,17 @@ from mocap3d.training.recipe import (
     momentum_of_step,
     momentum_restored,
 )
-from mocap3d.training.run import Job, Progress, Run, check_job, check_statistics, describe, in_words, outcome
+from mocap3d.training.run import (
+    Job,
+    Progress,
+    Run,
+    TrainingObjective,
+    check_job,
+    check_statistics,
+    describe,
+    in_words,
+    outcome,
+)
 
 LOOK_EVERY = 20  # steps between checks of the loss: each check makes a GPU wait
 LONG = 600  # seconds
@@ -166,7 +176,7 @@ def fit(
     keep: Literal["best", "last"] = "best",
     callback: Callable[[dict], None] | None = None,
     checkpoint_minutes: float = 5.0,
-    objective: Callable | None = None,
+    objective: TrainingObjective | None = None,
 ) -> Run:
     """Train a model with a recipe; under torchrun, in all processes together (see `training.distributed`).
 

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -21,6 +21,16 @@ from mocap3d.models.lifter import Lifter
 from mocap3d.skeleton import root_relative
 from mocap3d.training.augmentation import TrainingError, add_detector_noise, film_for
 from mocap3d.training.recipe import Recipe
+
+
+class TrainingObjective(Protocol):
+    """A training objective of one's own, see `fit`."""
+
+    def __call__(self, model: Lifter, batch: Batch, recipe: Recipe, step: int, steps: int) -> Tensor:
+        """The loss, a scalar."""
+
+    def describe(self) -> dict:
+        """Anything else that determines the run's numbers."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +52,7 @@ class Job:
     seed: int
     keep: str
     chunks: Tensor | None = None
-    objective: Callable | None = None
+    objective: TrainingObjective | None = None
     workers: Any = None
     processes: int = 1
     writes: bool = True  # files and messages; only the first process does

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mocap3d.arguments import check_arguments
+from mocap3d.arguments import Positive, Seed, check_arguments
 from mocap3d.camera import Camera, h36m_cameras
 from mocap3d.data.dataset import PoseDataset, film
 from mocap3d.data.synthetic.actions import ACTIONS, perform
@@ -24,7 +24,7 @@ MARGIN = 6.0  # px
 ATTEMPTS = 12
 
 
-def synthesize(subject: str, action: str, seed: int = 0, seconds: float = 8.0, take: int = 0) -> Pose3D:
+def synthesize(subject: str, action: str, seed: Seed = 0, seconds: Positive = 8.0, take: Seed = 0) -> Pose3D:
     """Make one recording of motion, placed where all four of the subject's cameras see every joint in every frame.
 
     Args:
@@ -54,8 +54,8 @@ def synthesize(subject: str, action: str, seed: int = 0, seconds: float = 8.0, t
 
 
 def make_synthetic(
-    seed: int = 0,
-    seconds: float = 8.0,
+    seed: Seed = 0,
+    seconds: Positive = 8.0,
     subjects: Sequence[str] | None = None,
     actions: Sequence[str] | str | None = None,
     takes: int = 1,
@@ -73,6 +73,7 @@ def make_synthetic(
         ValueError: as `synthesize`, or for an unknown group of actions.
     Source: own.
     """
+    check_arguments(make_synthetic, locals())
     actions = actions or "h36m"
     if isinstance(actions, str):
         if actions not in GROUPS:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import plotly.graph_objects as go
 
-from mocap3d.arguments import PositiveInt, check_arguments
+from mocap3d.arguments import Pixels, PositiveInt, check_arguments
 from mocap3d.camera import Camera
 from mocap3d.figures import style
 from mocap3d.figures.cameras import check_cameras
@@ -36,7 +36,7 @@ def show(
     colour: str = "side",
     title: str | None = None,
     max_frames: PositiveInt = 3000,
-    height: PositiveInt = 560,
+    height: Pixels = 560,
     view: str | tuple[float, float] | None = None,
     follow: bool = True,
     theme: str = "light",
@@ -94,7 +94,7 @@ def show(
 class Player:
     """One or several 3D poses in motion; made by `show`."""
 
-    def __init__(self, drawn: Drawing, given: tuple, height: PositiveInt, follow: bool, theme: str) -> None:
+    def __init__(self, drawn: Drawing, given: tuple, height: Pixels, follow: bool, theme: str) -> None:
         self._drawing, self._given, self._height, self._follow, self._theme = drawn, given, height, follow, theme
 
     def __repr__(self) -> str:
