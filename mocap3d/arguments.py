@@ -51,7 +51,6 @@ WORDS = {float: "a number", int: "a whole number", bool: "True or False", str: "
 COUNTS = ("", "one ", "two ", "three ")
 # The fix: of what was given, and where that has none, of what is wanted. "[Clip]" stands for several clips.
 FIXES = {
-    ("Clip", "[Clip]"): "give [clip]",
     ("Clip", "Pose2D"): "give clip.pose2d",
     ("Clip", "Pose3D"): "give clip.pose3d",
     ("Clip", "Camera"): "give clip.camera",
@@ -62,11 +61,12 @@ FIXES = {
     ("Pose2D", "ndarray"): "give its .points",
     ("Pose3D", "Pose2D"): "pose3d.project(camera) makes one",
     ("Pose3D", "ndarray"): "give its .points",
-    ("PoseDataset", "Clip"): "give one of its clips, dataset[0]",
+    ("PoseDataset", "Clip"): "give one of its clips, dataset[0], or all of them, [*dataset]",
     ("PoseDataset", "DeviceDataset"): "give to_device(dataset)",
     ("PoseDataset", "Pose2D"): "give dataset[0].pose2d",
     ("PoseDataset", "Pose3D"): "give dataset[0].pose3d",
     ("Run", "Lifter"): "give run.model",
+    ("Run", "Module"): "give run.model",
     ("Run", "[dict]"): "give run.history",
     ("Tensor", "ndarray"): "give tensor.cpu().numpy()",
     ("ndarray", "Pose2D"): "wrap it: Pose2D(points, fps=..., image_size=...)",
@@ -265,9 +265,9 @@ def _with_article(name: str) -> str:
 
 
 def _fix(function: Callable, name: str, value: object, hint: object) -> str:
-    if isinstance(value, type):
-        return f"call it: {value.__name__}(...)"
     leaves = _leaves(hint)
+    if isinstance(value, type) and any(_is_protocol(leaf) or leaf in value.__mro__ for leaf in leaves):
+        return f"call it: {value.__name__}(...)"
     if isinstance(value, str) and NUMBERS.keys() & {leaf for leaf in leaves if isinstance(leaf, type)}:
         if re.fullmatch(r"[+-]?\d+(\.\d*)?", value.strip()):
             return f"give {value.strip()} without quotes"
@@ -277,13 +277,14 @@ def _fix(function: Callable, name: str, value: object, hint: object) -> str:
         inside = _leaves(parts[0]) if kind in (*LISTS, tuple) and parts else []
         keys += [f"[{part.__name__}]" for part in inside if isinstance(part, type)] or [getattr(kind, "__name__", "")]
     named = [kind.__name__ for kind in type(value).__mro__]
+    if f"[{named[0]}]" in keys:
+        return f"give [{named[0].lower()}]"
     texts = [FIXES[pair] for pair in ((given, key) for given in named for key in keys) if pair in FIXES]
     return (texts + [SOURCES[key] for key in keys if key in SOURCES] + [_documented(function, name)])[0]
 
 
 def _documented(function: Callable, name: str) -> str:
     """The first words of an argument's documentation."""
-    found = re.search(
-        rf"^ +(?:\w+, )*{re.escape(name)}(?:, \w+)*: (.+?)(?:[.;:]\s|\n\n|\Z)", function.__doc__ or "", re.M | re.S
-    )
+    end = r"(?:[.;]\s+(?=[A-Z])|;|\.?\n +[\w, ]+:|\n\n|\Z)"
+    found = re.search(rf"^ +(?:\w+, )*{re.escape(name)}(?:, \w+)*: (.+?){end}", function.__doc__ or "", re.M | re.S)
     return f"{name}: {' '.join(found[1].split())}" if found else ""

@@ -313,7 +313,8 @@ def fault(function: object, arguments: dict[str, object], name: str, value: obje
         words += [of.__name__ for of in [value] if hasattr(of, "__name__")]
         words += [of.name for of in [value] if isinstance(of, nn.Module) and hasattr(of, "name")]
         words += [str(of.shape) for of in [value] if hasattr(of, "shape")]
-        words += [" no ", "at least one"] if hasattr(value, "__len__") and len(value) == 0 else []
+        empty = value.size == 0 if isinstance(value, np.ndarray) else isinstance(value, (list, dict)) and not value
+        words += [" no ", "at least one"] if empty else []
         return None if any(word in text for word in words) else f"names nothing: {where}"
     return None
 

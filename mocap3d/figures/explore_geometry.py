@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -31,6 +31,7 @@ def explore_dataset(dataset: Iterable[Clip]) -> Explorer:
         ImportError: without the packages of the extra "course".
     Source: own.
     """
+    dataset = tuple(dataset) if isinstance(dataset, Iterator) else dataset
     check_arguments(explore_dataset, locals())
     clips = list(dataset)
     if not clips:

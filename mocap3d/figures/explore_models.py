@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -69,6 +69,7 @@ def explore_model(models: Lifter | Mapping[str, Lifter], clips: Iterable[Clip]) 
         ImportError: without the packages of the extra "course".
     Source: own.
     """
+    clips = tuple(clips) if isinstance(clips, Iterator) else clips
     check_arguments(explore_model, locals())
     models, clips = dict(models) if isinstance(models, Mapping) else {models.name: models}, list(clips)
     if not models or not clips:

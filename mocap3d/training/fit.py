@@ -221,7 +221,7 @@ def fit(
         data = in_image_space(data)
     shared = workers.fields if workers else ()
     job = Job(model, data, watched, recipe, seed, keep, chunks, objective, *shared, motion=motion)
-    check_job(job, described(train)[2])
+    check_job(job, *described(train)[1:])
     progress = progress and job.writes
     say = print if progress else lambda *_: None
 

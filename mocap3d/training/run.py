@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import math
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -18,9 +19,12 @@ from mocap3d.evaluation.evaluate import pose2d_source
 from mocap3d.evaluation.predict import VALIDATION_FRAMES
 from mocap3d.evaluation.report import html_table, text_table
 from mocap3d.models.lifter import Lifter
+from mocap3d.poses import Clip
 from mocap3d.skeleton import root_relative
 from mocap3d.training.augmentation import TrainingError, add_detector_noise, film_for
 from mocap3d.training.recipe import Recipe
+
+HIGHEST_RATE = 0.1  # of Adam, above which a learning rate is doubted
 
 
 class TrainingObjective(Protocol):
@@ -132,9 +136,23 @@ class Job:
         return f"The batch held {held} of {clips} clips; largest coordinates in: {'; '.join(worst)}."
 
 
-def check_job(job: Job, notes: Iterable[str]) -> None:
-    """Raise an error for a run that cannot be trained; `notes` are those of the training set."""
+def check_job(job: Job, clips: Iterable[Clip], notes: Iterable[str]) -> None:
+    """Raise an error for a run that cannot be trained; `clips` and `notes` are those of the training set."""
     model, recipe, data = job.model, job.recipe, job.train
+    if recipe.learning_rate > HIGHEST_RATE:
+        warnings.warn(
+            f"learning_rate={recipe.learning_rate:g} is so high that training can be expected to diverge; published "
+            "recipes have 0.0005 to 0.001",
+            stacklevel=3,
+        )
+    known = {(clip.take, clip.camera.name) for clip in clips}
+    seen = sum((clip.take, clip.camera.name) in known for clip in job.validation.clips) if job.validation else 0
+    if seen:
+        warnings.warn(
+            f"{seen} of {len(job.validation.clips)} validation clips are training clips: their error says nothing of "
+            "motion that the model has not seen; validate on clips that were held out",
+            stacklevel=3,
+        )
     if not any(parameter.requires_grad for parameter in model.parameters()):
         raise TrainingError(f"{model.name} has no parameters to train by gradient; call a baseline's own .fit(train)")
     if len(data) < 2:
