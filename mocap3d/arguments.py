@@ -48,44 +48,32 @@ WORDS = {float: "a number", int: "a whole number", bool: "True or False", str: "
          "Lifter": "a model", "PathLike": "a path", "Path": "a path", "ndarray": "an array of numbers",
          "Tensor": "a tensor", "Callable": "a function", "Mapping": "a dict", "device": "a torch.device",
          "Trained": "a Run", "Iterable": "a list", "Sequence": "a list"}  # fmt: skip
-COUNTS = ("", "one ", "two ", "three ")
+COUNTS = ("no ", "one ", "two ", "three ", "four ", "five ")
 # The fix: of what was given, and where that has none, of what is wanted. "[Clip]" stands for several clips.
 FIXES = {
-    ("Clip", "Pose2D"): "give clip.pose2d",
-    ("Clip", "Pose3D"): "give clip.pose3d",
-    ("Clip", "Camera"): "give clip.camera",
-    ("Clip", "DeviceDataset"): "give to_device([clip])",
+    ("Clip", "Pose2D"): "give clip.pose2d", ("Clip", "Pose3D"): "give clip.pose3d",
+    ("Clip", "Camera"): "give clip.camera", ("Clip", "DeviceDataset"): "give to_device([clip])",
     ("DeviceDataset", "[Clip]"): "give data.clips",
     ("Module", "Lifter"): "as_lifter(module) makes a model of a network",
-    ("Pose2D", "Pose3D"): "lift(pose2d) makes one",
-    ("Pose2D", "ndarray"): "give its .points",
-    ("Pose3D", "Pose2D"): "pose3d.project(camera) makes one",
-    ("Pose3D", "ndarray"): "give its .points",
+    ("Pose2D", "Pose3D"): "lift(pose2d) makes one", ("Pose2D", "ndarray"): "give its .points",
+    ("Pose3D", "Pose2D"): "pose3d.project(camera) makes one", ("Pose3D", "ndarray"): "give its .points",
     ("PoseDataset", "Clip"): "give one of its clips, dataset[0], or all of them, [*dataset]",
-    ("PoseDataset", "DeviceDataset"): "give to_device(dataset)",
-    ("PoseDataset", "Pose2D"): "give dataset[0].pose2d",
-    ("PoseDataset", "Pose3D"): "give dataset[0].pose3d",
-    ("Run", "Lifter"): "give run.model",
-    ("Run", "Module"): "give run.model",
-    ("Run", "[dict]"): "give run.history",
+    ("PoseDataset", "DeviceDataset"): "give to_device(dataset)", ("PoseDataset", "Pose2D"): "give dataset[0].pose2d",
+    ("PoseDataset", "Pose3D"): "give dataset[0].pose3d", ("Run", "Lifter"): "give run.model",
+    ("Run", "Module"): "give run.model", ("Run", "[dict]"): "give run.history",
     ("Tensor", "ndarray"): "give tensor.cpu().numpy()",
     ("ndarray", "Pose2D"): "wrap it: Pose2D(points, fps=..., image_size=...)",
-    ("ndarray", "Pose3D"): "wrap it: Pose3D(points, fps=...)",
-    ("ndarray", "Tensor"): "give torch.from_numpy(array)",
-}
+    ("ndarray", "Pose3D"): "wrap it: Pose3D(points, fps=...)", ("ndarray", "Tensor"): "give torch.from_numpy(array)",
+}  # fmt: skip
 SOURCES = {
     "[Clip]": "load_dataset() holds some (.train, .test), and film(pose3d, cameras) makes them",
-    "Camera": "h36m_cameras(subject) and Camera.phone() give some",
-    "Clip": "load_dataset()[0] is one",
-    "DeviceDataset": "to_device(clips) makes one",
-    "EvalProtocol": "PROTOCOLS holds some",
+    "Camera": "h36m_cameras(subject) and Camera.phone() give some", "Clip": "load_dataset()[0] is one",
+    "DeviceDataset": "to_device(clips) makes one", "EvalProtocol": "PROTOCOLS holds some",
     "Lifter": "create_model(name) makes a new one, load_shipped(name) and load_weights(file) load trained ones",
     "Pose2D": "read_keypoints(file) and clip.pose2d give one",
-    "Pose3D": "lift(pose2d), clip.pose3d and read_bvh(file) give one",
-    "PoseDataset": "load_dataset(name) gives one",
-    "Recipe": "RECIPES holds some, by name",
-    "Report": "evaluate(model, clips) gives one",
-}
+    "Pose3D": "lift(pose2d), clip.pose3d and read_bvh(file) give one", "PoseDataset": "load_dataset(name) gives one",
+    "Recipe": "RECIPES holds some, by name", "Report": "evaluate(model, clips) gives one",
+}  # fmt: skip
 
 
 def check_arguments(function: Callable, given: Mapping[str, object], error: type[Exception] | None = None) -> None:

@@ -11,16 +11,15 @@ import re
 import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 
-from mocap3d.arguments import Array, check_arguments
+from mocap3d.arguments import Array, PositiveInt, Rule, check_arguments
 from mocap3d.camera import Camera
 from mocap3d.skeleton import H36M17, JointNames, Skeleton, convert, convert_confidence, get_skeleton
 
-FRAMES = ("world", "camera")
-ROOTS = ("absolute", "relative", "floor-glued", "estimated")
+Rate = Annotated[float, Rule("a number of frames per second, above 0 and below 10000", lambda fps: 0 < fps < 10_000)]
 REACH = 50.0  # metres from the first joint (in some files a mark on the floor), beyond which the unit cannot be metres
 
 
@@ -42,12 +41,6 @@ def _points(points, skeleton: Skeleton, channels: int, what: str) -> np.ndarray:
     if not np.isfinite(array).all() and np.isinf(array).any():
         raise PoseError(f"{what}.points hold infinite values; mark missing joints with NaN")
     return array
-
-
-def _rate(fps: float, what: str) -> float:
-    if not (isinstance(fps, (int, float, np.number)) and 0 < fps < 10_000):
-        raise PoseError(f"{what}.fps is {fps!r}; give frames per second, a number above 0 and below 10000")
-    return float(fps)
 
 
 def _timestamps(timestamps, frames: int, fps: float, what: str) -> np.ndarray | None:
@@ -139,8 +132,8 @@ class Pose2D(_Timed):
     points: Array
     confidence: Array | None = None
     skeleton: str | Skeleton = H36M17
-    fps: float = 50.0
-    image_size: tuple[int, int] | None = None
+    fps: Rate = 50.0
+    image_size: tuple[PositiveInt, PositiveInt] | None = None
     timestamps: Array | None = None
 
     def __post_init__(self) -> None:
@@ -148,7 +141,7 @@ class Pose2D(_Timed):
         check_arguments(Pose2D, vars(self), PoseError)
         put("skeleton", get_skeleton(self.skeleton))
         put("points", _points(self.points, self.skeleton, 2, "Pose2D"))
-        put("fps", _rate(self.fps, "Pose2D"))
+        put("fps", float(self.fps))
         put("timestamps", _timestamps(self.timestamps, len(self), self.fps, "Pose2D"))
         present = np.isfinite(self.points[..., 0] + self.points[..., 1])
         confidence = present if self.confidence is None else np.asarray(self.confidence)
@@ -173,10 +166,7 @@ class Pose2D(_Timed):
                 "Pose2D needs image_size=(width, height), in pixels, of the picture or video that its points are from: "
                 "models use points relative to it"
             )
-        size = tuple(int(side) for side in np.ravel(self.image_size))
-        if len(size) != 2 or min(size) <= 0:
-            raise PoseError(f"Pose2D.image_size is {self.image_size!r}; give (width, height) in pixels, both above 0")
-        put("image_size", size)
+        put("image_size", tuple(int(side) for side in np.ravel(self.image_size)))
 
     def __repr__(self) -> str:
         size = f"{len(self)} frames x {len(self.skeleton)} joints {self.skeleton.name}"
@@ -208,18 +198,18 @@ class Pose2D(_Timed):
             skeleton=get_skeleton(target),
         )
 
-    def resample(self, fps: float) -> Pose2D:
+    def resample(self, fps: Rate) -> Pose2D:
         """The same motion at another, steady rate, interpolated linearly; confidence is the lower one of both frames.
 
         >>> Pose2D(np.zeros((100, 17, 2)), image_size=(1920, 1080)).resample(25).fps
         25.0
         """
-        fps = _rate(fps, "Pose2D")
+        check_arguments(Pose2D.resample, locals(), PoseError)
         if fps == self.fps and self.timestamps is None:
             return self
         at = self._positions(fps)
         points, confidence = at_positions(self.points, at), at_positions(self.confidence, at, lowest=True)
-        return replace(self, points=points, confidence=confidence, fps=fps, timestamps=None)
+        return replace(self, points=points, confidence=confidence, fps=float(fps), timestamps=None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -241,7 +231,7 @@ class Pose3D(_Timed):
 
     points: Array
     skeleton: str | Skeleton = H36M17
-    fps: float = 50.0
+    fps: Rate = 50.0
     frame: Literal["world", "camera"] = "world"
     root: Literal["absolute", "relative", "floor-glued", "estimated"] = "absolute"
     timestamps: Array | None = None
@@ -252,7 +242,7 @@ class Pose3D(_Timed):
         check_arguments(Pose3D, vars(self), PoseError)
         put("skeleton", get_skeleton(self.skeleton))
         put("points", _points(self.points, self.skeleton, 3, "Pose3D"))
-        put("fps", _rate(self.fps, "Pose3D"))
+        put("fps", float(self.fps))
         put("timestamps", _timestamps(self.timestamps, len(self), self.fps, "Pose3D"))
         if self.filled is not None:
             put("filled", np.asarray(self.filled))
@@ -296,18 +286,18 @@ class Pose3D(_Timed):
             filled = convert_confidence(np.float32(filled), self.skeleton, target, mapping) > 0
         return replace(self, points=points, skeleton=get_skeleton(target), filled=filled)
 
-    def resample(self, fps: float) -> Pose3D:
+    def resample(self, fps: Rate) -> Pose3D:
         """The same motion at another, steady rate, interpolated linearly.
 
         >>> Pose3D(np.zeros((100, 17, 3))).resample(25).fps
         25.0
         """
-        fps = _rate(fps, "Pose3D")
+        check_arguments(Pose3D.resample, locals(), PoseError)
         if fps == self.fps and self.timestamps is None:
             return self
         at = self._positions(fps)
         filled = None if self.filled is None else ~at_positions(~self.filled, at, lowest=True)
-        return replace(self, points=at_positions(self.points, at), fps=fps, timestamps=None, filled=filled)
+        return replace(self, points=at_positions(self.points, at), fps=float(fps), timestamps=None, filled=filled)
 
     def root_relative(self) -> Pose3D:
         """The first joint (the pelvis) moved to the origin in every frame.

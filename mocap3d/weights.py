@@ -153,7 +153,7 @@ def read_card(path: str | Path) -> dict:
     return _read_own(Path(path))[0]
 
 
-def export_weights(model: nn.Module, style: str) -> dict[str, torch.Tensor]:
+def export_weights(model: SimpleBaseline3D | VideoPose3D | MotionBERT, style: str) -> dict[str, torch.Tensor]:
     """Convert weights to a state_dict with the names and shapes of another code base, the inverse of load_weights.
 
     Args:
@@ -168,11 +168,8 @@ def export_weights(model: nn.Module, style: str) -> dict[str, torch.Tensor]:
     Source: own.
     """
     check_arguments(export_weights, locals())
-    if type(model) not in STYLES:
-        raise ValueError(f"got a {type(model).__name__}; only {', '.join(list_models())} can be exported")
     if style not in STYLES[type(model)]:
-        styles = " or ".join(STYLES[type(model)])
-        raise ValueError(f"style={style!r}: {type(model).__name__} can be exported as {styles}")
+        raise ValueError(f"style={style!r}: {model.name} can be exported as {' or '.join(STYLES[type(model)])}")
     if isinstance(model, SimpleBaseline3D) and style != model.form:
         raise ValueError(f"{model.name} has other layers than {style} builds; export it as {model.form}")
     if model.normalise != "published" or isinstance(model, VideoPose3D) and model.confidence:
@@ -229,8 +226,7 @@ def _settings(checkpoint: Mapping[str, object], architecture: str) -> dict[str, 
     if not isinstance(settings, Mapping):
         return {}
     settings = {str(key).removeprefix("_orig_mod."): value for key, value in settings.items()}
-    kinds = SETTINGS[architecture]
-    return {key: settings[key] for key, kind in kinds.items() if type(settings.get(key)) is kind}
+    return {key: settings[key] for key, kind in SETTINGS[architecture].items() if type(settings.get(key)) is kind}
 
 
 def _set_normalisation(model: nn.Module, values: object, source: str) -> None:
@@ -267,10 +263,8 @@ def _check_finite(state: Mapping[str, torch.Tensor], source: str) -> None:
     """Raise WeightsError for weights that would make every pose NaN."""
     wrong = [key for key, value in state.items() if not torch.isfinite(value).all()]
     if wrong:
-        raise WeightsError(
-            f"{source} has NaN or infinite numbers in {list_names(wrong)}: the training diverged, or the file is "
-            "damaged; use an earlier checkpoint"
-        )
+        text = "the training diverged, or the file is damaged; use an earlier checkpoint"
+        raise WeightsError(f"{source} has NaN or infinite numbers in {list_names(wrong)}: {text}")
 
 
 def _digest(state: Mapping[str, torch.Tensor]) -> str:
@@ -350,14 +344,12 @@ def _describe(model: nn.Module) -> dict:
         kwargs["drop_path"] = float(model.drop_path)
     if model.normalise != "published":
         kwargs["normalise"] = model.normalise
-    statistics = model.normalisation
+    statistics = model.normalisation and {key: value.double().tolist() for key, value in model.normalisation.items()}
     return {
         "format": FORMAT,
         "model": name,
         "kwargs": kwargs,
-        "normalisation": None
-        if statistics is None
-        else {key: value.double().tolist() for key, value in statistics.items()},
+        "normalisation": statistics,
         "skeleton": model.input_skeleton,
         "receptive_field": model.receptive_field,
         "causal": kwargs.get("causal", False),

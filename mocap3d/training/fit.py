@@ -41,7 +41,7 @@ from mocap3d.training import checkpoint as checkpoints
 from mocap3d.training.augmentation import chunks_of, film_for, motion_of
 from mocap3d.training.budget import steps_in_minutes
 from mocap3d.training.distributed import Workers, join
-from mocap3d.training.losses import pose_loss
+from mocap3d.training.losses import TrainingObjective, pose_loss
 from mocap3d.training.recipe import (
     Recipe,
     get_recipe,
@@ -50,17 +50,7 @@ from mocap3d.training.recipe import (
     momentum_of_step,
     momentum_restored,
 )
-from mocap3d.training.run import (
-    Job,
-    Progress,
-    Run,
-    TrainingObjective,
-    check_job,
-    check_statistics,
-    describe,
-    in_words,
-    outcome,
-)
+from mocap3d.training.run import Job, Progress, Run, check_job, check_statistics, describe, in_words, outcome
 
 LOOK_EVERY = 20  # steps between checks of the loss: each check makes a GPU wait
 LONG = 600  # seconds

@@ -11,6 +11,7 @@ steps by timing the machine before the run starts; to get the same bits again, p
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from mocap3d.training.losses import TERMS
 OPTIMIZERS = ("adam", "adamw")
 SCHEDULES = ("constant", "step", "epoch", "cosine")
 LOSSES = ("mse", "mpjpe")
+HIGHEST_RATE = 0.1  # of Adam and AdamW
 
 
 class RecipeError(ValueError):
@@ -167,7 +169,11 @@ def get_recipe(recipe: Recipe | str) -> Recipe:
     check_arguments(get_recipe, locals())
     if isinstance(recipe, str) and recipe not in RECIPES:
         raise RecipeError(f"no recipe {recipe!r}; give a Recipe, or one of {', '.join(RECIPES)}")
-    return RECIPES[recipe] if isinstance(recipe, str) else recipe
+    recipe = RECIPES[recipe] if isinstance(recipe, str) else recipe
+    if recipe.learning_rate > HIGHEST_RATE:
+        text = "so high that training can be expected to diverge; the recipes here have 0.0001 to 0.008"
+        warnings.warn(f"learning_rate={recipe.learning_rate:g} is {text}", stacklevel=3)
+    return recipe
 
 
 def make_optimizer(model: nn.Module, recipe: Recipe) -> optim.Optimizer:

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,22 +19,10 @@ from mocap3d.evaluation.evaluate import pose2d_source
 from mocap3d.evaluation.predict import VALIDATION_FRAMES
 from mocap3d.evaluation.report import html_table, text_table
 from mocap3d.models.lifter import Lifter
-from mocap3d.poses import Clip
 from mocap3d.skeleton import root_relative
 from mocap3d.training.augmentation import TrainingError, add_detector_noise, film_for
+from mocap3d.training.losses import TrainingObjective
 from mocap3d.training.recipe import Recipe
-
-HIGHEST_RATE = 0.1  # of Adam, above which a learning rate is doubted
-
-
-class TrainingObjective(Protocol):
-    """A training objective of one's own, see `fit`."""
-
-    def __call__(self, model: Lifter, batch: Batch, recipe: Recipe, step: int, steps: int) -> Tensor:
-        """The loss, a scalar."""
-
-    def describe(self) -> dict:
-        """Anything else that determines the run's numbers."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,22 +124,14 @@ class Job:
         return f"The batch held {held} of {clips} clips; largest coordinates in: {'; '.join(worst)}."
 
 
-def check_job(job: Job, clips: Iterable[Clip], notes: Iterable[str]) -> None:
+def check_job(job: Job, clips: Iterable, notes: Iterable[str]) -> None:
     """Raise an error for a run that cannot be trained; `clips` and `notes` are those of the training set."""
     model, recipe, data = job.model, job.recipe, job.train
-    if recipe.learning_rate > HIGHEST_RATE:
+    trained = {(clip.take, clip.camera.name) for clip in clips}
+    watched = job.validation.clips if job.validation else ()
+    if again := sum((clip.take, clip.camera.name) in trained for clip in watched):
         warnings.warn(
-            f"learning_rate={recipe.learning_rate:g} is so high that training can be expected to diverge; published "
-            "recipes have 0.0005 to 0.001",
-            stacklevel=3,
-        )
-    known = {(clip.take, clip.camera.name) for clip in clips}
-    seen = sum((clip.take, clip.camera.name) in known for clip in job.validation.clips) if job.validation else 0
-    if seen:
-        warnings.warn(
-            f"{seen} of {len(job.validation.clips)} validation clips are training clips: their error says nothing of "
-            "motion that the model has not seen; validate on clips that were held out",
-            stacklevel=3,
+            f"{again} of {len(watched)} validation clips are training clips; validate on others", stacklevel=3
         )
     if not any(parameter.requires_grad for parameter in model.parameters()):
         raise TrainingError(f"{model.name} has no parameters to train by gradient; call a baseline's own .fit(train)")
@@ -162,13 +142,10 @@ def check_job(job: Job, clips: Iterable[Clip], notes: Iterable[str]) -> None:
     if job.validation is not None and torch.isnan(job.validation.pose3d).any(-1).all():
         raise TrainingError(f"no joint of {job.validation.name!r} has a known pose to validate on; give other clips")
     if model.clipwise and len(job.chunks) < 2:
-        raise TrainingError(
-            f"data set {data.name!r} makes a single chunk of {model.receptive_field} frames; training needs two or "
-            "more: give more clips, or a recipe with a smaller clip_stride"
-        )
+        text = f"makes a single chunk of {model.receptive_field} frames; training needs two or more: give more clips"
+        raise TrainingError(f"data set {data.name!r} {text}, or a recipe with a smaller clip_stride")
     for key in ("mask_joints", "mask_frames", "checkpointing"):
-        value = getattr(recipe, key)
-        if value and not model.clipwise:
+        if (value := getattr(recipe, key)) and not model.clipwise:
             raise TrainingError(
                 f"recipe {recipe.name!r} has {key}={value!r}, which {model.name} does not know; MotionBERT does"
             )
