@@ -34,16 +34,17 @@ def choose_device(device: torch.device | str | None = None) -> torch.device:
         ValueError: if this machine has no such device.
     """
     check_arguments(choose_device, locals())
-    here = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
-    here += ["mps"] if torch.backends.mps.is_available() else []
+    cuda = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    here = {"cpu": 1, "cuda": cuda, "mps": int(torch.backends.mps.is_available())}
     if device is None:
-        return torch.device("cuda" if len(here) > 1 and "mps" not in here else "cpu")
+        return torch.device("cuda" if cuda else "cpu")
     try:
         chosen = torch.device(device)
     except RuntimeError:  # no name of a device
         chosen = None
-    if chosen is None or not any(chosen in (torch.device(name), torch.device(name).type) for name in here):
-        raise ValueError(f"device={device!r}: this machine has {', '.join(here)}; give one of these, or leave it out")
+    if chosen is None or (chosen.index or 0) >= here.get(chosen.type, 0):
+        names = ", ".join(f"{kind}:{i}" if count > 1 else kind for kind, count in here.items() for i in range(count))
+        raise ValueError(f"device={str(device)!r}: this machine has {names}; give one of these, or leave it out")
     return chosen
 
 

@@ -466,9 +466,10 @@ def test_a_device_that_is_not_there(name):
 
 
 def test_cuda_without_one(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(ValueError, match="device='cuda': this machine has cpu"):
         mocap3d.choose_device("cuda")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert mocap3d.choose_device("cuda:1") == torch.device("cuda:1") and str(mocap3d.choose_device("cuda")) == "cuda"
     assert mocap3d.choose_device() == torch.device("cuda")
