@@ -153,7 +153,7 @@ def read_card(path: str | Path) -> dict:
     return _read_own(Path(path))[0]
 
 
-def export_weights(model: SimpleBaseline3D | VideoPose3D | MotionBERT, style: str) -> dict[str, torch.Tensor]:
+def export_weights(model: nn.Module, style: str) -> dict[str, torch.Tensor]:
     """Convert weights to a state_dict with the names and shapes of another code base, the inverse of load_weights.
 
     Args:
@@ -168,6 +168,8 @@ def export_weights(model: SimpleBaseline3D | VideoPose3D | MotionBERT, style: st
     Source: own.
     """
     check_arguments(export_weights, locals())
+    if type(model) not in STYLES:
+        raise ValueError(f"got a {type(model).__name__}; only {', '.join(list_models())} can be exported")
     if style not in STYLES[type(model)]:
         raise ValueError(f"style={style!r}: {model.name} can be exported as {' or '.join(STYLES[type(model)])}")
     if isinstance(model, SimpleBaseline3D) and style != model.form:
