@@ -44,6 +44,7 @@ Rows = Annotated[Tensor, Rule("a tensor of whole numbers", lambda value: value.d
 FilePath = Annotated[str | PathLike, Rule("a path", lambda value: str(value) not in ("", "."))]
 
 LISTS, DICTS, NUMBERS = (Iterable, Sequence, list), (Mapping, dict), {float: Real, int: Integral}
+CONTAINERS = (*LISTS, *DICTS, tuple)
 WORDS = {float: "a number", int: "a whole number", bool: "True or False", str: "a string", NoneType: "None",
          "Lifter": "a model", "PathLike": "a path", "Path": "a path", "ndarray": "an array of numbers",
          "Tensor": "a tensor", "Callable": "a function", "Mapping": "a dict", "device": "a torch.device",
@@ -109,6 +110,7 @@ def _members(protocol: type) -> dict[str, object]:
     return dict.fromkeys(methods, object) | get_type_hints(protocol, include_extras=True)
 
 
+@cache
 def _split(hint: object) -> tuple[object, tuple]:
     """list[int] -> list, (int,)."""
     if get_origin(hint) is Annotated:
@@ -119,6 +121,8 @@ def _split(hint: object) -> tuple[object, tuple]:
 
 def _fits(value: object, hint: object, ruled: bool = True) -> bool:
     """Whether a value is what a hint says; if not `ruled`, whether its type is."""
+    if type(value) is hint and hint not in (float, np.ndarray):
+        return True
     kind, parts = _split(hint)
     if kind in (object, Any):
         return True
@@ -128,16 +132,11 @@ def _fits(value: object, hint: object, ruled: bool = True) -> bool:
         return _fits(value, parts[0], ruled) and (not ruled or all(rule.holds(value) for rule in parts[1:]))
     if kind is Literal:
         return any(type(value) is type(part) and (not ruled or value == part) for part in parts)
-    if kind in (*LISTS, tuple):
-        if not isinstance(value, (tuple, list, np.ndarray) if kind is tuple else kind) or _is_single(value):
+    if kind in CONTAINERS:
+        if not isinstance(value, (tuple, list, np.ndarray) if kind is tuple else kind) or _is_single(value, kind):
             return False
-        value = value.ravel() if isinstance(value, np.ndarray) and kind is tuple else value
-        inside = [] if isinstance(value, Iterator) else _inside(value, kind, parts)
+        inside = () if isinstance(value, Iterator) else _inside(value, kind, parts)
         return inside is not None and all(_fits(item, part, ruled) for _, item, part in inside)
-    if kind in DICTS:
-        return isinstance(value, kind) and all(
-            _fits(item, part, ruled) for _, item, part in _inside(value, kind, parts)
-        )
     if _is_protocol(kind):
         return not isinstance(value, type) and not _lacking(value, kind)
     if kind in NUMBERS:  # NaN and infinity are of the right type only
@@ -148,24 +147,23 @@ def _fits(value: object, hint: object, ruled: bool = True) -> bool:
     return isinstance(value, (bool, np.bool_) if kind is bool else kind)
 
 
-def _is_single(value: object) -> bool:
-    """Whether it is one thing, though Python can iterate over it."""
-    return isinstance(value, (str, bytes, Mapping)) or hasattr(value, "ndim") and value.ndim == 0
+def _is_single(value: object, kind: object) -> bool:
+    """Whether it is one thing where several are wanted, though Python can iterate over it."""
+    several = kind not in DICTS
+    return several and (isinstance(value, (str, bytes, Mapping)) or hasattr(value, "ndim") and value.ndim == 0)
 
 
 def _inside(value: Iterable, kind: object, parts: tuple) -> list[tuple[object, object, object]] | None:
     """(key, element, its hint) of a list or dict that has hints for them; None for a tuple of the wrong length."""
-    if not parts:
-        return []
-    if kind in DICTS:
+    if kind in DICTS and parts:
         return [(key, item, parts[1]) for key, item in value.items()] + [(key, key, parts[0]) for key in value]
-    if kind is tuple and parts[-1] is not ...:
-        return (
-            [(i, *both) for i, both in enumerate(zip(value, parts, strict=True))] if len(value) == len(parts) else None
-        )
-    return [(i, item, parts[0]) for i, item in enumerate(value)]
+    value = value.ravel() if isinstance(value, np.ndarray) and kind is tuple else value
+    items = list(value) if parts else []
+    hints = parts if kind is tuple and parts[-1:] != (...,) else parts[:1] * len(items)
+    return list(zip(range(len(items)), items, hints, strict=True)) if len(items) == len(hints) else None
 
 
+@cache
 def _is_protocol(kind: object) -> bool:
     return getattr(kind, "_is_protocol", False) and kind.__module__.startswith("mocap3d.")
 
@@ -203,7 +201,7 @@ def _innermost(name: str, value: object, hint: object) -> tuple[str, object, obj
         for part in parts:
             if (found := _innermost(name, value, part))[0] != name:
                 return found
-    elif kind in (*LISTS, *DICTS, tuple) and isinstance(value, (list, tuple, dict)) and isinstance(value, kind):
+    elif kind in CONTAINERS and isinstance(value, (list, tuple, dict)) and isinstance(value, kind):
         for key, item, part in _inside(value, kind, parts) or ():
             if not _fits(item, part):
                 return _innermost(f"{name}[{short(key)}]", item, part)
@@ -244,8 +242,7 @@ def _given(value: object) -> str:
     if isinstance(value, (np.ndarray, Tensor)):
         kind = "an array" if isinstance(value, np.ndarray) else "a tensor"
         return f"{kind} of shape {tuple(value.shape)} and dtype {value.dtype}"
-    name = _with_article(type(value).__name__)
-    return name if isinstance(value, (list, tuple, dict, set)) is False else f"{name} of {len(value)}"
+    return _with_article(type(value).__name__)
 
 
 def _with_article(name: str) -> str:
