@@ -381,7 +381,7 @@ def flip(points: Points, skeleton: str | Skeleton = H36M17):
         points: (..., J, C) array or tensor whose first channel is x about the mirror line x = 0 (screen
             coordinates, or the camera frame); other channels are unchanged.
     Returns:
-        (..., J, C), a new array of the same type. Flipping twice is the identity.
+        (..., J, C), a new array of the same type (integers become floating point). Flipping twice is the identity.
     Source: the flip augmentation of Pavllo et al. 2019, section 6.1 ("test-time augmentation").
 
     >>> points = np.zeros((17, 2))
