@@ -20,9 +20,12 @@ import json
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
+
+from mocap3d.arguments import Points, Positive, PositiveInt, check_arguments
 
 DISTORTION_MODELS = ("none", "videopose3d", "opencv")
 _CALIBRATION = Path(__file__).with_name("h36m_cameras.json")
@@ -115,6 +118,8 @@ def project(points, focal, centre, distortion=None, model: str = "videopose3d"):
     if model not in DISTORTION_MODELS:
         raise CameraError(f"distortion model {model!r} is unknown; give one of {', '.join(DISTORTION_MODELS)}")
     points = floating(points)
+    if points.shape[-1:] != (3,):
+        raise CameraError(f"points have shape {tuple(points.shape)}; give (..., 3) in the camera frame")
     lib, like = _library(points), lambda values: _like(values, points)
     depth = points[..., 2]
     if model != "videopose3d":
@@ -158,7 +163,7 @@ def _distort(x, y, distortion, model: str):
     return x * factor + a * r2, y * factor + b * r2
 
 
-def pixels_to_screen(pixels, width: float, height: float):
+def pixels_to_screen(pixels: Points, width: Positive, height: Positive):
     """Pixels -> screen: x in [-1, 1], y scaled by the same factor to keep the aspect ratio.
 
     Args:
@@ -170,10 +175,13 @@ def pixels_to_screen(pixels, width: float, height: float):
     >>> pixels_to_screen(np.array([[0.0, 0.0], [1920.0, 1080.0]]), 1920, 1080).tolist()
     [[-1.0, -0.5625], [1.0, 0.5625]]
     """
+    check_arguments(pixels_to_screen, locals())
+    if np.shape(pixels)[-1] < 2:
+        raise CameraError(f"pixels have shape {tuple(np.shape(pixels))}; give (..., 2)")
     return _rescale(pixels, 2 / width, (-1.0, -height / width))
 
 
-def screen_to_pixels(screen, width: float, height: float):
+def screen_to_pixels(screen, width: Positive, height: Positive):
     """The inverse of `pixels_to_screen`.
 
     >>> screen_to_pixels(np.array([0.0, 0.0]), 1920, 1080).tolist()
@@ -208,36 +216,26 @@ class Camera:
         CameraError: for an invalid field; the message states the rule.
     """
 
-    focal: tuple[float, float]
+    focal: tuple[Positive, Positive]
     centre: tuple[float, float]
-    width: int
-    height: int
-    distortion: tuple[float, ...] = (0.0, 0.0, 0.0, 0.0, 0.0)
-    distortion_model: str = "none"
-    rotation: tuple[float, ...] = (1.0, 0.0, 0.0, 0.0)
-    translation: tuple[float, ...] = (0.0, 0.0, 0.0)
+    width: PositiveInt
+    height: PositiveInt
+    distortion: tuple[float, float, float, float, float] = (0.0, 0.0, 0.0, 0.0, 0.0)
+    distortion_model: Literal["none", "videopose3d", "opencv"] = "none"
+    rotation: tuple[float, float, float, float] = (1.0, 0.0, 0.0, 0.0)
+    translation: tuple[float, float, float] = (0.0, 0.0, 0.0)
     name: str = ""
 
     def __post_init__(self) -> None:
-        for field, size in (("focal", 2), ("centre", 2), ("distortion", 5), ("rotation", 4), ("translation", 3)):
-            values = tuple(float(x) for x in np.ravel(np.asarray(getattr(self, field), dtype=np.float64)))
-            if len(values) != size or not np.isfinite(values).all():
-                raise CameraError(f"Camera.{field} is {values}; give {size} finite numbers")
-            object.__setattr__(self, field, values)
-        if min(self.focal) <= 0 or self.width <= 0 or self.height <= 0:
-            raise CameraError(
-                f"Camera: focal {self.focal} and image {self.width}x{self.height} must be positive numbers of pixels"
-            )
+        check_arguments(Camera, vars(self), CameraError)
+        for field in ("focal", "centre", "distortion", "rotation", "translation"):
+            object.__setattr__(self, field, tuple(float(x) for x in np.ravel(getattr(self, field))))
         length = float(np.linalg.norm(self.rotation))
         if abs(length - 1) > 1e-3:
             raise CameraError(
                 f"Camera.rotation {self.rotation} has length {length:.4g}; give a unit quaternion (w, x, y, z)"
             )
         object.__setattr__(self, "rotation", tuple(x / length for x in self.rotation))
-        if self.distortion_model not in DISTORTION_MODELS:
-            raise CameraError(
-                f"Camera.distortion_model is {self.distortion_model!r}; give one of {', '.join(DISTORTION_MODELS)}"
-            )
         if self.distortion_model == "none" and any(self.distortion):
             raise CameraError("Camera.distortion is set, but distortion_model is 'none'; give the model it belongs to")
         if max(abs(x) for x in self.translation) > 1000:
@@ -279,12 +277,13 @@ class Camera:
     def _axes(self) -> np.ndarray:
         return rotation_matrix(self.rotation)
 
-    def project(self, points):
+    def project(self, points: Points):
         """(..., 3) camera-frame metres -> (..., 2) pixels, with lens distortion (see `project`).
 
         >>> Camera.phone(fov_degrees=90).project(np.array([0.0, 0.0, 3.0])).tolist()
         [960.0, 540.0]
         """
+        check_arguments(Camera.project, locals())
         return project(points, self.focal, self.centre, self.distortion, self.distortion_model)
 
     def undistort(self, pixels, iterations: int = 50):
@@ -399,8 +398,8 @@ class Camera:
     def phone(
         cls,
         fov_degrees: float = 60.0,
-        width: int = 1920,
-        height: int = 1080,
+        width: PositiveInt = 1920,
+        height: PositiveInt = 1080,
         *,
         camera_height: float = 1.5,
         pitch_degrees: float = 0.0,
@@ -418,6 +417,7 @@ class Camera:
         >>> round(Camera.phone(fov_degrees=90).focal[0], 3)
         960.0
         """
+        check_arguments(Camera.phone, locals())
         if not 1 <= fov_degrees <= 179:
             raise CameraError(f"field of view {fov_degrees} degrees; give the horizontal angle, between 1 and 179")
         focal = width / 2 / np.tan(np.radians(fov_degrees) / 2)
@@ -471,6 +471,7 @@ def h36m_cameras(subject: str) -> tuple[Camera, ...]:
     >>> [camera.name for camera in h36m_cameras("S9")][:2]
     ['54138969', '55011271']
     """
+    check_arguments(h36m_cameras, locals())
     data = _calibration()
     if subject not in data["extrinsics"]:
         raise CameraError(f"no cameras for subject {subject!r}; known: {', '.join(data['extrinsics'])}")

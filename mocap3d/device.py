@@ -9,6 +9,8 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
+from mocap3d.arguments import check_arguments
+
 TORCHRUN = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR")  # set by torchrun in each process
 PROFILES = {
     "ci": "toy sizes, so that a test takes seconds: its numbers are TOY NUMBERS and mean nothing",
@@ -26,10 +28,24 @@ class Profile(str):
 
 
 def choose_device(device: torch.device | str | None = None) -> torch.device:
-    """The given device; by default a CUDA device if available, else the CPU."""
-    if device is not None:
-        return torch.device(device)
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    """The given device; by default a CUDA device if available, else the CPU.
+
+    Raises:
+        ValueError: if this machine has no such device.
+    """
+    check_arguments(choose_device, locals())
+    cuda = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    here = {"cpu": 1, "cuda": cuda, "mps": int(torch.backends.mps.is_available())}
+    if device is None:
+        return torch.device("cuda" if cuda else "cpu")
+    try:
+        chosen = torch.device(device)
+    except RuntimeError:  # no name of a device
+        chosen = None
+    if chosen is None or (chosen.index or 0) >= here.get(chosen.type, 0):
+        names = ", ".join(f"{kind}:{i}" if count > 1 else kind for kind, count in here.items() for i in range(count))
+        raise ValueError(f"device={str(device)!r}: this machine has {names}; give one of these, or leave it out")
+    return chosen
 
 
 def profile(name: str | None = None, quiet: bool = False) -> Profile:
@@ -42,6 +58,7 @@ def profile(name: str | None = None, quiet: bool = False) -> Profile:
     Raises:
         ValueError: for an unknown name.
     """
+    check_arguments(profile, locals())
     asked = name or os.environ.get("MOCAP3D_PROFILE")
     chosen = asked or ("gpu" if torch.cuda.is_available() else "laptop")
     if chosen not in PROFILES:
@@ -62,14 +79,15 @@ def model_device(model: nn.Module) -> torch.device:
 
 def unwrapped(model: nn.Module) -> nn.Module:
     """The model inside the wrappers of torch.compile, DataParallel and DistributedDataParallel."""
-    while True:
+    while isinstance(model, nn.Module):
         children = dict(model.named_children())
         if "_orig_mod" in children:  # torch.compile; its class is not imported, because that takes seconds
             model = children["_orig_mod"]
         elif isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
             model = model.module
         else:
-            return model
+            break
+    return model
 
 
 def compiled(model: nn.Module, device: torch.device, say: Callable[[str], object] = print) -> nn.Module:

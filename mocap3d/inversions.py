@@ -21,6 +21,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from mocap3d.arguments import check_arguments
 from mocap3d.poses import Pose2D
 from mocap3d.skeleton import Skeleton
 
@@ -59,6 +60,7 @@ def undo_inversions(pose2d: Pose2D) -> Pose2D:
     >>> undo_inversions(pose) is pose
     True
     """
+    check_arguments(undo_inversions, locals())
     inverted, text = find_inversions(pose2d)
     if text:
         warnings.warn(text, stacklevel=2)

@@ -17,7 +17,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from mocap3d.skeleton import H36M17, Skeleton
+from mocap3d.arguments import Points, PositiveInt, check_arguments
+from mocap3d.skeleton import H36M17, Skeleton, joints_of
 
 
 class MetricError(ValueError):
@@ -44,7 +45,7 @@ def _prepare(prediction, truth, mask):
         )
     counted = torch.isfinite(truth).all(-1)
     if mask is not None:
-        mask = torch.as_tensor(mask, dtype=torch.bool, device=truth.device)
+        mask = _tensor(mask).to(truth.device).bool()
         try:
             counted = counted & mask
         except RuntimeError:
@@ -95,7 +96,7 @@ def best_scale(prediction: torch.Tensor, truth: torch.Tensor, counted: torch.Ten
     return prediction * torch.where(own > 0, scale, 1)
 
 
-def joint_errors(prediction, truth, mask=None):
+def joint_errors(prediction: Points, truth: Points, mask: Points | None = None):
     """Distance between prediction and truth for every joint.
 
     Args:
@@ -109,12 +110,13 @@ def joint_errors(prediction, truth, mask=None):
     >>> joint_errors(np.ones((2, 17, 3)), np.zeros((2, 17, 3))).shape
     (2, 17)
     """
+    check_arguments(joint_errors, locals())
     prediction, truth, counted, in_numpy = _prepare(prediction, truth, mask)
     errors = torch.linalg.vector_norm(prediction - truth, dim=-1)
     return _answer(torch.where(counted, errors, torch.nan), in_numpy)
 
 
-def mpjpe(prediction, truth, mask=None):
+def mpjpe(prediction: Points, truth: Points, mask: Points | None = None):
     """Mean per-joint position error, metres.
 
     Args:
@@ -128,11 +130,12 @@ def mpjpe(prediction, truth, mask=None):
     >>> round(mpjpe(truth + [0.03, 0.04, 0.0], truth), 6)
     0.05
     """
+    check_arguments(mpjpe, locals())
     prediction, truth, counted, in_numpy = _prepare(prediction, truth, mask)
     return _answer(mean_distance(prediction, truth, counted), in_numpy)
 
 
-def scale_align(prediction, truth, mask=None):
+def scale_align(prediction: Points, truth: Points, mask: Points | None = None):
     """Multiply each frame of the prediction by the scale that fits the truth best.
 
     Args, Raises: same as in `joint_errors`.
@@ -144,22 +147,24 @@ def scale_align(prediction, truth, mask=None):
     >>> np.allclose(scale_align(2 * truth, truth), truth)
     True
     """
+    check_arguments(scale_align, locals())
     prediction, truth, counted, in_numpy = _prepare(prediction, truth, mask)
     return _answer(best_scale(prediction, truth, counted), in_numpy)
 
 
-def n_mpjpe(prediction, truth, mask=None):
+def n_mpjpe(prediction: Points, truth: Points, mask: Points | None = None):
     """MPJPE after scaling each frame (see `scale_align`), metres.
 
     >>> truth = np.random.default_rng(0).normal(size=(10, 17, 3))
     >>> round(n_mpjpe(2 * truth, truth), 6)
     0.0
     """
+    check_arguments(n_mpjpe, locals())
     prediction, truth, counted, in_numpy = _prepare(prediction, truth, mask)
     return _answer(mean_distance(best_scale(prediction, truth, counted), truth, counted), in_numpy)
 
 
-def procrustes_align(prediction, truth, mask=None):
+def procrustes_align(prediction: Points, truth: Points, mask: Points | None = None):
     """Align each frame of the prediction with the truth by the best similarity: rotation, scale, translation.
 
     A reflection is never used. A frame whose joints all coincide (or lie on a line) has no unique rotation; the
@@ -175,6 +180,7 @@ def procrustes_align(prediction, truth, mask=None):
     >>> np.allclose(procrustes_align(turned, truth), truth)
     True
     """
+    check_arguments(procrustes_align, locals())
     prediction, truth, counted, in_numpy = _prepare(prediction, truth, mask)
     return _answer(_similar(prediction, truth, counted), in_numpy)
 
@@ -198,13 +204,14 @@ def _similar(prediction: torch.Tensor, truth: torch.Tensor, counted: torch.Tenso
     return torch.where(known, aligned, torch.nan).to(prediction.dtype)
 
 
-def p_mpjpe(prediction, truth, mask=None):
+def p_mpjpe(prediction: Points, truth: Points, mask: Points | None = None):
     """MPJPE after Procrustes alignment of each frame (see `procrustes_align`), metres.
 
     >>> truth = np.random.default_rng(0).normal(size=(10, 17, 3))
     >>> round(p_mpjpe(3 * truth + 5, truth), 6)
     0.0
     """
+    check_arguments(p_mpjpe, locals())
     prediction, truth, counted, in_numpy = _prepare(prediction, truth, mask)
     return _answer(mean_distance(_similar(prediction, truth, counted), truth, counted), in_numpy)
 
@@ -221,7 +228,7 @@ def _differences(prediction, truth, mask, order: int):
     return torch.linalg.vector_norm(prediction - truth, dim=-1), counted, in_numpy
 
 
-def mpjve(prediction, truth, mask=None):
+def mpjve(prediction: Points, truth: Points, mask: Points | None = None):
     """Mean per-joint velocity error: MPJPE of frame-to-frame differences.
 
     Args:
@@ -235,11 +242,12 @@ def mpjve(prediction, truth, mask=None):
     >>> round(mpjve(truth + 0.1, truth), 6)  # a constant error has no velocity
     0.0
     """
+    check_arguments(mpjve, locals())
     errors, counted, in_numpy = _differences(prediction, truth, mask, 1)
     return _answer(_mean(errors, counted), in_numpy)
 
 
-def acceleration_error(prediction, truth, fps: float, mask=None):
+def acceleration_error(prediction: Points, truth: Points, fps: float, mask: Points | None = None):
     """Mean distance of second differences, metres per second squared.
 
     Args:
@@ -251,11 +259,12 @@ def acceleration_error(prediction, truth, fps: float, mask=None):
     >>> round(acceleration_error(truth + 0.1, truth, fps=50), 6)
     0.0
     """
+    check_arguments(acceleration_error, locals())
     errors, counted, in_numpy = _differences(prediction, truth, mask, 2)
     return _answer(_mean(errors, counted) * fps**2, in_numpy)
 
 
-def pck(prediction, truth, threshold: float = 0.150, mask=None):
+def pck(prediction: Points, truth: Points, threshold: float = 0.150, mask: Points | None = None):
     """Fraction of joints with an error below `threshold` metres (PCK@150mm by default).
 
     Source: Mehta et al. 2017 (3DPCK).
@@ -264,12 +273,13 @@ def pck(prediction, truth, threshold: float = 0.150, mask=None):
     >>> round(pck(truth + [0.1, 0.0, 0.0], truth), 6), round(pck(truth + [0.2, 0.0, 0.0], truth), 6)
     (1.0, 0.0)
     """
+    check_arguments(pck, locals())
     prediction, truth, counted, in_numpy = _prepare(prediction, truth, mask)
     near = torch.linalg.vector_norm(prediction - truth, dim=-1) < threshold
     return _answer(_mean(near.to(prediction.dtype), counted), in_numpy)
 
 
-def auc(prediction, truth, highest: float = 0.150, steps: int = 31, mask=None):
+def auc(prediction: Points, truth: Points, highest: float = 0.150, steps: PositiveInt = 31, mask: Points | None = None):
     """Area under the PCK curve: mean PCK over `steps` thresholds from 0 to `highest` metres.
 
     Source: Mehta et al. 2017: 31 thresholds, 0 to 150 mm.
@@ -278,6 +288,7 @@ def auc(prediction, truth, highest: float = 0.150, steps: int = 31, mask=None):
     >>> round(auc(truth + [0.0751, 0.0, 0.0], truth), 2)
     0.48
     """
+    check_arguments(auc, locals())
     prediction, truth, counted, in_numpy = _prepare(prediction, truth, mask)
     errors = torch.linalg.vector_norm(prediction - truth, dim=-1)
     thresholds = torch.linspace(0, highest, steps, dtype=errors.dtype, device=errors.device)
@@ -286,24 +297,27 @@ def auc(prediction, truth, highest: float = 0.150, steps: int = 31, mask=None):
     return _answer(fractions.mean(), in_numpy)
 
 
-def per_joint_error(prediction, truth, mask=None):
+def per_joint_error(prediction: Points, truth: Points, mask: Points | None = None):
     """MPJPE of each joint: (..., J, 3) -> (J,) metres, NaN for a joint that never counts.
 
     >>> per_joint_error(np.ones((10, 17, 3)), np.zeros((10, 17, 3))).shape
     (17,)
     """
+    check_arguments(per_joint_error, locals())
     prediction, truth, counted, in_numpy = _prepare(prediction, truth, mask)
     errors = torch.where(counted, torch.linalg.vector_norm(prediction - truth, dim=-1), 0)
     joints = errors.shape[-1]
     return _answer(errors.reshape(-1, joints).sum(0) / counted.reshape(-1, joints).sum(0), in_numpy)
 
 
-def bone_lengths(points, skeleton: Skeleton = H36M17):
+def bone_lengths(points: Points, skeleton: Skeleton = H36M17):
     """(..., J, 3) metres -> (..., bones) metres, in the order of `skeleton.bones`.
 
     >>> bone_lengths(np.zeros((10, 17, 3))).shape
     (10, 16)
     """
+    check_arguments(bone_lengths, locals())
+    points = joints_of(points, skeleton, axis=-2)
     parents, children = (list(ends) for ends in zip(*skeleton.bones, strict=True))
     difference = points[..., children, :] - points[..., parents, :]
     if isinstance(points, torch.Tensor):
@@ -311,13 +325,14 @@ def bone_lengths(points, skeleton: Skeleton = H36M17):
     return np.linalg.norm(difference, axis=-1)
 
 
-def bone_length_error(prediction, truth, skeleton: Skeleton = H36M17, mask=None):
+def bone_length_error(prediction: Points, truth: Points, skeleton: Skeleton = H36M17, mask: Points | None = None):
     """Mean absolute difference of bone lengths, metres; a bone counts where both its joints do.
 
     >>> truth = np.random.default_rng(0).normal(size=(10, 17, 3))
     >>> round(bone_length_error(truth + 1, truth), 6)
     0.0
     """
+    check_arguments(bone_length_error, locals())
     prediction, truth, counted, in_numpy = _prepare(prediction, truth, mask)
     parents, children = (list(ends) for ends in zip(*skeleton.bones, strict=True))
     both = counted[..., parents] & counted[..., children]

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mocap3d.arguments import check_arguments
 from mocap3d.skeleton import H36M17, Skeleton, get_skeleton
 
 SHORT = 0.25  # seconds
@@ -79,6 +80,7 @@ def fill_missing(
         (N, J, 2) of the same type; NaN only in frames without any joint. The input itself if nothing was missing.
     Source: own.
     """
+    check_arguments(fill_missing, locals())
     skeleton = get_skeleton(skeleton)
     if not isinstance(points, Tensor):
         if np.isfinite(points).all():

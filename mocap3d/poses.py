@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Annotated, Literal
 
 import numpy as np
 
+from mocap3d.arguments import Array, PositiveInt, Rule, check_arguments
 from mocap3d.camera import Camera
-from mocap3d.skeleton import H36M17, Skeleton, convert, convert_confidence, get_skeleton
+from mocap3d.skeleton import H36M17, JointNames, Skeleton, convert, convert_confidence, get_skeleton
 
-FRAMES = ("world", "camera")
-ROOTS = ("absolute", "relative", "floor-glued", "estimated")
+Rate = Annotated[float, Rule("frames per second (30, not 1 / 30)", lambda fps: 1 <= fps < 10_000)]
 REACH = 50.0  # metres from the first joint (in some files a mark on the floor), beyond which the unit cannot be metres
 
 
@@ -28,8 +29,6 @@ class PoseError(ValueError):
 
 def _points(points, skeleton: Skeleton, channels: int, what: str) -> np.ndarray:
     array = np.asarray(points)
-    if array.dtype.kind not in "fiu":
-        raise PoseError(f"{what}.points have dtype {array.dtype}; give floating point numbers")
     if array.ndim != 3 or array.shape[1:] != (len(skeleton), channels):
         raise PoseError(
             f"{what}.points have shape {array.shape}; skeleton {skeleton.name!r} needs "
@@ -42,15 +41,6 @@ def _points(points, skeleton: Skeleton, channels: int, what: str) -> np.ndarray:
     if not np.isfinite(array).all() and np.isinf(array).any():
         raise PoseError(f"{what}.points hold infinite values; mark missing joints with NaN")
     return array
-
-
-def _rate(fps: float, what: str) -> float:
-    if not (isinstance(fps, (int, float, np.number)) and 1 <= fps < 10_000):
-        hint = (
-            f"; {fps:.4g} seconds from frame to frame are {1 / fps:.4g}" if type(fps) is float and 0 < fps < 1 else ""
-        )
-        raise PoseError(f"{what}.fps is {fps!r}; give frames per second, a number from 1 to below 10000{hint}")
-    return float(fps)
 
 
 def _timestamps(timestamps, frames: int, fps: float, what: str) -> np.ndarray | None:
@@ -139,18 +129,19 @@ class Pose2D(_Timed):
         PoseError: for a wrong shape, range or label.
     """
 
-    points: np.ndarray
-    confidence: np.ndarray | None = None
-    skeleton: Skeleton = H36M17
-    fps: float = 50.0
-    image_size: tuple[int, int] | None = None
-    timestamps: np.ndarray | None = None
+    points: Array
+    confidence: Array | None = None
+    skeleton: str | Skeleton = H36M17
+    fps: Rate = 50.0
+    image_size: tuple[PositiveInt, PositiveInt] | None = None
+    timestamps: Array | None = None
 
     def __post_init__(self) -> None:
         put = lambda field, value: object.__setattr__(self, field, value)  # noqa: E731  frozen
+        check_arguments(Pose2D, vars(self), PoseError)
         put("skeleton", get_skeleton(self.skeleton))
         put("points", _points(self.points, self.skeleton, 2, "Pose2D"))
-        put("fps", _rate(self.fps, "Pose2D"))
+        put("fps", float(self.fps))
         put("timestamps", _timestamps(self.timestamps, len(self), self.fps, "Pose2D"))
         present = np.isfinite(self.points[..., 0] + self.points[..., 1])
         confidence = present if self.confidence is None else np.asarray(self.confidence)
@@ -175,10 +166,7 @@ class Pose2D(_Timed):
                 "Pose2D needs image_size=(width, height), in pixels, of the picture or video that its points are from: "
                 "models use points relative to it"
             )
-        size = tuple(int(side) for side in np.ravel(self.image_size))
-        if len(size) != 2 or min(size) <= 0:
-            raise PoseError(f"Pose2D.image_size is {self.image_size!r}; give (width, height) in pixels, both above 0")
-        put("image_size", size)
+        put("image_size", tuple(int(side) for side in np.ravel(self.image_size)))
 
     def __repr__(self) -> str:
         size = f"{len(self)} frames x {len(self.skeleton)} joints {self.skeleton.name}"
@@ -190,17 +178,19 @@ class Pose2D(_Timed):
         >>> len(Pose2D(np.zeros((100, 17, 2)), image_size=(1920, 1080)).slice(10, 30))
         20
         """
+        check_arguments(Pose2D.slice, locals())
         times = None if self.timestamps is None else self.timestamps[start:stop]
         points, confidence = self.points[start:stop], self.confidence[start:stop]
         return replace(self, points=points, confidence=confidence, timestamps=times)
 
-    def convert(self, target: str | Skeleton = "h36m17", mapping: Mapping | None = None) -> Pose2D:
+    def convert(self, target: str | Skeleton = "h36m17", mapping: JointNames | None = None) -> Pose2D:
         """The same pose on another skeleton (see `skeleton.convert` and `skeleton.provenance`).
 
         >>> pose = Pose2D(np.zeros((3, 26, 2)), skeleton="halpe26", image_size=(1920, 1080))
         >>> pose.convert("h36m17").skeleton.name
         'h36m17'
         """
+        check_arguments(Pose2D.convert, locals())
         return replace(
             self,
             points=convert(self.points, self.skeleton, target, mapping),
@@ -208,18 +198,18 @@ class Pose2D(_Timed):
             skeleton=get_skeleton(target),
         )
 
-    def resample(self, fps: float) -> Pose2D:
+    def resample(self, fps: Rate) -> Pose2D:
         """The same motion at another, steady rate, interpolated linearly; confidence is the lower one of both frames.
 
         >>> Pose2D(np.zeros((100, 17, 2)), image_size=(1920, 1080)).resample(25).fps
         25.0
         """
-        fps = _rate(fps, "Pose2D")
+        check_arguments(Pose2D.resample, locals(), PoseError)
         if fps == self.fps and self.timestamps is None:
             return self
         at = self._positions(fps)
         points, confidence = at_positions(self.points, at), at_positions(self.confidence, at, lowest=True)
-        return replace(self, points=points, confidence=confidence, fps=fps, timestamps=None)
+        return replace(self, points=points, confidence=confidence, fps=float(fps), timestamps=None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -239,19 +229,20 @@ class Pose3D(_Timed):
         PoseError: for a wrong shape, unit or label.
     """
 
-    points: np.ndarray
-    skeleton: Skeleton = H36M17
-    fps: float = 50.0
-    frame: str = "world"
-    root: str = "absolute"
-    timestamps: np.ndarray | None = None
-    filled: np.ndarray | None = None
+    points: Array
+    skeleton: str | Skeleton = H36M17
+    fps: Rate = 50.0
+    frame: Literal["world", "camera"] = "world"
+    root: Literal["absolute", "relative", "floor-glued", "estimated"] = "absolute"
+    timestamps: Array | None = None
+    filled: Array | None = None
 
     def __post_init__(self) -> None:
         put = lambda field, value: object.__setattr__(self, field, value)  # noqa: E731  frozen
+        check_arguments(Pose3D, vars(self), PoseError)
         put("skeleton", get_skeleton(self.skeleton))
         put("points", _points(self.points, self.skeleton, 3, "Pose3D"))
-        put("fps", _rate(self.fps, "Pose3D"))
+        put("fps", float(self.fps))
         put("timestamps", _timestamps(self.timestamps, len(self), self.fps, "Pose3D"))
         if self.filled is not None:
             put("filled", np.asarray(self.filled))
@@ -260,10 +251,6 @@ class Pose3D(_Timed):
                     f"Pose3D.filled has shape {self.filled.shape} and dtype {self.filled.dtype}; give one bool per "
                     f"joint, {self.points.shape[:2]}"
                 )
-        if self.frame not in FRAMES:
-            raise PoseError(f"Pose3D.frame is {self.frame!r}; give one of {', '.join(FRAMES)}")
-        if self.root not in ROOTS:
-            raise PoseError(f"Pose3D.root is {self.root!r}; give one of {', '.join(ROOTS)}")
         if np.abs(self.points).max() <= REACH / 2:
             return  # most poses; those with NaN need the full check
         reach = float(np.fmax.reduce(np.abs(self.points - self.points[:, :1]), axis=None))
@@ -283,32 +270,34 @@ class Pose3D(_Timed):
         >>> len(Pose3D(np.zeros((100, 17, 3))).slice(10, 30))
         20
         """
+        check_arguments(Pose3D.slice, locals())
         times, filled = (None if part is None else part[start:stop] for part in (self.timestamps, self.filled))
         return replace(self, points=self.points[start:stop], timestamps=times, filled=filled)
 
-    def convert(self, target: str | Skeleton = "h36m17", mapping: Mapping | None = None) -> Pose3D:
+    def convert(self, target: str | Skeleton = "h36m17", mapping: JointNames | None = None) -> Pose3D:
         """The same pose on another skeleton (see `skeleton.convert` and `skeleton.provenance`).
 
         >>> Pose3D(np.zeros((3, 32, 3)), "h36m32").convert().skeleton.name
         'h36m17'
         """
+        check_arguments(Pose3D.convert, locals())
         points, filled = convert(self.points, self.skeleton, target, mapping), self.filled
         if filled is not None:
             filled = convert_confidence(np.float32(filled), self.skeleton, target, mapping) > 0
         return replace(self, points=points, skeleton=get_skeleton(target), filled=filled)
 
-    def resample(self, fps: float) -> Pose3D:
+    def resample(self, fps: Rate) -> Pose3D:
         """The same motion at another, steady rate, interpolated linearly.
 
         >>> Pose3D(np.zeros((100, 17, 3))).resample(25).fps
         25.0
         """
-        fps = _rate(fps, "Pose3D")
+        check_arguments(Pose3D.resample, locals(), PoseError)
         if fps == self.fps and self.timestamps is None:
             return self
         at = self._positions(fps)
         filled = None if self.filled is None else ~at_positions(~self.filled, at, lowest=True)
-        return replace(self, points=at_positions(self.points, at), fps=fps, timestamps=None, filled=filled)
+        return replace(self, points=at_positions(self.points, at), fps=float(fps), timestamps=None, filled=filled)
 
     def root_relative(self) -> Pose3D:
         """The first joint (the pelvis) moved to the origin in every frame.
@@ -324,6 +313,7 @@ class Pose3D(_Timed):
         >>> Pose3D(np.ones((3, 17, 3))).in_camera(Camera.phone()).frame
         'camera'
         """
+        check_arguments(Pose3D.in_camera, locals())
         self._needs("world", "in_camera")
         return replace(self, points=camera.world_to_camera(self.points), frame="camera")
 
@@ -333,6 +323,7 @@ class Pose3D(_Timed):
         >>> Pose3D(np.ones((3, 17, 3)), frame="camera").in_world(Camera.phone()).frame
         'world'
         """
+        check_arguments(Pose3D.in_world, locals())
         self._needs("camera", "in_world")
         if self.root == "relative":
             return replace(self, points=camera.camera_to_world_direction(self.points), frame="world")
@@ -344,6 +335,7 @@ class Pose3D(_Timed):
         >>> Pose3D(np.ones((3, 17, 3))).project(Camera.phone())
         Pose2D(3 frames x 17 joints h36m17, 50 fps, 1920x1080 px)
         """
+        check_arguments(Pose3D.project, locals())
         if self.root == "relative":
             raise PoseError("Pose3D.project needs to know where the body is; this pose's root is 'relative'")
         points = camera.world_to_camera(self.points) if self.frame == "world" else self.points
@@ -389,6 +381,7 @@ class Clip:
     licence: str = ""
 
     def __post_init__(self) -> None:
+        check_arguments(Clip, vars(self))
         if len(self.pose2d) != len(self.pose3d):
             raise PoseError(
                 f"clip {self.take!r}: {len(self.pose2d)} 2D frames, {len(self.pose3d)} 3D frames; cut to the same"
@@ -423,6 +416,7 @@ class Clip:
         >>> len(Clip("S1", "Walking", Camera.phone(), pose.project(Camera.phone()), pose, "walk-1").slice(2, 6))
         4
         """
+        check_arguments(Clip.slice, locals())
         return replace(self, pose2d=self.pose2d.slice(start, stop), pose3d=self.pose3d.slice(start, stop))
 
     def __len__(self) -> int:

@@ -8,15 +8,18 @@ it is copied or approximated.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
 import numpy as np
 import torch
 
+from mocap3d.arguments import Points, check_arguments
 from mocap3d.camera import floating
 from mocap3d.conversions import CONVERSIONS, describe, origins
+
+JointNames = Mapping[str, str | Sequence[str]]  # of a target joint: the joints that it is the middle of
 
 
 class SkeletonError(ValueError):
@@ -43,6 +46,9 @@ class Skeleton:
     right: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        check_arguments(Skeleton, vars(self), SkeletonError)
+        for field in ("joints", "parents", "left", "right"):  # lists are welcome
+            object.__setattr__(self, field, tuple(getattr(self, field)))
         if len(set(self.joints)) != len(self.joints) or not self.joints:
             raise SkeletonError(f"skeleton {self.name!r}: joint names must be unique and at least one")
         if len(self.parents) != len(self.joints):
@@ -248,6 +254,7 @@ def get_skeleton(skeleton: str | Skeleton) -> Skeleton:
     """
     if isinstance(skeleton, Skeleton):
         return skeleton
+    check_arguments(get_skeleton, locals())
     if skeleton not in SKELETONS:
         raise SkeletonError(f"unknown skeleton {skeleton!r}; known: {', '.join(SKELETONS)}")
     return SKELETONS[skeleton]
@@ -281,7 +288,7 @@ def _plan(source: Skeleton, target: Skeleton, mapping: tuple | None) -> tuple[np
     return index, weight, texts
 
 
-def _planned(source: Skeleton, target: Skeleton, mapping: Mapping | None) -> tuple:
+def _planned(source: Skeleton, target: Skeleton, mapping: JointNames | None) -> tuple:
     """`_plan` of a mapping that may hold lists."""
     if mapping is None:
         return _plan(source, target, None)
@@ -289,7 +296,7 @@ def _planned(source: Skeleton, target: Skeleton, mapping: Mapping | None) -> tup
     return _plan(source, target, tuple(pairs))
 
 
-def _of(values, source: Skeleton, axis: int):
+def joints_of(values, source: Skeleton, axis: int):
     """Floating-point values whose `axis` holds the joints of `source`; midpoints of integer pixels need fractions."""
     values = floating(values)
     if values.ndim < -axis or values.shape[axis] != len(source):
@@ -300,7 +307,7 @@ def _of(values, source: Skeleton, axis: int):
     return values
 
 
-def convert(points, source: str | Skeleton, target: str | Skeleton = "h36m17", mapping: Mapping | None = None):
+def convert(points, source: str | Skeleton, target: str | Skeleton = "h36m17", mapping: JointNames | None = None):
     """Convert poses from one skeleton to another by joint name.
 
     Args:
@@ -321,7 +328,7 @@ def convert(points, source: str | Skeleton, target: str | Skeleton = "h36m17", m
     (100, 17, 2)
     """
     source, target = get_skeleton(source), get_skeleton(target)
-    points = _of(points, source, axis=-2)
+    points = joints_of(points, source, axis=-2)
     if source.joints == target.joints:
         return points
     index, weight, _ = _planned(source, target, mapping)
@@ -333,7 +340,7 @@ def convert(points, source: str | Skeleton, target: str | Skeleton = "h36m17", m
 
 
 def convert_confidence(
-    confidence, source: str | Skeleton, target: str | Skeleton = "h36m17", mapping: Mapping | None = None
+    confidence, source: str | Skeleton, target: str | Skeleton = "h36m17", mapping: JointNames | None = None
 ):
     """Confidence of converted joints: the mean over the source joints of each, by the size of their weights.
 
@@ -349,7 +356,7 @@ def convert_confidence(
     (100, 17)
     """
     source, target = get_skeleton(source), get_skeleton(target)
-    confidence = _of(confidence, source, axis=-1)
+    confidence = joints_of(confidence, source, axis=-1)
     if source.joints == target.joints:
         return confidence
     index, weight, _ = _planned(source, target, mapping)
@@ -362,27 +369,28 @@ def convert_confidence(
 
 
 def provenance(
-    source: str | Skeleton, target: str | Skeleton = "h36m17", mapping: Mapping | None = None
+    source: str | Skeleton, target: str | Skeleton = "h36m17", mapping: JointNames | None = None
 ) -> dict[str, str]:
     """Where each target joint comes from, in words: {"spine": "midpoint of hip and neck, approximated", ...}.
 
     >>> provenance("coco17")["pelvis"]
     'midpoint of left_hip and right_hip'
     """
+    check_arguments(provenance, locals())
     source, target = get_skeleton(source), get_skeleton(target)
     if source.joints == target.joints:
         return {joint: joint for joint in target.joints}
     return dict(_planned(source, target, mapping)[2])
 
 
-def flip(points, skeleton: str | Skeleton = H36M17):
+def flip(points: Points, skeleton: str | Skeleton = H36M17):
     """Mirror poses: negate x AND swap left with right joints, so that a right-handed wave becomes a left-handed one.
 
     Args:
         points: (..., J, C) array or tensor whose first channel is x about the mirror line x = 0 (screen
             coordinates, or the camera frame); other channels are unchanged.
     Returns:
-        (..., J, C), a new array of the same type. Flipping twice is the identity.
+        (..., J, C), a new array of the same type (integers become floating point). Flipping twice is the identity.
     Source: the flip augmentation of Pavllo et al. 2019, section 6.1 ("test-time augmentation").
 
     >>> points = np.zeros((17, 2))
@@ -390,7 +398,9 @@ def flip(points, skeleton: str | Skeleton = H36M17):
     >>> flip(points)[H36M17.index("right_wrist")].tolist()
     [-0.3, -0.2]
     """
-    order = list(get_skeleton(skeleton).mirror)
+    check_arguments(flip, locals())
+    skeleton = get_skeleton(skeleton)
+    points, order = joints_of(points, skeleton, axis=-2), list(skeleton.mirror)
     if isinstance(points, torch.Tensor):
         mirrored = points[..., order, :].clone()
     else:

@@ -12,12 +12,14 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
+from mocap3d.arguments import FilePath, check_arguments
 from mocap3d.device import unwrapped
 from mocap3d.files import write_whole
 from mocap3d.formats.safe_files import load_torch
@@ -37,7 +39,6 @@ STYLES = {
     VideoPose3D: ("videopose3d", "mmpose"),
     MotionBERT: ("motionbert", "mmpose"),
 }
-PARTS = ("pose", "trajectory")
 # Options that checkpoints of our training hold and shapes do not show, by architecture.
 SETTINGS = {
     "SimpleBaseline3D": {"normalise": str},
@@ -52,7 +53,7 @@ SHIPPED = {
 
 
 def load_weights(
-    path_or_state: str | Path | Mapping[str, object], part: str = "pose", **overrides: object
+    path_or_state: FilePath | Mapping[str, object], part: Literal["pose", "trajectory"] = "pose", **overrides: object
 ) -> nn.Module:
     """Create the model that a file of weights belongs to, and load the weights into it.
 
@@ -76,11 +77,15 @@ def load_weights(
         ValueError: for an unknown part.
     Source: own.
     """
-    if part not in PARTS:
-        raise ValueError(f"part={part!r}: give one of {', '.join(PARTS)}")
+    check_arguments(load_weights, locals())
     if isinstance(path_or_state, Mapping):
         return _from_published(path_or_state, "this state_dict", part, overrides)
     path = Path(path_or_state)
+    if not path.is_file():
+        names = ", ".join(SHIPPED)
+        raise FileNotFoundError(
+            f"{path}: no such file; load_shipped() has {names}, and create_model() makes new networks"
+        )
     with open(path, "rb") as file:
         start = file.read(9)
     if start[8:] == b"{":  # safetensors: the length of the header, then the header
@@ -102,12 +107,13 @@ def load_shipped(kind: str = "centred") -> nn.Module:
         ValueError: for an unknown kind.
     Source: own; made by scripts/train_shipped.py.
     """
+    check_arguments(load_shipped, locals())
     if kind not in SHIPPED:
         raise ValueError(f"kind={kind!r}: the package holds {', '.join(SHIPPED)}")
     return load_weights(SHIPPED[kind])
 
 
-def save_weights(model: nn.Module, path: str | Path, card: Mapping[str, object]) -> Path:
+def save_weights(model: nn.Module, path: FilePath, card: Mapping[str, object]) -> Path:
     """Write a model's weights together with a card that documents them.
 
     Args:
@@ -123,6 +129,7 @@ def save_weights(model: nn.Module, path: str | Path, card: Mapping[str, object])
         WeightsError: if a tensor has NaN, or the file cannot be written, as on a full disk; then nothing is left of it.
     Source: own.
     """
+    check_arguments(save_weights, locals())
     if missing := [key for key in CARD if key not in card]:
         raise ValueError(f'the card lacks {", ".join(missing)}; where it is not known, write "unknown"')
     if doubled := [key for key in (*FILLED, "digest") if key in card]:
@@ -166,11 +173,11 @@ def export_weights(model: nn.Module, style: str) -> dict[str, torch.Tensor]:
         ValueError: for an unknown style, or a model that the other code base does not support.
     Source: own.
     """
+    check_arguments(export_weights, locals())
     if type(model) not in STYLES:
         raise ValueError(f"got a {type(model).__name__}; only {', '.join(list_models())} can be exported")
     if style not in STYLES[type(model)]:
-        styles = " or ".join(STYLES[type(model)])
-        raise ValueError(f"style={style!r}: {type(model).__name__} can be exported as {styles}")
+        raise ValueError(f"style={style!r}: {model.name} can be exported as {' or '.join(STYLES[type(model)])}")
     if isinstance(model, SimpleBaseline3D) and style != model.form:
         raise ValueError(f"{model.name} has other layers than {style} builds; export it as {model.form}")
     if model.normalise != "published" or isinstance(model, VideoPose3D) and model.confidence:
@@ -227,8 +234,7 @@ def _settings(checkpoint: Mapping[str, object], architecture: str) -> dict[str, 
     if not isinstance(settings, Mapping):
         return {}
     settings = {str(key).removeprefix("_orig_mod."): value for key, value in settings.items()}
-    kinds = SETTINGS[architecture]
-    return {key: settings[key] for key, kind in kinds.items() if type(settings.get(key)) is kind}
+    return {key: settings[key] for key, kind in SETTINGS[architecture].items() if type(settings.get(key)) is kind}
 
 
 def _set_normalisation(model: nn.Module, values: object, source: str) -> None:
@@ -264,10 +270,8 @@ def _make(name: str, kwargs: Mapping[str, object], state: Mapping[str, torch.Ten
 def _check_finite(state: Mapping[str, torch.Tensor], source: str) -> None:
     """Raise WeightsError for weights that would make every pose NaN."""
     if wrong := [key for key, value in state.items() if not torch.isfinite(value).all()]:
-        raise WeightsError(
-            f"{source} has NaN or infinite numbers in {list_names(wrong)}: the training diverged, or the file is "
-            "damaged; use an earlier checkpoint"
-        )
+        text = "the training diverged, or the file is damaged; use an earlier checkpoint"
+        raise WeightsError(f"{source} has NaN or infinite numbers in {list_names(wrong)}: {text}")
 
 
 def _digest(state: Mapping[str, torch.Tensor]) -> str:

@@ -174,13 +174,13 @@ def test_behind_the_camera_is_missing():
 @pytest.mark.parametrize(
     "change, word",
     [
-        (dict(focal=(0, 1)), "positive"),
+        (dict(focal=(0, 1)), "a number above 0"),
         (dict(rotation=(2, 0, 0, 0)), "unit quaternion"),
         (dict(translation=(1800, 4900, 1500)), "not millimetres"),
-        (dict(distortion=(1, 2, 3)), "5 finite"),
+        (dict(distortion=(1, 2, 3)), "five numbers"),
         (dict(distortion=(0.1, 0, 0, 0, 0)), "the model it belongs to"),
         (dict(distortion_model="brown"), "distortion_model"),
-        (dict(centre=(np.nan, 1)), "finite"),
+        (dict(centre=(np.nan, 1)), "not nan"),
     ],
 )
 def test_impossible_cameras_are_refused(change, word):

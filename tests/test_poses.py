@@ -212,7 +212,5 @@ def test_persons_are_counted_by_their_labels(performers, number):
 @pytest.mark.parametrize("fps", [1 / 30, 0.99, 0, -30, float("nan"), 1e4, "30"])
 def test_rates_are_frames_per_second(fps):
     for make in (lambda: Pose3D(np.zeros((3, 17, 3)), fps=fps), lambda: body().resample(fps)):
-        with pytest.raises(PoseError, match="give frames per second"):
+        with pytest.raises(PoseError, match=r"frames per second \(30, not 1 / 30\)"):
             make()
-    with pytest.raises(PoseError, match="0.03333 seconds from frame to frame are 30$"):
-        Pose3D(np.zeros((3, 17, 3)), fps=1 / 30)

@@ -75,6 +75,8 @@ class Oracle(nn.Module):
     def encode(self, points2d, confidence=None):
         return points2d
 
+    targets = fit_normalisation = None  # never asked
+
     def forward(self, x):
         rows = (self.asked + torch.arange(len(x), device=x.device)) % len(self.answers)
         self.asked += len(x)
@@ -109,6 +111,8 @@ class Knows(nn.Module):
 
     def decode(self, output):
         return output
+
+    targets = fit_normalisation = None  # never asked
 
     def forward(self, x):
         said = self.answers[(x[:, :, 0, 0] * 1e4).round().long()]

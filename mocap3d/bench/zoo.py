@@ -16,11 +16,13 @@ from pathlib import Path
 
 import torch
 
+from mocap3d.arguments import check_arguments
 from mocap3d.bench import records
 from mocap3d.data.dataset import PoseDataset
 from mocap3d.data.h36m import mmpose
 from mocap3d.data.h36m.facts import TEST_SUBJECTS
 from mocap3d.data.h36m.load import load_h36m
+from mocap3d.device import choose_device
 from mocap3d.evaluation.evaluate import evaluate as evaluate_model
 from mocap3d.evaluation.protocol import PROTOCOLS
 from mocap3d.evaluation.report import Report, html_table, text_table
@@ -169,6 +171,7 @@ class Reproduction:
 
 def get(name: str | Row) -> Row:
     """A row by name."""
+    check_arguments(get, locals())
     if isinstance(name, Row):
         return name
     if name not in ROWS:
@@ -200,7 +203,7 @@ def evaluate(
         right for images 1001 high, and Human3.6M's are 1000 or 1002: half a pixel. VideoPose3D's layout lacks S11
         Directions, which MMPose's numbers include.
     """
-    row = get(row)
+    row, device = get(row), device and choose_device(device)
     model = load_weights(checkpoint)
     check_network(row, model)
     if isinstance(model, SimpleBaseline3D) and model.normalisation is None:

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from numbers import Real
 from pathlib import Path
 
+from mocap3d.arguments import check_arguments
+
 NOTEBOOKS = tuple(sorted(path.stem[2:] for path in Path(__file__).parent.glob("nb??.py")))
 
 
@@ -21,6 +23,7 @@ def check(exercise: str, answer: object = ...) -> None:
         ValueError: for an exercise that does not exist or has no check.
     Source: own; the checks of notebook NN stand in mocap3d/course/nbNN.py.
     """
+    check_arguments(check, locals())
     wrong = _checks(exercise)
     if answer is ...:
         print(f"{exercise}: not answered yet; put your answer in place of the three dots")

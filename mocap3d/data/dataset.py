@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from mocap3d.arguments import Seed, check_arguments
 from mocap3d.camera import Camera
 from mocap3d.poses import Clip, Pose3D, persons
 
@@ -103,6 +104,7 @@ class PoseDataset:
 
         A label takes one value or several. A value that no clip has raises DatasetError, which lists the valid ones.
         """
+        check_arguments(PoseDataset.select, locals())
         clips = self.clips
         for label, wanted in labels.items():
             if label not in ("subject", "action", "source", "split", "take", "performer", "camera"):
@@ -117,7 +119,7 @@ class PoseDataset:
             clips = tuple(clip for clip in clips if _label(clip, label) in wanted)
         return replace(self, clips=clips)
 
-    def with_detections(self, detector: str = "cpn", seed: int = 0) -> PoseDataset:
+    def with_detections(self, detector: str = "cpn", seed: Seed = 0) -> PoseDataset:
         """The same clips with simulated 2D detections (see `data.detector`).
 
         Args:
@@ -126,6 +128,7 @@ class PoseDataset:
         Raises:
             DatasetError: if the 2D is already simulated: noise on top of noise matches no detector.
         """
+        check_arguments(PoseDataset.with_detections, locals())
         if any(note.startswith(SIMULATED) for note in self.notes):
             raise DatasetError(
                 f"the 2D of {self.name} is simulated already; call with_detections on the data set with true 2D"
@@ -187,6 +190,7 @@ def film(pose3d: Pose3D, cameras: Sequence[Camera], **labels: str) -> list[Clip]
     Returns:
         one Clip per camera.
     """
+    check_arguments(film, locals())
     clips = []
     for camera in cameras:
         seen = pose3d.in_camera(camera)

@@ -37,6 +37,7 @@ from dataclasses import dataclass, field, replace
 
 import torch
 
+from mocap3d.arguments import Seed, check_arguments
 from mocap3d.normalise import person_size
 from mocap3d.poses import Pose2D
 from mocap3d.skeleton import H36M17
@@ -198,7 +199,7 @@ def get_detector(detector: str | DetectorModel) -> DetectorModel:
     return detector if isinstance(detector, DetectorModel) else DETECTORS[detector]
 
 
-def detect(pose2d: Pose2D, detector: str | DetectorModel = "cpn", seed: int = 0) -> Pose2D:
+def detect(pose2d: Pose2D, detector: str | DetectorModel = "cpn", seed: Seed = 0) -> Pose2D:
     """Replace ground-truth joints by simulated detections.
 
     Args:
@@ -212,6 +213,7 @@ def detect(pose2d: Pose2D, detector: str | DetectorModel = "cpn", seed: int = 0)
         ValueError: for another skeleton or an unknown detector.
     Source: own; figures as in the module docstring.
     """
+    check_arguments(detect, locals())
     if pose2d.skeleton.joints != H36M17.joints:
         raise ValueError(
             f"pose2d is on skeleton {pose2d.skeleton.name!r}; simulated detectors support h36m17 only: "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from mocap3d.arguments import check_arguments
 from mocap3d.data.dataset import DatasetError, PoseDataset
 from mocap3d.data.detector import DETECTORS
 from mocap3d.data.h36m.load import load_h36m
@@ -45,6 +46,7 @@ def load_dataset(
     Raises:
         DatasetError: for an unknown name or missing files; the message states what to do.
     """
+    check_arguments(load_dataset, locals())
     if name == "h36m":
         root = root or os.environ.get("MOCAP3D_H36M")
         if not root:

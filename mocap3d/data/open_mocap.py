@@ -49,6 +49,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mocap3d.arguments import check_arguments
 from mocap3d.camera import Camera, h36m_cameras
 from mocap3d.data.cache import cached
 from mocap3d.data.dataset import DatasetError, PoseDataset, film
@@ -125,6 +126,7 @@ def load_open_mocap(
         DatasetError: if the folder or every source in it is missing, or `hold_out` is unknown or finds no clip.
         MotionFileError: if a file is damaged, or an .amc has no .asf in its folder.
     """
+    check_arguments(load_open_mocap, locals())
     if hold_out not in (None, "recordings", *SKELETONS):
         choices = ", ".join(map(repr, ("recordings", *SKELETONS)))
         raise DatasetError(f"hold_out is {hold_out!r}; give one of {choices}, or None to hold nothing out of training")

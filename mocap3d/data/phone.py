@@ -26,6 +26,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mocap3d.arguments import check_arguments
 from mocap3d.camera import Camera, screen_to_pixels
 from mocap3d.data.cameras import draw_cameras, film_tensor
 from mocap3d.data.dataset import SIMULATED, DatasetError, PoseDataset
@@ -111,6 +112,7 @@ def load_phone_test(root: str | Path | None = None, cache: str | Path | None = N
     Raises:
         DatasetError: if one of the three test sources is absent.
     """
+    check_arguments(load_phone_test, locals())
     motion = load_open_mocap(root, cache=cache).test
     if absent := [source for source in SOURCES if source not in motion.sources]:
         raise DatasetError(

@@ -23,9 +23,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mocap3d.arguments import check_arguments
 from mocap3d.camera import pixels_to_screen
 from mocap3d.data.dataset import PoseDataset
 from mocap3d.data.image_space import screen_targets
+from mocap3d.device import choose_device
 from mocap3d.missing import fill_missing
 from mocap3d.models.lifter import Lifter
 from mocap3d.normalise import normalise_points
@@ -119,7 +121,9 @@ def to_device(clips: Iterable[Clip], device: torch.device | str = "cpu") -> Devi
     Raises:
         ValueError: for no clips, another skeleton, or mixed frame rates.
     """
-    name, clips, _ = described(clips)
+    clips = tuple(clips) if isinstance(clips, Iterator) else clips
+    check_arguments(to_device, locals())
+    (name, clips, _), device = described(clips), choose_device(device)
     _check(clips, name)
     lengths = np.array([len(clip) for clip in clips])
     stop = np.cumsum(lengths)
@@ -173,10 +177,8 @@ def _normalise(data: DeviceDataset, model: Lifter) -> DeviceDataset:
     if intrinsics is None:
         cameras = np.stack([clip.camera.screen_intrinsics()[:4] for clip in data.clips])
         intrinsics = torch.from_numpy(cameras).to(data.device)
-    window = model.receptive_field, model.causal
-    points, rotation = normalise_points(
-        data.points2d, data.stop - data.start, model.normalise, *window, intrinsics=intrinsics
-    )
+    lengths, window = data.stop - data.start, (model.receptive_field, model.causal)
+    points, rotation = normalise_points(data.points2d, lengths, model.normalise, *window, intrinsics=intrinsics)
     pose = data.pose3d if rotation is None else data.pose3d @ rotation.mT
     return replace(data, points2d=points, pose3d=pose, rotation=rotation, normalised=True)
 
@@ -203,9 +205,7 @@ def _check(clips: tuple[Clip, ...], name: str) -> None:
             raise ValueError(f"clip {clip.take!r} has root-relative 3D; training and evaluation need the absolute pose")
     rates = sorted({clip.pose2d.fps for clip in clips})
     if len(rates) > 1:
-        raise ValueError(
-            f"data set {name!r} mixes {', '.join(f'{x:g}' for x in rates)} fps; .resample() to one rate first"
-        )
+        raise ValueError(f"data set {name!r} mixes {', '.join(f'{x:g}' for x in rates)} fps; .resample() to one rate")
 
 
 def window(

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
+from mocap3d.arguments import check_arguments
 from mocap3d.data.windows import to_device
 from mocap3d.poses import Clip
 from mocap3d.skeleton import H36M17, root_relative
@@ -43,6 +44,7 @@ class MeanPose(nn.Module):
 
     def fit(self, train: Iterable[Clip]) -> MeanPose:
         """Compute the mean over a PoseDataset; returns self."""
+        check_arguments(MeanPose.fit, locals())
         data = to_device(train, self.mean.device)
         self.fit_normalisation(data.points2d, data.pose3d)
         return self
@@ -92,6 +94,7 @@ class NearestNeighbour(nn.Module):
     normalisation = None
 
     def __init__(self, most: int | None = 50_000, seed: int = 0) -> None:
+        check_arguments(NearestNeighbour.__init__, locals())
         super().__init__()
         if most is not None and most < 1:
             raise BaselineError(f"NearestNeighbour: most is {most}; give at least 1, or None for all frames")
@@ -108,6 +111,7 @@ class NearestNeighbour(nn.Module):
 
     def fit(self, train: Iterable[Clip]) -> NearestNeighbour:
         """Store the frames of a PoseDataset; returns self."""
+        check_arguments(NearestNeighbour.fit, locals())
         data = to_device(train, self.looks.device)
         self.fit_normalisation(data.points2d, data.pose3d)
         return self

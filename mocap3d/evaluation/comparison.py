@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 
 import numpy as np
 
+from mocap3d.arguments import PositiveInt, Seed, check_arguments
 from mocap3d.evaluation.protocol import EvalProtocol, ReportError
 from mocap3d.evaluation.report import ALL_METRICS, Report, cells, group_of, html_table, source_title, text_table, titles
 
@@ -54,7 +55,9 @@ class Comparison:
         return text
 
 
-def compare(a: Report, b: Report, metric: str = "mpjpe_mm", resamples: int = 10_000, seed: int = 0) -> Comparison:
+def compare(
+    a: Report, b: Report, metric: str = "mpjpe_mm", resamples: PositiveInt = 10_000, seed: Seed = 0
+) -> Comparison:
     """The paired difference of two reports on the same clips, with a bootstrap interval over recordings.
 
     Whole recordings are drawn with replacement within each source, as many as the source has; the camera views and
@@ -74,12 +77,11 @@ def compare(a: Report, b: Report, metric: str = "mpjpe_mm", resamples: int = 10_
         ReportError: if protocols, clips or contents differ; the message names the difference.
     Source: Efron & Tibshirani 1993 (percentile interval, stratified); the choice of unit is ours.
     """
+    check_arguments(compare, locals())
     _check_same(a, b)
     both = [name for name in a.metrics if name in b.metrics]
     if metric not in both:
         raise ReportError(f"no metric {metric!r} in both reports; there are: {', '.join(both)}")
-    if resamples < 1:
-        raise ReportError(f"resamples is {resamples}; give at least 1")
     units = list(dict.fromkeys((clip.source, clip.recording) for clip in a.clips))
     groups = list(dict.fromkeys(group_of(clip, a.protocol.averaging) for clip in a.clips))
     totals, weights = np.zeros((2, len(units), len(groups)))
@@ -202,6 +204,8 @@ def table(reports: Mapping[str, Report] | Iterable[Report]) -> ReportTable:
     Args:
         reports: row name -> Report, or plain reports, which are named after their models.
     """
+    reports = list(reports) if isinstance(reports, Iterator) else reports
+    check_arguments(table, locals())
     if not isinstance(reports, Mapping):
         reports = {report.model: report for report in reports}
     if not reports:

@@ -11,10 +11,11 @@ import numpy as np
 import torch
 
 from mocap3d import metrics
+from mocap3d.arguments import PositiveInt, check_arguments
 from mocap3d.data.chunks import published_chunks
 from mocap3d.data.image_space import mm_factor, screen_to_metres, to_image_space
 from mocap3d.data.windows import DeviceDataset, described, to_device
-from mocap3d.device import model_device
+from mocap3d.device import choose_device, model_device
 from mocap3d.evaluation.predict import FRAMES_AT_ONCE, predict, predict_chunks
 from mocap3d.evaluation.protocol import (
     BOTH_CENTRED,
@@ -42,7 +43,7 @@ def evaluate(
     dataset: Iterable[Clip],
     protocol: str | EvalProtocol = "videopose3d",
     device: torch.device | str | None = None,
-    batch_size: int = FRAMES_AT_ONCE,
+    batch_size: PositiveInt = FRAMES_AT_ONCE,
     factors: Mapping[tuple[str, str], np.ndarray] | None = None,
 ) -> Report:
     """Evaluate a model on every frame of a data set that the protocol counts.
@@ -65,12 +66,13 @@ def evaluate(
         ReportError: for an unknown protocol, another frame rate, or predictions that are not finite.
     Deviation: VideoPose3D weights a clip's MPJVE by its n frames; here the weight is its n - 1 differences.
     """
+    check_arguments(evaluate, locals())
     if isinstance(protocol, str):
         if protocol not in PROTOCOLS:
             raise ReportError(f"no protocol {protocol!r}; there are: {', '.join(PROTOCOLS)}")
         protocol = PROTOCOLS[protocol]
     if device is not None:
-        model.to(device)
+        model.to(choose_device(device))
     name, clips, notes = described(dataset)
     clips = [clip for clip in clips if not protocol.subjects or clip.subject in protocol.subjects]
     if not clips:
@@ -117,6 +119,7 @@ def measure(
         targets: the same for the ground truth: (take, camera name) -> (T, J, 3) metres, image space times factor.
     Deviation: MotionBERT treats a frame with an error of exactly 0 as covered by no chunk; here it counts.
     """
+    check_arguments(measure, locals())
     if predictions.shape != tuple(data.pose3d.shape):
         raise ReportError(f"predictions have shape {predictions.shape}; the data needs {tuple(data.pose3d.shape)}")
     if (factors or targets) and protocol.space == METRIC:

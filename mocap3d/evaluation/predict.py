@@ -16,6 +16,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from mocap3d import metrics
+from mocap3d.arguments import PositiveInt, Rows, check_arguments
 from mocap3d.data.chunks import OVERLAP, cut_chunks, overlapping_chunks
 from mocap3d.data.image_space import screen_to_metres
 from mocap3d.data.windows import DeviceDataset, normalised, padded_rows, window
@@ -34,9 +35,9 @@ def predict(
     model: Lifter,
     data: DeviceDataset,
     *,
-    frames: Tensor | None = None,
+    frames: Rows | None = None,
     flip_test: bool = False,
-    batch_size: int = FRAMES_AT_ONCE,
+    batch_size: PositiveInt = FRAMES_AT_ONCE,
 ) -> Tensor:
     """Predict a pose for each frame.
 
@@ -50,6 +51,7 @@ def predict(
         (M, J, 3) in the model's space: metres, camera frame, root-relative (the root is where the model puts it), or
         image space (see `to_metric`).
     """
+    check_arguments(predict, locals())
     data = normalised(data, model)
     if frames is None or model.clipwise:
         every = _predict_every(model, data.points2d, data.stop - data.start, data.confidence, flip_test, batch_size)
@@ -76,12 +78,12 @@ def _predict_windows(
 def predict_clips(
     model: Lifter,
     points2d: Tensor,
-    lengths: Tensor,
+    lengths: Rows,
     *,
     confidence: Tensor | None = None,
     intrinsics: Tensor | None = None,
     flip_test: bool = False,
-    batch_size: int = FRAMES_AT_ONCE,
+    batch_size: PositiveInt = FRAMES_AT_ONCE,
     progress: bool = False,
 ) -> Tensor:
     """Predict a pose for every frame of clips of any length; memory does not grow with the length.
@@ -102,6 +104,11 @@ def predict_clips(
         (N, J, 3) metres, camera frame, root-relative; or image space, see `predict`.
     Source: Pavllo et al. 2019 (padding by repetition, flip test); concatenated clips are ours.
     """
+    check_arguments(predict_clips, locals())
+    if points2d.shape[1:] != (len(H36M17), 2) or len(points2d) != lengths.sum():
+        raise ReportError(
+            f"points2d has shape {tuple(points2d.shape)}; give (N, {len(H36M17)}, 2), N being the sum of lengths"
+        )
     confidence = torch.ones_like(points2d[..., 0]) if confidence is None else confidence
     points, rotation = normalise_points(
         points2d, lengths, model.normalise, model.receptive_field, model.causal, intrinsics
@@ -211,7 +218,7 @@ def _predict_chunks(
         )
 
 
-def to_metric(model: Lifter, poses: Tensor, data: DeviceDataset, frames: Tensor) -> Tensor:
+def to_metric(model: Lifter, poses: Tensor, data: DeviceDataset, frames: Rows) -> Tensor:
     """Convert predictions to metres: those in image space need the camera and the true root position.
 
     Args:
@@ -222,6 +229,9 @@ def to_metric(model: Lifter, poses: Tensor, data: DeviceDataset, frames: Tensor)
     Returns:
         (..., J, 3) metres, camera frame, root-relative.
     """
+    check_arguments(to_metric, locals())
+    if poses.shape[-3:-1] != (*frames.shape[-1:], len(H36M17)):
+        raise ReportError(f"poses have shape {tuple(poses.shape)} and frames {tuple(frames.shape)}; give one for each")
     if model.space != "image":
         return poses
     found = np.empty(poses.shape, dtype=np.float32)

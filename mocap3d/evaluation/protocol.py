@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from mocap3d.arguments import Positive, PositiveInt, check_arguments
 from mocap3d.data.h36m.facts import EXCLUSIONS
 
 # what may be done with the root (pelvis) before errors are computed
@@ -94,7 +95,7 @@ class EvalProtocol:
     root: str = TARGET_ZEROED
     averaging: str = "frames"
     flip_test: bool = False
-    fps: float = 50.0
+    fps: Positive = 50.0
     joints: str = "all 17 of h36m17"
     unit: str = "mm"
     alignment: str = "none"
@@ -102,26 +103,20 @@ class EvalProtocol:
     pose2d: str = "not yet evaluated"
     subjects: tuple[str, ...] = ()
     exclusions: tuple[str, ...] = ()
-    stride: int = 1
-    piece: int = 243
+    stride: PositiveInt = 1
+    piece: PositiveInt = 243
     space: str = METRIC
     factor: str = NO_FACTOR
 
     def __post_init__(self) -> None:
+        check_arguments(EvalProtocol, vars(self), ReportError)
         for field, allowed in (("root", ROOTS), ("averaging", AVERAGING), ("frames", FRAMES), ("space", SPACES)):
             if getattr(self, field) not in allowed:
                 raise ReportError(
                     f"EvalProtocol.{field} is {getattr(self, field)!r}; give one of: {'; '.join(allowed)}"
                 )
         for field in ("subjects", "exclusions"):  # lists, when read from JSON
-            value = getattr(self, field)
-            if isinstance(value, str):
-                raise ReportError(f"EvalProtocol.{field} is the text {value!r}; give a tuple: ({value!r},)")
-            object.__setattr__(self, field, tuple(value))
-        if not self.fps > 0:
-            raise ReportError(f"EvalProtocol.fps is {self.fps!r}; give frames per second, above 0")
-        if self.stride < 1 or self.piece < 1:
-            raise ReportError(f"EvalProtocol: stride {self.stride} and piece {self.piece} must be 1 or above")
+            object.__setattr__(self, field, tuple(getattr(self, field)))
         if (self.space == METRIC) != (self.factor in (NO_FACTOR, ROOT_DEPTH)):
             raise ReportError(
                 f"EvalProtocol: space {self.space!r} does not go with factor {self.factor!r}; "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from mocap3d import metrics
+from mocap3d.arguments import check_arguments
 from mocap3d.data.windows import DeviceDataset, to_device
 from mocap3d.device import model_device
 from mocap3d.evaluation.evaluate import evaluate
@@ -56,6 +57,8 @@ def evaluate_with_trajectory(
         similarity transform (Umeyama 1991), which leaves the error of its shape. A wrong focal length or body size
         changes the first, and hardly the second.
     """
+    dataset = tuple(dataset) if isinstance(dataset, Iterator) else dataset
+    check_arguments(evaluate_with_trajectory, locals())
     report = evaluate(model, dataset, protocol, device, **options)
     judged = {(clip.take, clip.camera) for clip in report.clips}
     clips = [clip for clip in dataset if (clip.take, clip.camera.name) in judged]

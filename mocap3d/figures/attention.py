@@ -9,6 +9,7 @@ import numpy as np
 import plotly.graph_objects as go
 import torch
 
+from mocap3d.arguments import Pixels, check_arguments
 from mocap3d.camera import pixels_to_screen
 from mocap3d.figures import style
 from mocap3d.figures.body import joint_label, polyline
@@ -34,7 +35,7 @@ def show_attention(
     stream: str = "st",
     head: int | None = None,
     title: str | None = None,
-    height: int = 560,
+    height: Pixels = 560,
 ) -> go.Figure:
     """Draw what one joint in one frame attends to: on the skeleton, and on the timeline.
 
@@ -54,9 +55,9 @@ def show_attention(
         with more than an equal share. Right: attention between frames, in % over seconds.
     Raises:
         FigureError: for a joint, frame, depth, stream or head that does not exist, or a model without attention.
-        TypeError: if something other than a Pose2D is given.
     Source: own.
     """
+    check_arguments(show_attention, locals())
     x, pose2d, first, frame = _clip(model, pose2d, frame, "show_attention()")
     skeleton, names = pose2d.skeleton, [joint] if isinstance(joint, str) else list(joint)
     if unknown := [name for name in names if name not in skeleton.joints] or ([] if names else ["none"]):
@@ -110,7 +111,7 @@ def show_attention(
     return style.make_figure([still, *moving], layout, [[{"type": "scatter"}, *parts] for parts in steps])
 
 
-def show_gates(model: MotionBERT, pose2d: Pose2D, *, title: str | None = None, height: int = 520) -> go.Figure:
+def show_gates(model: MotionBERT, pose2d: Pose2D, *, title: str | None = None, height: Pixels = 520) -> go.Figure:
     """Draw the weight that the learned gates give each stream, for each joint and depth, averaged over frames.
 
     Args:
@@ -122,9 +123,9 @@ def show_gates(model: MotionBERT, pose2d: Pose2D, *, title: str | None = None, h
         A plotly Figure: a map of joints x depths, the share of the st stream in %; the rest is ts.
     Raises:
         FigureError: for a model without gates.
-        TypeError: if something other than a Pose2D is given.
     Source: own.
     """
+    check_arguments(show_gates, locals())
     x, pose2d, _, _ = _clip(model, pose2d, None, "show_gates()")
     if not model.fuse:
         raise style.FigureError(f"show_gates(): {model.name} averages its streams (fuse=False); it has no gates")
@@ -156,9 +157,7 @@ def show_gates(model: MotionBERT, pose2d: Pose2D, *, title: str | None = None, h
 
 def _clip(model: MotionBERT, pose2d: Pose2D, frame: int | None, caller: str) -> tuple[torch.Tensor, Pose2D, int, int]:
     """The network's input (1, T, 17, 3), its clip, the start of the clip in the video, and the frame."""
-    if not isinstance(model, MotionBERT):
-        raise style.FigureError(f"{caller}: {model.name} has no attention; give a MotionBERT")
-    style.check_pose(pose2d, Pose2D, caller)
+    style.check_pose(pose2d, caller)
     frame = len(pose2d) // 2 if frame is None else frame
     _in_range("frame", frame, len(pose2d))
     most = min(model.receptive_field, len(pose2d))
@@ -239,7 +238,7 @@ def _looks(labels: list[str], heads: int, points: np.ndarray, time: np.ndarray) 
 
 
 def _layout(
-    title: str, subtitle: str, height: int, points: np.ndarray, between: list, time: np.ndarray, at: int
+    title: str, subtitle: str, height: Pixels, points: np.ndarray, between: list, time: np.ndarray, at: int
 ) -> dict:
     """Axes of both drawings: the body in its image, y down; weight over seconds, with the equal share."""
     middle, half = (np.nanmin(points, 0) + np.nanmax(points, 0)) / 2, np.nanmax(np.ptp(points, axis=0)) * 0.6

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import plotly.graph_objects as go
 
+from mocap3d.arguments import Pixels, Positive, PositiveInt, check_arguments
 from mocap3d.camera import Camera
 from mocap3d.figures import style
 from mocap3d.figures.body import body_trace, coordinates, legend_keys, most_open
@@ -20,10 +21,10 @@ def show_cameras(
     cameras: Camera | Sequence[Camera],
     pose3d: Pose3D | None = None,
     *,
-    depth: float = 0.7,
+    depth: Positive = 0.7,
     title: str | None = None,
-    max_frames: int = 150,
-    height: int = 560,
+    max_frames: PositiveInt = 150,
+    height: Pixels = 560,
 ) -> go.Figure:
     """Draw cameras as frustums in the world, and the body they film.
 
@@ -39,15 +40,13 @@ def show_cameras(
         A plotly Figure; z is up.
     Raises:
         FigureError: if there is no camera, or the pose is not in the world frame.
-        TypeError: if something else is given.
     Source: own.
     """
+    check_arguments(show_cameras, locals())
     cameras = [cameras] if isinstance(cameras, Camera) else list(cameras)
     if not cameras:
         raise style.FigureError("show_cameras() was given no camera; give at least one Camera")
-    check_cameras(cameras, pose3d, "show_cameras()")
-    if not depth > 0:
-        raise style.FigureError(f"show_cameras(): depth is {depth}; give metres above 0")
+    check_cameras(pose3d, "show_cameras()")
     shapes = [frustum(camera, depth) for camera in cameras]
     clouds, moving, traces, controls = list(shapes), [], [], {}
     floor = min(0.0, float(min(np.nanmin(shape[:, 2]) for shape in shapes)) - 0.1)
@@ -81,13 +80,11 @@ def show_cameras(
     return style.make_figure(traces, layout, moving)
 
 
-def check_cameras(cameras: Sequence[Camera], pose: Pose3D | None, caller: str) -> None:
-    """Raise unless these are cameras, and the pose, if any, has a place among them."""
-    if wrong := [type(camera).__name__ for camera in cameras if not isinstance(camera, Camera)]:
-        raise TypeError(f"{caller} draws Camera objects, not {wrong[0]}")
+def check_cameras(pose: Pose3D | None, caller: str) -> None:
+    """Raise unless the pose, if any, has a place among the cameras."""
     if pose is None:
         return
-    style.check_pose(pose, Pose3D, caller)
+    style.check_pose(pose, caller)
     if pose.frame != "world":
         raise style.FigureError(
             f"{caller}: cameras stand in the world, the pose is in the camera frame; use pose3d.in_world(camera)"
@@ -128,7 +125,7 @@ def _camera_trace(camera: Camera, shape: np.ndarray, number: int) -> dict:
     }
 
 
-def _subject(pose: Pose3D, max_frames: int):
+def _subject(pose: Pose3D, max_frames: PositiveInt):
     """Trace of the body, its path (T, 3), the animation frames, and the frame shown first."""
     frames, note = style.chosen_frames(len(pose), max_frames)
     points = np.asarray(pose.points, dtype=np.float64)[:: frames.step]

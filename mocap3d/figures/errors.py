@@ -7,13 +7,14 @@ from collections.abc import Sequence
 import numpy as np
 import plotly.graph_objects as go
 
+from mocap3d.arguments import Pixels, PositiveInt, check_arguments
 from mocap3d.figures import style
 from mocap3d.figures.body import joint_label
 from mocap3d.poses import Pose3D
 
 
 def show_errors(
-    prediction: Pose3D, truth: Pose3D, *, title: str | None = None, max_columns: int = 500, height: int = 500
+    prediction: Pose3D, truth: Pose3D, *, title: str | None = None, max_columns: PositiveInt = 500, height: Pixels = 500
 ) -> go.Figure:
     """Draw the error of every joint over time, next to each joint's mean.
 
@@ -27,14 +28,12 @@ def show_errors(
         A plotly Figure: a map of joints x seconds in mm (yellow is worse, grey is missing), bars of the means.
     Raises:
         FigureError: if nothing can be compared, or the poses do not match.
-        TypeError: if something other than a Pose3D is given.
     Source: own.
     """
+    check_arguments(show_errors, locals())
     for pose in (prediction, truth):
-        style.check_pose(pose, Pose3D, "show_errors()")
+        style.check_pose(pose, "show_errors()")
     style.check_pair(prediction, truth, "show_errors()")
-    if max_columns < 1:
-        raise style.FigureError(f"max_columns is {max_columns}; draw at least one")
     (a, b), centred = style.same_root([prediction, truth])
     errors = np.linalg.norm(a.points.astype(np.float64) - b.points.astype(np.float64), axis=-1) * 1000  # (T, J) mm
     if not np.isfinite(errors).any():
@@ -102,7 +101,7 @@ def show_errors(
     return style.make_figure([heat, bars], layout)
 
 
-def show_history(history: Sequence[dict], *, title: str | None = None, height: int = 420) -> go.Figure:
+def show_history(history: Sequence[dict], *, title: str | None = None, height: Pixels = 420) -> go.Figure:
     """Draw training loss and validation error over epochs.
 
     Args:
@@ -116,6 +115,7 @@ def show_history(history: Sequence[dict], *, title: str | None = None, height: i
         FigureError: if no entry holds a loss or a validation error.
     Source: own.
     """
+    check_arguments(show_history, locals())
     history = list(history)
     unit = "epoch" if any(entry.get("epoch") is not None for entry in history) else "step"
     at = _column(history, unit, default=range(len(history)))

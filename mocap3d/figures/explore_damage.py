@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from mocap3d import metrics
+from mocap3d.arguments import check_arguments
 from mocap3d.figures import style
 from mocap3d.figures.explore_models import errors, predicted
 from mocap3d.figures.explorer import Explorer, choice, slider, switch
@@ -63,6 +64,7 @@ def what_if(model: Lifter, clip: Clip) -> Explorer:
         ImportError: without the packages of the extra "course".
     Source: own.
     """
+    check_arguments(what_if, locals())
     if clip.pose3d.fps != FPS:
         raise style.FigureError(f"what_if(): the clip has {clip.pose3d.fps:g} fps; .resample({FPS:g}) its poses first")
     frames = len(clip)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 import numpy as np
 
 from mocap3d import metrics
+from mocap3d.arguments import check_arguments
 from mocap3d.camera import Camera, quaternion_from_matrix, rotation_matrix
 from mocap3d.data.synthetic import synthesize
 from mocap3d.figures import style
@@ -30,6 +31,8 @@ def explore_dataset(dataset: Iterable[Clip]) -> Explorer:
         ImportError: without the packages of the extra "course".
     Source: own.
     """
+    dataset = tuple(dataset) if isinstance(dataset, Iterator) else dataset
+    check_arguments(explore_dataset, locals())
     clips = list(dataset)
     if not clips:
         raise style.FigureError("explore_dataset() was given no clips; check the selection that made the data set")
@@ -93,8 +96,9 @@ def explore_projection(pose3d: Pose3D | None = None) -> Explorer:
         ImportError: without the packages of the extra "course".
     Source: own.
     """
+    check_arguments(explore_projection, locals())
     pose = synthesize("S9", "Greeting", seconds=2) if pose3d is None else pose3d
-    style.check_pose(pose, Pose3D, "explore_projection()")
+    style.check_pose(pose, "explore_projection()")
     if pose.frame != "world" or pose.root == "relative":
         raise style.FigureError(
             f"explore_projection(): the pose is in the {pose.frame} frame, root {pose.root}; give one that stands in "
@@ -169,8 +173,9 @@ def explore_metrics(pose3d: Pose3D | None = None) -> Explorer:
         ImportError: without the packages of the extra "course".
     Source: own.
     """
+    check_arguments(explore_metrics, locals())
     truth = synthesize("S9", "Walking", seconds=1) if pose3d is None else pose3d
-    style.check_pose(truth, Pose3D, "explore_metrics()")
+    style.check_pose(truth, "explore_metrics()")
     if len(truth) < 2:
         raise style.FigureError("explore_metrics(): the pose has one frame; MPJVE needs two or more")
 

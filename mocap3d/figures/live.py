@@ -7,10 +7,11 @@ from collections.abc import Callable
 
 from tqdm.auto import tqdm
 
+from mocap3d.arguments import Pixels, check_arguments
 from mocap3d.figures.errors import show_history
 
 
-def live_history(*, runs: int | None = None, title: str | None = None, height: int = 420) -> Callable[[dict], None]:
+def live_history(*, runs: int | None = None, title: str | None = None, height: Pixels = 420) -> Callable[[dict], None]:
     """Create a callback that shows training as it goes, with loss, validation error and the time left.
 
     `fit(..., callback=live_history())` draws one figure again with each entry of the history: a plain figure, which
@@ -25,6 +26,7 @@ def live_history(*, runs: int | None = None, title: str | None = None, height: i
         a function of one entry of the history. An entry with an earlier step than the last starts another run.
     Source: own.
     """
+    check_arguments(live_history, locals())
     history, displays, before = [], [], []  # of this run; what is shown; seconds of earlier runs
 
     def draw(entry: dict) -> None:

@@ -7,12 +7,13 @@ from dataclasses import replace
 import plotly.graph_objects as go
 from torch import nn
 
+from mocap3d.arguments import Pixels, PositiveInt, check_arguments
 from mocap3d.data.dataset import PoseDataset
 from mocap3d.figures import style
 from mocap3d.poses import Clip
 
 
-def chart(title: str, x: str, y: str, height: int = 420, **layout: object) -> go.Figure:
+def chart(title: str, x: str, y: str, height: Pixels = 420, **layout: object) -> go.Figure:
     """An empty flat figure with a title and named axes, to add curves or bars to.
 
     Args:
@@ -24,6 +25,7 @@ def chart(title: str, x: str, y: str, height: int = 420, **layout: object) -> go
         plotly Figure, with the legend in a row above the drawing.
     Source: own.
     """
+    check_arguments(chart, locals())
     heading, top = style.heading_layout(title)
     look = {
         "template": "none",
@@ -38,7 +40,7 @@ def chart(title: str, x: str, y: str, height: int = 420, **layout: object) -> go
     return go.Figure(layout=look).update_layout(**layout)
 
 
-def thin(dataset: PoseDataset, step: int) -> PoseDataset:
+def thin(dataset: PoseDataset, step: PositiveInt) -> PoseDataset:
     """Every `step`-th clip of a data set: a smaller one for a machine with less time.
 
     Args:
@@ -47,20 +49,18 @@ def thin(dataset: PoseDataset, step: int) -> PoseDataset:
         ValueError: for a step below 1.
     Source: own.
     """
-    if step < 1:
-        raise ValueError(f"step={step}: give 1 to keep every clip, or more")
+    check_arguments(thin, locals())
     return replace(dataset, clips=dataset.clips[::step])
 
 
-def first_frames(clip: Clip, frames: int) -> Clip:
+def first_frames(clip: Clip, frames: PositiveInt) -> Clip:
     """A clip's first `frames` frames, or all if it has no more.
 
     Raises:
         ValueError: for fewer than one frame.
     Source: own.
     """
-    if frames < 1:
-        raise ValueError(f"frames={frames}: keep at least one")
+    check_arguments(first_frames, locals())
     return clip.slice(0, frames)
 
 
@@ -69,4 +69,5 @@ def count_parameters(module: nn.Module) -> int:
 
     Source: own.
     """
+    check_arguments(count_parameters, locals())
     return sum(parameter.numel() for parameter in module.parameters())

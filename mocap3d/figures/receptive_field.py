@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import plotly.graph_objects as go
 
+from mocap3d.arguments import Pixels, PositiveInt, check_arguments
 from mocap3d.figures import style
 
 FPS = 50.0  # frame rate of the published models
@@ -18,9 +19,9 @@ def show_receptive_field(
     causal: bool = False,
     strided: bool = False,
     *,
-    outputs: int = 9,
+    outputs: PositiveInt = 9,
     title: str | None = None,
-    height: int = 430,
+    height: Pixels = 430,
 ) -> go.Figure:
     """Draw a stack of convolutions over time; a slider selects a pose and highlights everything it is computed from.
 
@@ -38,6 +39,7 @@ def show_receptive_field(
         FigureError: for widths that are not odd, or no output.
     Source: own; the forms are those of Pavllo et al. 2019, section 3 and appendix A.
     """
+    check_arguments(show_receptive_field, locals())
     widths = [int(width) for width in filter_widths]
     if not widths or any(width < 1 or width % 2 == 0 for width in widths):
         raise style.FigureError(f"filter_widths={filter_widths}: give odd numbers of frames, such as (3, 3, 3)")
@@ -100,7 +102,7 @@ def _dilation(widths: list[int], level: int) -> int:
     return math.prod(widths[: level - 1])
 
 
-def _places(widths: list[int], level: int, frames: int, causal: bool) -> np.ndarray:
+def _places(widths: list[int], level: int, frames: PositiveInt, causal: bool) -> np.ndarray:
     """The frames of a level's dots: the middle of their receptive field, or its end."""
     seen = math.prod(widths[:level])
     first = seen - 1 if causal else seen // 2

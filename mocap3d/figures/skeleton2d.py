@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import plotly.graph_objects as go
 
+from mocap3d.arguments import Pixels, PositiveInt, check_arguments
 from mocap3d.figures import style
 from mocap3d.figures.body import Polyline, joint_label, most_open, polyline
 from mocap3d.poses import Pose2D
@@ -18,8 +19,8 @@ def show_2d(
     *,
     names: tuple[str, str] = ("pose", "other"),
     title: str | None = None,
-    max_frames: int = 150,
-    height: int = 640,
+    max_frames: PositiveInt = 150,
+    height: Pixels = 640,
 ) -> go.Figure:
     """Draw 2D keypoints in their image: y runs down, pixels are square, the image border is drawn.
 
@@ -35,12 +36,12 @@ def show_2d(
         A plotly Figure with a play button and a frame slider.
     Raises:
         FigureError: if there is nothing to draw, or the poses do not match.
-        TypeError: if something other than a Pose2D is given.
     Source: own.
     """
+    check_arguments(show_2d, locals())
     poses = [pose2d] if other is None else [pose2d, other]
     for pose in poses:
-        style.check_pose(pose, Pose2D, "show_2d()")
+        style.check_pose(pose, "show_2d()")
         style.check_pair(pose2d, pose, "show_2d()")
         if pose.image_size != pose2d.image_size:
             raise style.FigureError(f"show_2d(): image sizes differ ({pose2d.image_size} and {pose.image_size} px)")

@@ -65,7 +65,7 @@ def arrange(pose3d: Pose3D | dict[str, Pose3D], truth: Pose3D | None, title: str
     if not poses:
         raise style.FigureError("show() was given an empty dict; give name -> Pose3D")
     for pose in [*poses.values()] + ([truth] if truth is not None else []):
-        style.check_pose(pose, Pose3D, "show()")
+        style.check_pose(pose, "show()")
         style.check_pair(next(iter(poses.values())), pose, "show()")
     drawn, centred = style.same_root([*poses.values()] + ([truth] if truth is not None else []))
     frames, note = style.chosen_frames(len(drawn[0]), max_frames)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mocap3d.arguments import FilePath, check_arguments
 from mocap3d.files import excerpt
 from mocap3d.formats.motion_file import (
     MAX_BYTES,
@@ -71,7 +72,7 @@ class Asf:
         return _INCH / self.length
 
 
-def read_amc(asf: str | os.PathLike, amc: str | os.PathLike, fps: float = 120.0, max_bytes: int = MAX_BYTES) -> Pose3D:
+def read_amc(asf: FilePath, amc: FilePath, fps: float = 120.0, max_bytes: int = MAX_BYTES) -> Pose3D:
     """Read an Acclaim motion on its skeleton as joint positions.
 
     Args:
@@ -89,6 +90,7 @@ def read_amc(asf: str | os.PathLike, amc: str | os.PathLike, fps: float = 120.0,
     >>> read_amc("01.asf", "01_01.amc").convert("h36m17")  # doctest: +SKIP
     Pose3D(2751 frames x 17 joints h36m17, metres, 120 fps, world frame, root absolute)
     """
+    check_arguments(read_amc, locals())
     if not (np.isfinite(fps) and 0 < fps < 10_000):
         raise ValueError(f"fps={fps!r}: frames per second, above 0 and below 10000")
     skeleton = parse_asf(asf, max_bytes)

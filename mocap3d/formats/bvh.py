@@ -7,6 +7,7 @@ import warnings
 
 import numpy as np
 
+from mocap3d.arguments import FilePath, check_arguments
 from mocap3d.formats.bvh_text import Bvh, parse_bvh
 from mocap3d.formats.motion_file import (
     MAX_BYTES,
@@ -25,7 +26,7 @@ WHOLE_BODY = 12  # joints, from which a skeleton is taken for a whole person's
 
 
 def read_bvh(
-    path: str | os.PathLike,
+    path: FilePath,
     scale: float | str = 0.01,
     up: str = "y",
     markers: dict[str, tuple[str, tuple[float, float, float]]] | None = None,
@@ -56,6 +57,7 @@ def read_bvh(
     >>> read_bvh(path)  # centimetres, y up
     Pose3D(2 frames x 2 joints stick, metres, 50 fps, world frame, root absolute)
     """
+    check_arguments(read_bvh, locals())
     if scale != "auto" and not (isinstance(scale, (int, float)) and np.isfinite(scale) and 0 < scale <= 1e3):
         raise ValueError(f'scale={scale!r}: metres per file unit, a positive number, or "auto"')
     to_z_up(np.zeros(3), up)  # refuse a bad axis before reading

@@ -13,6 +13,7 @@ from functools import cached_property
 
 import numpy as np
 
+from mocap3d.arguments import check_arguments
 from mocap3d.poses import Pose2D
 from mocap3d.skeleton import COCO17, H36M17, SKELETONS, Skeleton, get_skeleton
 
@@ -106,6 +107,7 @@ def check_keypoints(
     >>> check_keypoints(np.random.default_rng(0).random((9, 17, 2)), image_size=(1920, 1080))
     All coordinates lie in 0..1: multiply them by (width, height) of the image.
     """
+    check_arguments(check_keypoints, locals())
     if isinstance(pose2d, Pose2D):
         points, confidence, skeleton = pose2d.points, pose2d.confidence, pose2d.skeleton
         fps, image_size = pose2d.fps, pose2d.image_size

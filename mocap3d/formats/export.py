@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 from pathlib import Path
 
 import numpy as np
 
+from mocap3d.arguments import FilePath, check_arguments
 from mocap3d.files import write_whole
 from mocap3d.formats.animation_files import PREFIXES, write_angles, write_bvh, write_glb, write_trc
 from mocap3d.formats.keypoint_files import read_numbers, read_table
@@ -28,7 +28,7 @@ class ExportError(ValueError):
     """A pose file that cannot be written or read back."""
 
 
-def write(pose: Pose2D | Pose3D, path: str | os.PathLike, names: str = "mixamo") -> Path:
+def write(pose: Pose2D | Pose3D, path: FilePath, names: str = "mixamo") -> Path:
     """Write a pose; the format is that of the file's name.
 
         .npz .csv .json   all there is to know of a Pose2D or Pose3D; read back by `read_keypoints` or `read_pose`
@@ -47,11 +47,9 @@ def write(pose: Pose2D | Pose3D, path: str | os.PathLike, names: str = "mixamo")
     Raises:
         ExportError: for another ending, or a Pose2D where a Pose3D is needed.
         ImportError: if a package that .glb needs is not installed.
-        TypeError: if it is no pose.
     Source: own.
     """
-    if not isinstance(pose, (Pose2D, Pose3D)):
-        raise TypeError(f"write() takes a Pose2D or Pose3D, not a {type(pose).__name__}")
+    check_arguments(write, locals())
     path = Path(path)
     own = {".npz": _write_npz, ".csv": _write_csv, ".json": _write_json}
     others = {".bvh": write_bvh, ".glb": write_glb, ".trc": write_trc, ".angles.csv": write_angles}
@@ -101,7 +99,7 @@ def _write_csv(path: Path, about: dict, arrays: dict[str, np.ndarray]) -> None:
             rows.writerow([number, times[number], *cells])
 
 
-def read_pose(path: str | os.PathLike) -> Pose3D:
+def read_pose(path: FilePath) -> Pose3D:
     """Read back a Pose3D that `write` wrote.
 
     Args:
@@ -110,6 +108,7 @@ def read_pose(path: str | os.PathLike) -> Pose3D:
         ExportError: if it is not such a file, or damaged.
     Source: own.
     """
+    check_arguments(read_pose, locals())
     try:
         with open(path, "rb") as file:
             start = file.read(2)

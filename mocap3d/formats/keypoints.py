@@ -10,6 +10,7 @@ from collections import Counter, defaultdict
 
 import numpy as np
 
+from mocap3d.arguments import FilePath, check_arguments
 from mocap3d.files import excerpt
 from mocap3d.formats.keypoint_files import Content, KeypointError, Person, match_joints, parse
 from mocap3d.formats.motion_file import MAX_BYTES, MAX_POINTS
@@ -38,7 +39,7 @@ STEADY = 2e-3  # seconds off a steady rate, from which timestamps are kept: more
 
 
 def read_keypoints(
-    path: str | os.PathLike,
+    path: FilePath,
     skeleton: str | Skeleton | None = None,
     fps: float | None = None,
     image_size: tuple[int, int] | None = None,
@@ -75,6 +76,7 @@ def read_keypoints(
         ValueError: for a bad argument.
     Source: own; the layouts are those that the programs write (see `keypoint_files`).
     """
+    check_arguments(read_keypoints, locals())
     if threshold is not None and not 0 <= threshold <= 1:
         raise ValueError(f"threshold={threshold!r}: give a confidence from 0 to 1")
     wanted = None if skeleton is None else get_skeleton(skeleton)

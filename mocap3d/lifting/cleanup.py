@@ -16,6 +16,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from mocap3d.arguments import Height, check_arguments
 from mocap3d.camera import Camera
 from mocap3d.formats.animation import unit
 from mocap3d.lifting.feet import toe_directions, with_toes
@@ -38,7 +39,7 @@ class CleanupError(ValueError):
 
 
 def clean(
-    pose: Pose3D, pose2d: Pose2D, camera: Camera | None = None, height: float | None = None
+    pose: Pose3D, pose2d: Pose2D, camera: Camera | None = None, height: Height | None = None
 ) -> tuple[Pose3D, list[str]]:
     """A lifted pose as a body that stands on the ground of a room.
 
@@ -54,6 +55,7 @@ def clean(
         CleanupError: for another frame or skeleton, or keypoints of another length.
     Source: own.
     """
+    check_arguments(clean, locals())
     remarks = [] if height is None else [f"size: scaled to a height of {height:g} m"]
     pose2d = prepared(pose2d)[0]
     known = camera or assumed_camera(pose2d.image_size)
@@ -79,8 +81,6 @@ def clean(
 
 def _checked(pose: Pose3D, step: str, frame: str | None = None) -> np.ndarray:
     """(T, 17, 3) float64."""
-    if not isinstance(pose, Pose3D):
-        raise TypeError(f"{step}() takes a Pose3D, not a {type(pose).__name__}")
     if pose.skeleton != H36M17:
         raise CleanupError(f"{step}() takes poses on h36m17, not {pose.skeleton.name}: pose.convert() gives them")
     if frame is not None and pose.frame != frame:
@@ -88,7 +88,7 @@ def _checked(pose: Pose3D, step: str, frame: str | None = None) -> np.ndarray:
     return pose.points.astype(np.float64)
 
 
-def constant_bones(pose: Pose3D, height: float | None = None) -> Pose3D:
+def constant_bones(pose: Pose3D, height: Height | None = None) -> Pose3D:
     """Bones of constant length, the same left and right; directions stay. The hips lie on a line through the pelvis.
 
     Args:
@@ -100,8 +100,7 @@ def constant_bones(pose: Pose3D, height: float | None = None) -> Pose3D:
         CleanupError: for another skeleton; ValueError: for an impossible height.
     Source: own.
     """
-    if height is not None and not 0.3 <= height <= 3:
-        raise ValueError(f"height={height!r}: give metres, such as 1.75")
+    check_arguments(constant_bones, locals())
     points = _checked(pose, "constant_bones")
     bones = {child: points[:, child] - points[:, parent] for parent, child in H36M17.bones}
     left, right = H36M17.indices(["left_hip", "right_hip"])
@@ -133,6 +132,7 @@ def level(
         CleanupError: for another frame or skeleton, or a camera and angles together.
     Source: own.
     """
+    check_arguments(level, locals())
     points = _checked(pose, "level", "camera")
     if camera is not None and (pitch is not None or roll is not None):
         raise CleanupError("level() takes a camera, or pitch and roll, not both")
@@ -209,6 +209,7 @@ def place(pose: Pose3D, pose2d: Pose2D, camera: Camera, steady: float = 0.3) -> 
         CleanupError: for another frame or skeleton, or keypoints of another length.
     Source: own. Least squares of x z' = f x', linear in the translation; weighted by confidence.
     """
+    check_arguments(place, locals())
     points = root_relative(_checked(pose, "place", "camera"))
     seen = pose2d.convert("h36m17")
     if len(seen) != len(pose):
@@ -260,6 +261,7 @@ def smooth(pose: Pose3D, method: str = "gaussian", seconds: float = STEADY) -> P
     Raises:
         CleanupError: for an unknown method; ImportError: "savgol" and "butterworth" need mocap3d[video] (SciPy).
     """
+    check_arguments(smooth, locals())
     points = pose.points.astype(np.float64)
     missing = ~np.isfinite(points).all((1, 2))
     if missing.all():
@@ -322,6 +324,7 @@ def touching(pose: Pose3D, pose2d: Pose2D, camera: Camera) -> np.ndarray:
         (T, 2) bool, left and right; gaps of up to GAP seconds are closed, shorter rests are left out.
     Source: own.
     """
+    check_arguments(touching, locals())
     depth, fps = _checked(pose, "touching", "camera")[:, ANKLES, 2], pose.fps
     pixels = pose2d.convert("h36m17").points[:, ANKLES].astype(np.float64)
     seen = np.isfinite(pixels).all(-1)
@@ -359,6 +362,7 @@ def plant_feet(pose: Pose3D, rests: np.ndarray, steady: float = 0.15) -> Pose3D:
         CleanupError: for another frame, skeleton or length, or a pose without a place.
     Source: own.
     """
+    check_arguments(plant_feet, locals())
     points = _checked(pose, "plant_feet", "world")
     if pose.root == "relative":
         raise CleanupError("plant_feet() takes a pose with a place in the room: use place() before")

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import replace
+from os import PathLike
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
+from torch import nn
 
+from mocap3d.arguments import Height, check_arguments
 from mocap3d.camera import Camera, pixels_to_screen
 from mocap3d.data.cache import weights_file
 from mocap3d.data.image_space import depth_of_scale, screen_to_metres
@@ -22,7 +26,7 @@ from mocap3d.models.lifter import Lifter
 from mocap3d.normalise import known_intrinsics
 from mocap3d.poses import Pose2D, Pose3D, at_positions
 from mocap3d.skeleton import H36M17, ROOT, convert_confidence, root_relative
-from mocap3d.weights import load_shipped, load_weights
+from mocap3d.weights import SHIPPED, load_shipped, load_weights
 
 MODEL_FPS = 50.0  # what every model here is trained at
 HEIGHT = 1.70  # metres, assumed of a person nobody measured
@@ -37,12 +41,19 @@ DEFAULT = {"motionbert": 2, "causal": 1}  # networks in the package whose poses 
 STEADY_SECONDS = 1.0  # over which the scale of image space is averaged: people do not come nearer in a jump
 
 
+@runtime_checkable
+class Trained(Protocol):
+    """What holds a trained model, as the Run does that `fit` returns."""
+
+    model: Lifter
+
+
 def lift(
     pose2d: Pose2D,
-    model: Lifter | str | None = None,
+    model: Lifter | Trained | str | PathLike | None = None,
     flip_test: bool | None = None,
     *,
-    height: float | None = None,
+    height: Height | None = None,
     camera: Camera | None = None,
     fov: float | None = None,
     undo_inversions: bool = True,
@@ -58,9 +69,10 @@ def lift(
             looks wrong (`check_keypoints`). Joints that are NaN, at (0, 0) or have confidence 0 are filled first, as in
             training and evaluation (`fill_missing`); frames without anybody give NaN. Any rate, or timestamps: for a
             model of several frames, motion is interpolated at 50 fps, and the poses at the times of the frames.
-        model: fulfils `Lifter` and is trained; or a file of weights, or the name of published weights that `mocap3d
-            fetch-weights` has fetched. By default the mean of two networks in the package (`DEFAULT`), which was the
-            best on real detections and on recordings kept from training.
+        model: fulfils `Lifter` and is trained; or what `fit` returned; or a file of weights, the name of a network in
+            the package ("causal"), or of published weights that `mocap3d fetch-weights` has fetched. By default the
+            mean of two networks in the package (`DEFAULT`), which was the best on real detections and on recordings
+            kept from training.
         flip_test: average with the un-mirrored pose of the mirrored input, as some protocols do; takes twice as long.
             None: only for the default model.
         height: metres, of the person. By default metric models keep the size they predict, and 1.70 is assumed for
@@ -80,21 +92,17 @@ def lift(
         `filled` marks joints of which a source joint was missing.
     Raises:
         SkeletonError: if the skeleton has no conversion.
-        TypeError: if something other than a Pose2D is given.
         ValueError: for an impossible height or field of view, a camera of another image size, a camera or field of
             view for a model that uses none, or a name without weights.
     """
-    if not isinstance(pose2d, Pose2D):
-        raise TypeError(f"lift() takes a Pose2D, not a {type(pose2d).__name__}; of a clip, give clip.pose2d")
-    if height is not None and not 0.3 <= height <= 3:
-        raise ValueError(f"height={height!r}: give metres, such as 1.75")
+    model = unwrapped(model)
+    check_arguments(lift, locals())
     flip_test = model is None if flip_test is None else flip_test
-    if isinstance(model, str):
-        file = model if Path(model).is_file() else weights_file(model)
-        if not Path(file).is_file():
-            raise ValueError(f"model={model!r}: neither a file nor fetched weights; see `mocap3d fetch-weights --help`")
-        model = load_weights(file)
-    models = [load_shipped(name) for name in DEFAULT] if model is None else [unwrapped(model)]
+    if isinstance(model, (str, PathLike)):
+        model = _loaded(model)
+    elif isinstance(model, Trained) and not isinstance(model, nn.Module):
+        model = model.model
+    models = [load_shipped(name) for name in DEFAULT] if model is None else [model]
     shares, model = DEFAULT.values() if model is None else [1], models[0]
     in_image_space = model.space == "image"
     if camera is not None and not in_image_space and model.normalise != "ray":
@@ -133,6 +141,19 @@ def lift(
     points = points if back is None else at_positions(points, back)
     points[empty] = np.nan
     return Pose3D(points, H36M17, frame="camera", root=root, **labels)
+
+
+def _loaded(model: str | PathLike) -> Lifter:
+    """The model of a file, or of a name."""
+    if model in SHIPPED:
+        return load_shipped(model)
+    file = model if Path(model).is_file() else weights_file(str(model))
+    if not Path(file).is_file():
+        raise ValueError(
+            f"model={str(model)!r}: no file, no network in the package ({', '.join(SHIPPED)}) and no fetched weights "
+            "(see `mocap3d fetch-weights --help`)"
+        )
+    return load_weights(file)
 
 
 def prepared(pose2d: Pose2D, undo_inversions: bool = True) -> tuple[Pose2D, list[str]]:

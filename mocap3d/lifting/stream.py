@@ -7,6 +7,7 @@ import warnings
 import numpy as np
 import torch
 
+from mocap3d.arguments import Positive, check_arguments
 from mocap3d.camera import Camera, pixels_to_screen
 from mocap3d.lifting.lift import MODEL_FPS
 from mocap3d.missing import fill_next
@@ -44,10 +45,11 @@ class KeypointStream:
         skeleton: str | Skeleton = "coco17",
         model: VideoPose3D | None = None,
         *,
-        fps: float = MODEL_FPS,
+        fps: Positive = MODEL_FPS,
         camera: Camera | None = None,
         fov: float | None = None,
     ) -> None:
+        check_arguments(KeypointStream.__init__, locals())
         known = known_intrinsics(image_size, camera, fov)
         model = load_shipped("causal") if model is None else model
         if model.receptive_field > 1 and abs(fps / MODEL_FPS - 1) > 0.1:

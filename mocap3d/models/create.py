@@ -8,6 +8,7 @@ from functools import partial
 
 from torch import nn
 
+from mocap3d.arguments import check_arguments
 from mocap3d.models.motionbert import SIZES, MotionBERT
 from mocap3d.models.simple_baseline import SimpleBaseline3D
 from mocap3d.models.videopose3d import VideoPose3D
@@ -41,6 +42,7 @@ def create_model(name: str, **overrides: object) -> nn.Module:
         ValueError: for an unknown name, or a value outside its range.
         TypeError: for an unknown option.
     """
+    check_arguments(create_model, locals())
     if name not in MODELS:
         raise ValueError(f"there is no model {name!r}; choose one of: {', '.join(MODELS)}")
     options = inspect.signature(MODELS[name]).parameters

@@ -15,6 +15,7 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor, nn
 
+from mocap3d.arguments import PositiveInt, check_arguments
 from mocap3d.skeleton import H36M17, root_relative
 
 Space = Literal["metric", "metric absolute", "image"]
@@ -121,7 +122,7 @@ class WrappedLifter(nn.Module):
 def as_lifter(
     module: nn.Module,
     *,
-    frames: int = 1,
+    frames: PositiveInt = 1,
     confidence: bool = False,
     space: Space = "metric",
     name: str | None = None,
@@ -143,23 +144,10 @@ def as_lifter(
         ValueError: for an invalid frames, space or normalise; later, if the module returns another shape.
     Source: own.
     """
-    if not isinstance(module, nn.Module):
-        what = "a class; make an instance of it" if isinstance(module, type) else f"a {type(module).__name__}"
-        raise TypeError(f"as_lifter() takes an nn.Module, not {what}")
-    if not isinstance(frames, int) or frames < 1:
-        raise ValueError(f"frames={frames!r}: give 1 for a network of single frames, or the length of its longest clip")
-    if space not in Space.__args__:
-        raise ValueError(f"space={space!r}: give one of {', '.join(Space.__args__)}")
-    if check_normalise(normalise) != "published" and space != "metric":
+    check_arguments(as_lifter, locals())
+    if normalise != "published" and space != "metric":
         raise ValueError(f"normalise={normalise!r} needs space='metric', not {space!r}: the place in the image is lost")
     return WrappedLifter(module, frames, bool(confidence), space, name or type(module).__name__, normalise)
-
-
-def check_normalise(normalise: str) -> Normalise:
-    """The value, if it is one of `Normalise`."""
-    if normalise not in Normalise.__args__:
-        raise ValueError(f"normalise={normalise!r}: give one of {', '.join(Normalise.__args__)}")
-    return normalise
 
 
 @contextmanager

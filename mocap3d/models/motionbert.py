@@ -27,8 +27,9 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
+from mocap3d.arguments import check_arguments
 from mocap3d.models.cpu import linear, linear_gelu
-from mocap3d.models.lifter import Normalise, Space, check_normalise
+from mocap3d.models.lifter import Normalise, Space
 from mocap3d.models.scaling import Scaling
 from mocap3d.skeleton import H36M17, root_relative
 
@@ -167,6 +168,7 @@ class MotionBERT(nn.Module):
         init: str = "published",
         normalise: Normalise = "published",
     ) -> None:
+        check_arguments(MotionBERT.__init__, locals())
         super().__init__()
         sizes = dict(
             channels=channels,
@@ -187,7 +189,7 @@ class MotionBERT(nn.Module):
             raise ValueError(f"init={init!r}: give 'published' or 'fan_in'")
         if image_space and normalise != "published":
             raise ValueError(f"normalise={normalise!r} loses the place in the image; give image_space=False as well")
-        self.normalise = check_normalise(normalise)
+        self.normalise = normalise
         self.scaling = None if normalise == "published" else Scaling()
         self.name = next((name for name, known in SIZES.items() if known == sizes), f"motionbert_{depth}x{channels}")
         self.channels, self.mlp_ratio, self.depth, self.heads = channels, mlp_ratio, depth, heads

@@ -20,8 +20,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from mocap3d.arguments import check_arguments
 from mocap3d.models.cpu import dropout, linear
-from mocap3d.models.lifter import Normalise, check_normalise
+from mocap3d.models.lifter import Normalise
 from mocap3d.models.scaling import Scaling
 from mocap3d.skeleton import H36M17, ROOT
 
@@ -85,6 +86,7 @@ class SimpleBaseline3D(nn.Module):
         dropout: float = 0.5,
         normalise: Normalise = "published",
     ) -> None:
+        check_arguments(SimpleBaseline3D.__init__, locals())
         super().__init__()
         if form not in JOINTS_IN:
             raise ValueError(f"form={form!r}: there are two published forms; use 'weigq' or 'mmpose'")
@@ -100,7 +102,7 @@ class SimpleBaseline3D(nn.Module):
         self.stages = nn.ModuleList(Stage(channels, dropout, bias) for _ in range(stages))
         self.head = nn.Linear(channels, 3 * len(JOINTS_OUT))
         self.initialise()
-        self.normalise = check_normalise(normalise)
+        self.normalise = normalise
         self.scaling = Scaling(self.joints_in, JOINTS_OUT, together=normalise != "published")
 
     def initialise(self) -> None:

@@ -27,8 +27,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from mocap3d.arguments import check_arguments
 from mocap3d.models.cpu import dropout, linear
-from mocap3d.models.lifter import Normalise, Space, check_normalise
+from mocap3d.models.lifter import Normalise, Space
 from mocap3d.models.scaling import Scaling
 from mocap3d.models.streaming import Stream
 from mocap3d.skeleton import H36M17, ROOT, root_relative
@@ -121,6 +122,7 @@ class VideoPose3D(nn.Module):
         normalise: Normalise = "published",
         confidence: bool = False,
     ) -> None:
+        check_arguments(VideoPose3D.__init__, locals())
         super().__init__()
         widths = tuple(int(width) for width in filter_widths)
         if not widths or any(width < 1 or width % 2 == 0 for width in widths):
@@ -133,7 +135,7 @@ class VideoPose3D(nn.Module):
             raise ValueError(f"joints_out={joints_out}: 17 for poses, or 1 for the root's trajectory")
         if joints_out == 1 and normalise != "published":
             raise ValueError(f"normalise={normalise!r}: a trajectory model needs the place in the image, 'published'")
-        self.normalise = check_normalise(normalise)
+        self.normalise = normalise
         self.scaling = None if normalise == "published" else Scaling()
         self.filter_widths, self.channels, self.joints_out = widths, channels, joints_out
         self.causal, self.dense = bool(causal), bool(dense)
@@ -249,6 +251,7 @@ class PoseAndTrajectory(nn.Module):
     normalise, normalisation = "published", None
 
     def __init__(self, pose: VideoPose3D, trajectory: VideoPose3D | None = None, absolute: bool = False) -> None:
+        check_arguments(PoseAndTrajectory.__init__, locals())
         super().__init__()
         if trajectory is None:
             trajectory = VideoPose3D(

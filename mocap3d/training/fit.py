@@ -24,11 +24,13 @@ from collections.abc import Callable, Iterable
 from contextlib import ExitStack, nullcontext
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor, nn, optim
 from tqdm.auto import tqdm
 
+from mocap3d.arguments import FilePath, Seed, check_arguments
 from mocap3d.data.windows import Batch, described, in_image_space, normalised, to_device
 from mocap3d.device import choose_device, compiled, in_several_processes, unwrapped
 from mocap3d.evaluation.predict import validation_error
@@ -39,7 +41,7 @@ from mocap3d.training import checkpoint as checkpoints
 from mocap3d.training.augmentation import chunks_of, film_for, motion_of
 from mocap3d.training.budget import steps_in_minutes
 from mocap3d.training.distributed import Workers, join
-from mocap3d.training.losses import pose_loss
+from mocap3d.training.losses import TrainingObjective, pose_loss
 from mocap3d.training.recipe import (
     Recipe,
     get_recipe,
@@ -157,14 +159,14 @@ def fit(
     recipe: Recipe | str = "quick",
     validation: Iterable[Clip] | None = None,
     device: torch.device | str | None = None,
-    out: str | Path | None = None,
+    out: FilePath | None = None,
     resume: bool = True,
-    seed: int = 0,
+    seed: Seed = 0,
     progress: bool = True,
-    keep: str = "best",
+    keep: Literal["best", "last"] = "best",
     callback: Callable[[dict], None] | None = None,
     checkpoint_minutes: float = 5.0,
-    objective: Callable | None = None,
+    objective: TrainingObjective | None = None,
 ) -> Run:
     """Train a model with a recipe; under torchrun, in all processes together (see `training.distributed`).
 
@@ -192,6 +194,7 @@ def fit(
         CheckpointError: if `out` cannot be written, another process trains in it, or its checkpoint belongs to another
             run.
     """
+    check_arguments(fit, locals() | {"model": unwrapped(model)})
     recipe = get_recipe(recipe)
     if out is not None:
         out = Path(out)
@@ -209,7 +212,7 @@ def fit(
         data = in_image_space(data)
     shared = workers.fields if workers else ()
     job = Job(model, data, watched, recipe, seed, keep, chunks, objective, *shared, motion=motion)
-    check_job(job, described(train)[2])
+    check_job(job, *described(train)[1:])
     progress = progress and job.writes
     say = print if progress else lambda *_: None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +21,16 @@ BONE_PAIRS = [
     for b in range(a + 1, len(H36M17.bones))
     if set(H36M17.bones[a]) & set(H36M17.bones[b])
 ]
+
+
+class TrainingObjective(Protocol):
+    """A training objective of one's own, see `fit`."""
+
+    def __call__(self, model, batch, recipe, step: int, steps: int) -> Tensor:
+        """The loss, a scalar."""
+
+    def describe(self) -> dict:
+        """Anything else that determines the run's numbers."""
 
 
 def mse(prediction: Tensor, target: Tensor) -> Tensor:

@@ -17,10 +17,12 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
+from mocap3d.arguments import Seed, check_arguments
 from mocap3d.data.chunks import cut_chunks
 from mocap3d.data.endless import InStep, endless_batches
 from mocap3d.data.windows import Batch, DeviceDataset, described, to_device
 from mocap3d.device import choose_device, unwrapped
+from mocap3d.models.lifter import Lifter
 from mocap3d.poses import Clip, Pose2D
 from mocap3d.skeleton import ROOT, root_relative
 from mocap3d.training.augmentation import TrainingError
@@ -91,7 +93,7 @@ def seen_in_2d(model: nn.Module, video: Batch, recipe: Recipe) -> Tensor:
 
 
 def pretrain(
-    model: nn.Module,
+    model: Lifter,
     train: Iterable[Clip],
     video: Iterable[Clip | Pose2D],
     recipe: Recipe | str = "motionbert_pretrain",
@@ -100,7 +102,7 @@ def pretrain(
     after: float = 1 / 3,
     weight: float = 1.0,
     device: torch.device | str | None = None,
-    seed: int = 0,
+    seed: Seed = 0,
     **options: object,
 ) -> Run:
     """Pretrain on clips with 3D and, after a given share of the run, also on 2D video. Without video, same as `fit`.
@@ -121,6 +123,7 @@ def pretrain(
         TrainingError, CheckpointError, RecipeError: same as in `fit`, and for video that cannot be used.
     Source: Zhu et al. 2023, section 3.3. There epochs of 2D and of 3D alternate; here each step uses both.
     """
+    check_arguments(pretrain, locals() | {"model": unwrapped(model)})
     lifter = unwrapped(model)
     if not (lifter.clipwise and lifter.space == "image"):
         raise TrainingError(

@@ -11,6 +11,7 @@ steps by timing the machine before the run starts; to get the same bits again, p
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,12 +19,14 @@ from dataclasses import dataclass
 from torch import nn, optim
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from mocap3d.arguments import Positive, PositiveInt, check_arguments
 from mocap3d.data.detector import DETECTORS
 from mocap3d.training.losses import TERMS
 
 OPTIMIZERS = ("adam", "adamw")
 SCHEDULES = ("constant", "step", "epoch", "cosine")
 LOSSES = ("mse", "mpjpe")
+HIGHEST_RATE = 0.1  # of Adam and AdamW
 
 
 class RecipeError(ValueError):
@@ -84,68 +87,57 @@ class Recipe:
 
     name: str
     optimizer: str = "adam"
-    learning_rate: float = 1e-3
+    learning_rate: Positive = 1e-3
     schedule: str = "constant"
     decay: float = 1.0
-    decay_steps: int = 100_000
-    decay_epochs: int | None = None
+    decay_steps: PositiveInt = 100_000
+    decay_epochs: PositiveInt | None = None
     warmup: float = 0.0
     batch_size: int = 64
-    accumulate: int = 1
-    epochs: int | None = None
-    steps: int | None = None
-    minutes: float | None = None
+    accumulate: PositiveInt = 1
+    epochs: PositiveInt | None = None
+    steps: PositiveInt | None = None
+    minutes: Positive | None = None
     loss: str = "mse"
     terms: Mapping[str, float] | None = None
     weight_decay: float = 0.0
     amsgrad: bool = False
-    gradient_clip: float | None = None
+    gradient_clip: Positive | None = None
     norm_momentum: tuple[float, float] | None = None
     flip: bool = False
     mask_joints: float = 0.0
     mask_frames: float = 0.0
-    clip_stride: int | None = None
-    clip_frames: int | None = None
-    clip_step: int = 1
+    clip_stride: PositiveInt | None = None
+    clip_frames: PositiveInt | None = None
+    clip_step: PositiveInt = 1
     balance: float = 1.0
     detector: str | None = None
     cameras: str | None = None
     bodies: bool = False
-    refilm: int = 1
+    refilm: PositiveInt = 1
     autocast: bool = False
     checkpointing: bool = False
     compile: bool = False
     source: str = "own"
 
     def __post_init__(self) -> None:
+        check_arguments(Recipe, vars(self), RecipeError)
         self._one_of("optimizer", OPTIMIZERS)
         self._one_of("schedule", SCHEDULES)
         self._one_of("loss", LOSSES)
-        self._number("learning_rate", 0 < self.learning_rate < math.inf, "above 0, e.g. 1e-3")
         self._number("balance", 0 <= self.balance <= 1, "a power, in [0, 1]")
         self._number("decay", 0 < self.decay <= 1, "in (0, 1]")
         self._number("warmup", 0 <= self.warmup < 1, "a share of the run, in [0, 1)")
         self._number("weight_decay", 0 <= self.weight_decay < math.inf, "0 or above")
-        self._number("gradient_clip", self.gradient_clip is None or self.gradient_clip > 0, "above 0, or None")
         for key in ("mask_joints", "mask_frames"):
             self._number(key, 0 <= getattr(self, key) < 1, "a probability, in [0, 1)")
-        stride = self.clip_stride
-        fine = stride is None or isinstance(stride, int) and stride >= 1
-        self._number("clip_stride", fine, "a whole number of frames, 1 or more, or None")
-        frames = self.clip_frames
-        fine = frames is None or isinstance(frames, int) and frames >= 1
-        self._number("clip_frames", fine, "a whole number of frames, 1 or more, or None")
         for term, weight in (self.terms or {}).items():
             if term not in TERMS or not 0 <= weight < math.inf:
                 raise RecipeError(
                     f"recipe {self.name!r}: terms hold {term!r}: {weight!r}; give weights of 0 or above to some of "
                     f"{', '.join(TERMS)}"
                 )
-        for key, least in (("batch_size", 2), ("decay_steps", 1), ("accumulate", 1), ("refilm", 1), ("clip_step", 1)):
-            value = getattr(self, key)
-            self._number(key, isinstance(value, int) and value >= least, f"a whole number, {least} or more")
-        rest = self.decay_epochs
-        self._number("decay_epochs", rest is None or isinstance(rest, int) and rest >= 1, "a whole number, or None")
+        self._number("batch_size", self.batch_size >= 2, "a whole number, 2 or more")
         room = self.batch_size >= 2 * self.accumulate
         self._number("accumulate", room, f"at most {self.batch_size // 2}, half of batch_size")
         self._one_of("detector", (*DETECTORS, *(["coco"] if self.cameras else []), None))
@@ -158,11 +150,8 @@ class Recipe:
                 "(with dataclasses.replace, set the others to None)"
             )
         if self.norm_momentum is not None:
-            fine = len(self.norm_momentum) == 2 and all(0 < value <= 1 for value in self.norm_momentum)
+            fine = all(0 < value <= 1 for value in self.norm_momentum)
             self._number("norm_momentum", fine, "two numbers in (0, 1], such as (0.1, 0.001)")
-        ((key, value),) = given.items()
-        whole = key == "minutes" or isinstance(value, int)
-        self._number(key, whole and 0 < value < math.inf, "above 0" + ("" if key == "minutes" else ", a whole number"))
 
     def _one_of(self, field: str, allowed: tuple[str, ...]) -> None:
         if getattr(self, field) not in allowed:
@@ -177,10 +166,13 @@ class Recipe:
 
 def get_recipe(recipe: Recipe | str) -> Recipe:
     """The recipe with this name; a Recipe is returned unchanged."""
-    if isinstance(recipe, str) and recipe in RECIPES:
-        return RECIPES[recipe]
-    if not isinstance(recipe, Recipe):
+    check_arguments(get_recipe, locals())
+    if isinstance(recipe, str) and recipe not in RECIPES:
         raise RecipeError(f"no recipe {recipe!r}; give a Recipe, or one of {', '.join(RECIPES)}")
+    recipe = RECIPES[recipe] if isinstance(recipe, str) else recipe
+    if recipe.learning_rate > HIGHEST_RATE:
+        text = "so high that training can be expected to diverge; the recipes here have 0.0001 to 0.008"
+        warnings.warn(f"learning_rate={recipe.learning_rate:g} is {text}", stacklevel=3)
     return recipe
 
 

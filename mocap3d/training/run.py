@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import math
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -20,6 +21,7 @@ from mocap3d.evaluation.report import html_table, text_table
 from mocap3d.models.lifter import Lifter
 from mocap3d.skeleton import root_relative
 from mocap3d.training.augmentation import TrainingError, add_detector_noise, film_for
+from mocap3d.training.losses import TrainingObjective
 from mocap3d.training.recipe import Recipe
 
 
@@ -42,7 +44,7 @@ class Job:
     seed: int
     keep: str
     chunks: Tensor | None = None
-    objective: Callable | None = None
+    objective: TrainingObjective | None = None
     workers: Any = None
     processes: int = 1
     writes: bool = True  # files and messages; only the first process does
@@ -122,11 +124,15 @@ class Job:
         return f"The batch held {held} of {clips} clips; largest coordinates in: {'; '.join(worst)}."
 
 
-def check_job(job: Job, notes: Iterable[str]) -> None:
-    """Raise an error for a run that cannot be trained; `notes` are those of the training set."""
+def check_job(job: Job, clips: Iterable, notes: Iterable[str]) -> None:
+    """Raise an error for a run that cannot be trained; `clips` and `notes` are those of the training set."""
     model, recipe, data = job.model, job.recipe, job.train
-    if job.keep not in ("best", "last"):
-        raise ValueError(f"keep is {job.keep!r}; give 'best' or 'last'")
+    trained = {(clip.take, clip.camera.name) for clip in clips}
+    watched = job.validation.clips if job.validation else ()
+    if again := sum((clip.take, clip.camera.name) in trained for clip in watched):
+        warnings.warn(
+            f"{again} of {len(watched)} validation clips are training clips; validate on others", stacklevel=3
+        )
     if not any(parameter.requires_grad for parameter in model.parameters()):
         raise TrainingError(f"{model.name} has no parameters to train by gradient; call a baseline's own .fit(train)")
     if len(data) < 2:
@@ -136,13 +142,10 @@ def check_job(job: Job, notes: Iterable[str]) -> None:
     if job.validation is not None and torch.isnan(job.validation.pose3d).any(-1).all():
         raise TrainingError(f"no joint of {job.validation.name!r} has a known pose to validate on; give other clips")
     if model.clipwise and len(job.chunks) < 2:
-        raise TrainingError(
-            f"data set {data.name!r} makes a single chunk of {model.receptive_field} frames; training needs two or "
-            "more: give more clips, or a recipe with a smaller clip_stride"
-        )
+        text = f"makes a single chunk of {model.receptive_field} frames; training needs two or more: give more clips"
+        raise TrainingError(f"data set {data.name!r} {text}, or a recipe with a smaller clip_stride")
     for key in ("mask_joints", "mask_frames", "checkpointing"):
-        value = getattr(recipe, key)
-        if value and not model.clipwise:
+        if (value := getattr(recipe, key)) and not model.clipwise:
             raise TrainingError(
                 f"recipe {recipe.name!r} has {key}={value!r}, which {model.name} does not know; MotionBERT does"
             )

@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from mocap3d.arguments import PositiveInt, Seed, check_arguments
 from mocap3d.camera import Camera
 from mocap3d.data.dataset import DatasetError, PoseDataset
 from mocap3d.data.endless import InStep, endless_batches
@@ -58,16 +59,15 @@ class SemiSupervised:
     bones: float = 1.0
     warmup: float = 0.025
     linear: bool = False
-    batch_size: int | None = None
+    batch_size: PositiveInt | None = None
 
     def __post_init__(self) -> None:
+        check_arguments(SemiSupervised, vars(self), RecipeError)
         for name in ("trajectory", "projection", "bones"):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise RecipeError(f"SemiSupervised.{name} is {getattr(self, name)!r}; give a weight of 0 or above")
         if not 0 <= self.warmup < 1:
             raise RecipeError(f"SemiSupervised.warmup is {self.warmup!r}; give a share of the run, in [0, 1)")
-        if self.batch_size is not None and self.batch_size < 1:
-            raise RecipeError(f"SemiSupervised.batch_size is {self.batch_size!r}; give 1 or more, or None")
 
 
 @dataclass(frozen=True, eq=False)
@@ -288,7 +288,7 @@ def fit_semi_supervised(
     semi: SemiSupervised = SemiSupervised(),  # noqa: B008  frozen
     *,
     device: torch.device | str | None = None,
-    seed: int = 0,
+    seed: Seed = 0,
     fov_degrees: float = FIELD_OF_VIEW,
     **options: object,
 ) -> Run:
@@ -310,8 +310,9 @@ def fit_semi_supervised(
         TrainingError, CheckpointError, RecipeError: same as in `fit`, and for unlabelled video that cannot be used.
     Source: Pavllo et al. 2019, section 4.
     """
+    check_arguments(fit_semi_supervised, locals() | {"model": unwrapped(model)})
     lifter, recipe = unwrapped(model), get_recipe(recipe)
-    if not isinstance(lifter, PoseAndTrajectory) or lifter.space != "metric":
+    if lifter.space != "metric":
         raise TrainingError(
             f"semi-supervised training needs both networks in one model: give PoseAndTrajectory(pose_model), "
             f"not {lifter.name} or the view .absolute() of one"
@@ -329,7 +330,7 @@ def fit_semi_supervised(
 
 
 def label_subset(
-    dataset: PoseDataset, fraction: float, seed: int = 0, **labels: str
+    dataset: PoseDataset, fraction: float, seed: Seed = 0, **labels: str
 ) -> tuple[PoseDataset, PoseDataset]:
     """Keep the labels of part of a data set, and remove those of the rest.
 
@@ -346,6 +347,7 @@ def label_subset(
         DatasetError: if nothing is selected.
     Source: Pavllo et al. 2019, section 6.3, where the rest of the labelled recordings is left out.
     """
+    check_arguments(label_subset, locals())
     if not 0 < fraction <= 1:
         raise DatasetError(f"fraction={fraction!r}: give a share of the frames, above 0 and up to 1")
     chosen = {id(clip) for clip in dataset.select(**labels)}

@@ -146,9 +146,9 @@ def test_image_space_is_refused(clips) -> None:
         ({"cameras": None}, "detector is 'coco'"),
         ({"cameras": None, "detector": None}, "bodies is True"),
         ({"cameras": "h36m"}, "cameras is 'h36m'"),
-        ({"refilm": 0}, "refilm is 0"),
-        ({"clip_step": 0}, "clip_step is 0"),
-        ({"clip_frames": 2.5}, "clip_frames is 2.5"),
+        ({"refilm": 0}, "1 or more as refilm, not 0"),
+        ({"clip_step": 0}, "1 or more as clip_step, not 0"),
+        ({"clip_frames": 2.5}, "as clip_frames, not 2.5"),
     ],
 )
 def test_recipes_that_make_no_sense_are_refused(change: dict, message: str) -> None:

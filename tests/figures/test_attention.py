@@ -174,9 +174,9 @@ def test_what_is_not_there_is_refused(model, video, wrong, says):
 
 
 def test_other_models_are_refused(video):
-    with pytest.raises(FigureError, match="videopose3d_27 has no attention; give a MotionBERT"):
+    with pytest.raises(TypeError, match="takes a MotionBERT as model, not a VideoPose3D"):
         show_attention(create_model("videopose3d_27", channels=8), video)
     with pytest.raises(FigureError, match="fuse=False"):
         show_gates(MotionBERT(8, 1, 8, depth=1, heads=1, frames=9, fuse=False), video)
-    with pytest.raises(TypeError, match="draws Pose2D"):
+    with pytest.raises(TypeError, match="a Pose2D as pose2d, not an array"):
         show_gates(MotionBERT(8, 1, 8, depth=1, heads=1, frames=9), video.points)

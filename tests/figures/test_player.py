@@ -307,7 +307,7 @@ def test_what_cannot_be_drawn_is_refused_in_one_sentence():
         show(pose, images=image)
     with pytest.raises(FigureError, match="pose2d has 10 frames.*20 frames"):
         show(waving(20), pose2d=pose2d)
-    with pytest.raises(TypeError, match="not a Pose3D"):
+    with pytest.raises(TypeError, match="as pose2d, not a Pose3D"):
         show(pose, pose2d=pose)
     with pytest.raises(FigureError, match="2 images for 10 frames"):
         show(pose, pose2d=pose2d, images=[image, image])
@@ -318,7 +318,7 @@ def test_what_cannot_be_drawn_is_refused_in_one_sentence():
     camera = Camera.look_at((0.0, 4.0, 1.2), (0.0, 0.0, 1.0))
     with pytest.raises(FigureError, match="camera frame; use pose3d.in_world"):
         show(pose.in_camera(camera), cameras=camera)
-    with pytest.raises(TypeError, match="draws Camera objects, not str"):
+    with pytest.raises(TypeError, match="Cameras as cameras, not 'front'"):
         show(pose, cameras="front")
 
 

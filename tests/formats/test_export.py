@@ -95,7 +95,7 @@ def test_other_programs_can_read_the_files(tmp_path):
 def test_errors(tmp_path):
     with pytest.raises(ExportError, match=r"ends in .npz, .csv, .json"):
         write(pose3d(), tmp_path / "pose.fbx")
-    with pytest.raises(TypeError, match="not a ndarray"):
+    with pytest.raises(TypeError, match="a Pose2D or a Pose3D as pose, not an array"):
         write(np.zeros((3, 17, 3)), tmp_path / "pose.npz")
     with pytest.raises(ExportError, match="read_keypoints"):
         read_pose(write(pose2d(), tmp_path / "flat.json"))

@@ -203,7 +203,7 @@ def test_bones_are_constant_after_cleaning(seen):
 
 def test_wrong_input_gets_one_sentence(seen, walk):
     pose, pose2d = seen
-    with pytest.raises(TypeError, match="place.. takes a Pose3D, not a Pose2D"):
+    with pytest.raises(TypeError, match="place.. takes a Pose3D as pose, not a Pose2D"):
         cleanup.place(pose2d, pose2d, walk[1])
     with pytest.raises(CleanupError, match="camera frame, not the world frame"):
         cleanup.level(replace(pose, frame="world"))

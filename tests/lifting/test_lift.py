@@ -319,7 +319,7 @@ def test_height_scales_models_of_metres(dataset) -> None:
 def test_lift_refuses_heights_and_cameras_that_cannot_be(dataset) -> None:
     pose2d, model = dataset[0].pose2d, small_motionbert()
     for height in (0, 175, -1.7, float("nan")):
-        with pytest.raises(ValueError, match="give metres, such as 1.75"):
+        with pytest.raises(ValueError, match="a number of metres, such as 1.75"):
             lift(pose2d, model, height=height)
     with pytest.raises(ValueError, match="cannot use a camera"):
         lift(pose2d, small_motionbert(image_space=False), camera=dataset[0].camera)

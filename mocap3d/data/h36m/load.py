@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
+from mocap3d.arguments import check_arguments
 from mocap3d.data.dataset import PoseDataset, names_of
 from mocap3d.data.h36m.facts import LICENCE, H36MError, exclude
 
@@ -185,6 +186,7 @@ def load_h36m(
         DatasetError: for no subjects at all.
         UnsafeFileError: for a file that contains more than data.
     """
+    check_arguments(load_h36m, locals())
     found = recognise(root)
     if layout != "auto" and layout not in LAYOUTS:
         raise H36MError(f"no layout {layout!r}; there are: auto, {', '.join(LAYOUTS)}")

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from mocap3d.arguments import Positive, Seed, check_arguments
 from mocap3d.camera import Camera, h36m_cameras
 from mocap3d.data.dataset import PoseDataset, film, names_of
 from mocap3d.data.synthetic.actions import ACTIONS, perform
@@ -23,7 +24,7 @@ MARGIN = 6.0  # px
 ATTEMPTS = 12
 
 
-def synthesize(subject: str, action: str, seed: int = 0, seconds: float = 8.0, take: int = 0) -> Pose3D:
+def synthesize(subject: str, action: str, seed: Seed = 0, seconds: Positive = 8.0, take: Seed = 0) -> Pose3D:
     """Make one recording of motion, placed where all four of the subject's cameras see every joint in every frame.
 
     Args:
@@ -37,6 +38,7 @@ def synthesize(subject: str, action: str, seed: int = 0, seconds: float = 8.0, t
         ValueError: for an unknown subject or action, or a length under 0.1 s or over 10 minutes.
     Source: own.
     """
+    check_arguments(synthesize, locals())
     if not 0.1 <= seconds <= 600:
         raise ValueError(f"seconds={seconds} is outside 0.1 to 600: give the length of one recording in seconds.")
     body, cameras = subject_body(subject), h36m_cameras(subject)
@@ -52,8 +54,8 @@ def synthesize(subject: str, action: str, seed: int = 0, seconds: float = 8.0, t
 
 
 def make_synthetic(
-    seed: int = 0,
-    seconds: float = 8.0,
+    seed: Seed = 0,
+    seconds: Positive = 8.0,
     subjects: Sequence[str] | str | None = None,
     actions: Sequence[str] | str | None = None,
     takes: int = 1,
@@ -72,6 +74,7 @@ def make_synthetic(
         DatasetError: for no subjects or actions at all.
     Source: own.
     """
+    check_arguments(make_synthetic, locals())
     subjects = names_of(subjects, "subjects") or SUBJECTS
     actions = "h36m" if actions is None else actions
     if isinstance(actions, str):

@@ -67,7 +67,7 @@ class Flat:
 
 def flat(pose2d: Pose2D, images: Sequence | np.ndarray | None, shown: Arranged) -> Flat:
     """Prepare the 2D view beside the bodies of `arrange`; `images` as in `show`."""
-    style.check_pose(pose2d, Pose2D, "show(pose2d=...)")
+    style.check_pose(pose2d, "show(pose2d=...)")
     if len(pose2d) != len(shown.pose) or abs(pose2d.fps - shown.pose.fps) > 1e-6 * pose2d.fps:
         raise style.FigureError(
             f"show(): pose2d has {style.frames_text(pose2d)}, the 3D pose {style.frames_text(shown.pose)}; "

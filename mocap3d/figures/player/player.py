@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import plotly.graph_objects as go
 
+from mocap3d.arguments import Pixels, PositiveInt, check_arguments
 from mocap3d.camera import Camera
 from mocap3d.figures import style
 from mocap3d.figures.cameras import check_cameras
@@ -34,8 +35,8 @@ def show(
     cameras: Camera | Sequence[Camera] = (),
     colour: str = "side",
     title: str | None = None,
-    max_frames: int = 3000,
-    height: int = 560,
+    max_frames: PositiveInt = 3000,
+    height: Pixels = 560,
     view: str | tuple[float, float] | None = None,
     follow: bool = True,
     theme: str = "light",
@@ -68,9 +69,9 @@ def show(
     Raises:
         FigureError: if there is nothing to draw, the poses, images or cameras do not match, an error is asked for
             without a truth, or view, colour or theme are unknown.
-        TypeError: if something other than a Pose3D, Pose2D or Camera is given.
     Source: own.
     """
+    check_arguments(show, locals())
     if view not in (None, *VIEWS) and not (isinstance(view, tuple) and len(view) == 2):
         raise style.FigureError(f"show(): view is {view!r}; give one of {', '.join(VIEWS)}, or (azimuth, elevation)")
     if theme not in THEMES:
@@ -84,7 +85,7 @@ def show(
     shown = arrange(pose3d, truth, title, max_frames)
     cameras = [cameras] if isinstance(cameras, Camera) else list(cameras)
     if cameras:
-        check_cameras(cameras, shown.pose, "show()")
+        check_cameras(shown.pose, "show()")
     beside = None if pose2d is None else flat(pose2d, images, shown)
     drawn = drawing(shown, view, colour, cameras, beside)
     return Player(drawn, (pose3d, truth, title, max_frames, cameras), height, follow, theme)
@@ -93,7 +94,7 @@ def show(
 class Player:
     """One or several 3D poses in motion; made by `show`."""
 
-    def __init__(self, drawn: Drawing, given: tuple, height: int, follow: bool, theme: str) -> None:
+    def __init__(self, drawn: Drawing, given: tuple, height: Pixels, follow: bool, theme: str) -> None:
         self._drawing, self._given, self._height, self._follow, self._theme = drawn, given, height, follow, theme
 
     def __repr__(self) -> str:
