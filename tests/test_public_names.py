@@ -36,7 +36,6 @@ MORE_NAMES = {
     "Run": "type of what `fit` returns",
     "Skeleton": "a skeleton of one's own, for files in another joint order",
     "as_lifter": "makes a model of any nn.Module",
-    "detect": "simulated detections of a single Pose2D",
     "list_models": "what `create_model` takes",
     "load_weights": "published and own weights",
     "read_amc": "motion capture files",
