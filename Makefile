@@ -2,12 +2,13 @@
 PYTHON ?= python3
 export TORCH_INDEX
 
-.PHONY: help lab test test-all install doctor format clean
+.PHONY: help lab test test-all student install doctor format clean
 
 help:
 	@echo "make lab      install, check this machine, open JupyterLab on the first notebook"
 	@echo "make test     install, then lint, tests and notebooks, on built-in motion"
 	@echo "make test-all install, then what takes longer or needs more: recorded motion, a browser"
+	@echo "make student  install, then copies of the notebooks without answers, in build/student"
 	@echo "make doctor   say what works here and how to fix what does not"
 	@echo "make format   let ruff mend style and formatting"
 	@echo "make clean    remove .venv and the tools' caches"
@@ -21,6 +22,9 @@ test:
 
 test-all:
 	@$(PYTHON) scripts/setup.py test-all
+
+student:
+	@$(PYTHON) scripts/setup.py student
 
 install:
 	@$(PYTHON) scripts/setup.py

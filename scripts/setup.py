@@ -4,8 +4,9 @@
     python scripts/setup.py lab      ... then check the machine and open JupyterLab on the first notebook
     python scripts/setup.py test     ... then lint, pytest and the notebooks, on built-in motion
     python scripts/setup.py test-all ... then what takes longer or needs more: recorded motion, a browser
+    python scripts/setup.py student  ... then copies of the notebooks for students, in build/student
 
-`make lab`, `make test` and `make test-all` call this file; on Windows, where there is usually no make, call it.
+The make targets of the same names call this file; on Windows, where there is usually no make, call it.
 What is written stays in the checkout (.venv and the tools' caches), besides pip's own download cache.
 Settings, all optional: TORCH_INDEX=URL takes torch from that wheel index (a CPU-only or a CUDA build);
 MOCAP3D_DATA=FOLDER is the folder of recorded motion that notebooks and test-all then use.
@@ -220,7 +221,8 @@ def test_environment() -> dict[str, str]:
 def main() -> int:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("then", nargs="?", choices=["lab", "test", "test-all"], help="what to do once installed")
+    choices = ["lab", "test", "test-all", "student"]
+    parser.add_argument("then", nargs="?", choices=choices, help="what to do once installed")
     then = parser.parse_args().then
     install()
     if then == "lab":
@@ -229,6 +231,8 @@ def main() -> int:
         return test()
     if then == "test-all":
         return test_all()
+    if then == "student":
+        return run(python_in(), "scripts/student.py")
     print(f"Installed. Start with: {Path(sys.executable).name} scripts/setup.py lab")
     return 0
 
