@@ -39,6 +39,7 @@ def python_in(venv: Path = VENV) -> Path:
 
 # loadfile: the cells of one notebook belong to one worker.
 PYTEST = (python_in(), "-m", "pytest", "-n", "2", "--dist", "loadfile", "--durations=15")
+ELSEWHERE = ("--ignore=notebooks/solutions", "--ignore=notebooks/assignments")  # not part of the course's own run
 NBVAL = ("--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout=120", "--nbval-sanitize-with=tests/sanitize.cfg")
 
 
@@ -194,23 +195,25 @@ def test() -> int:
             return status
     environment = test_environment()
     environment.pop("MOCAP3D_DATA", None)
-    return run(*PYTEST, "-m", "not extended", *NBVAL, "tests", "notebooks", env=environment)
+    return run(*PYTEST, "-m", "not extended", *NBVAL, *ELSEWHERE, "tests", "notebooks", env=environment)
 
 
 def test_all() -> int:
-    """What `test` leaves out: tests marked `extended`, and the notebooks on the other data.
+    """What `test` leaves out: tests marked `extended`, solutions of exercises, and the notebooks on the other data.
 
     Those are Human3.6M's layout, which built-in motion stands in for, and recorded motion where there is some.
     """
     environment = test_environment()
     recorded = environment.get("MOCAP3D_DATA")
     status = run(*PYTEST, "-m", "extended", "tests", env=environment)
+    built_in = environment | {"MOCAP3D_DATA": "", "MOCAP3D_H36M": ""}
+    status = status or run(*PYTEST, *NBVAL, "notebooks/solutions", env=built_in)
     with tempfile.TemporaryDirectory() as folder:
         layout = ("--layouts", "videopose3d")
         status = status or run(python_in(), "data_scripts/export_layouts.py", folder, *layout)
         stand_in = environment | {"MOCAP3D_H36M": str(Path(folder) / "videopose3d")}
-        status = status or run(*PYTEST, *NBVAL, "notebooks", env=stand_in)
-    return status or (run(*PYTEST, *NBVAL, "notebooks", env=environment) if recorded else 0)
+        status = status or run(*PYTEST, *NBVAL, *ELSEWHERE, "notebooks", env=stand_in)
+    return status or (run(*PYTEST, *NBVAL, *ELSEWHERE, "notebooks", env=environment) if recorded else 0)
 
 
 def test_environment() -> dict[str, str]:
