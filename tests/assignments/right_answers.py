@@ -62,6 +62,9 @@ means = [sum(r[2] * r[3] for r in task.table) / sum(r[2] for r in task.table), g
 """
 
 ANSWERS[3] = """
+import numpy as np
+
+
 def receptive_field(widths, dilations):
     return 1 + sum((width - 1) * step for width, step in zip(widths, dilations))
 
