@@ -214,16 +214,16 @@ def test_a_crash_is_survived(tools, tmp_path, end):
     if "os" in end or "ctypes" in end:
         assert sum(marks(result)) == 0 and "ended with status" in notes and "3.1: the notebook ended" in notes
     else:
-        assert sum(marks(result)) == 10 and "SystemExit" in notes + end and "code cell" in notes
+        assert sum(marks(result)) == 10 and "code cell 3 raised" in notes
 
 
 @extended
 def test_an_endless_loop_is_survived_and_costs_its_part_only(tools, tmp_path):
     source = ANSWERS[3].replace("    model.eval()\n", "    while True: pass\n")
     folder = hand_in(tools, tmp_path, NAMES[0], 3, source, "while True:\n    pass")
-    result = tools["grade"].grade(folder, 3, seconds=16)
-    assert marks(result) == [2, 2, 0, 1, 1]
+    result = tools["grade"].grade(folder, 3, seconds=16, clock=30)
     notes = "; ".join(result["notes"])
+    assert marks(result) == [2, 2, 0, 1, 1], notes
     assert "ran for more than 4 s" in notes and "3.3: it took more than 4 s" in notes
 
 
@@ -232,9 +232,9 @@ def test_an_endless_loop_is_survived_and_costs_its_part_only(tools, tmp_path):
 def test_what_no_alarm_interrupts_is_ended_from_outside(tools, tmp_path, wait):
     stubborn = f"import signal; signal.pthread_sigmask(signal.SIG_BLOCK, {{signal.SIGPROF}})\n{wait}"
     folder = hand_in(tools, tmp_path, NAMES[0], 1, ANSWERS[1], stubborn)
-    result = tools["grade"].grade(folder, 1, seconds=5)
+    result = tools["grade"].grade(folder, 1, seconds=5, clock=2 if "sleep" in wait else 30)
     assert sum(marks(result)) == 0
-    assert "ended with status" in result["notes"][0] or "stopped, it ran for more than 15 s" in result["notes"][0]
+    assert "ended with status" in result["notes"][0] or "stopped, it ran for more than 10 s" in result["notes"][0]
 
 
 @extended
