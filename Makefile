@@ -2,7 +2,7 @@
 PYTHON ?= python3
 export TORCH_INDEX
 
-.PHONY: help lab test test-all site slides install doctor format clean
+.PHONY: help lab test test-all student site slides install doctor format clean
 
 help:
 	@echo "make lab      install, check this machine, open JupyterLab on the first notebook"
@@ -10,6 +10,7 @@ help:
 	@echo "make test-all install, then what takes longer or needs more: recorded motion, a browser"
 	@echo "make site     install, then notebooks, guides and API reference as a site, in build/site"
 	@echo "make slides   install, then a slide deck for each notebook, in build/slides"
+	@echo "make student  install, then copies of the notebooks without answers, in build/student"
 	@echo "make doctor   say what works here and how to fix what does not"
 	@echo "make format   let ruff mend style and formatting"
 	@echo "make clean    remove .venv and the tools' caches"
@@ -29,6 +30,9 @@ site:
 
 slides:
 	@$(PYTHON) scripts/setup.py slides
+
+student:
+	@$(PYTHON) scripts/setup.py student
 
 install:
 	@$(PYTHON) scripts/setup.py

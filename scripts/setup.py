@@ -6,8 +6,9 @@
     python scripts/setup.py test-all ... then what takes longer or needs more: recorded motion, a browser
     python scripts/setup.py site     ... then the notebooks, guides and API reference as a site, in build/site
     python scripts/setup.py slides   ... then a slide deck for each notebook, in build/slides
+    python scripts/setup.py student  ... then copies of the notebooks for students, in build/student
 
-`make lab`, `make test` and `make test-all` call this file; on Windows, where there is usually no make, call it.
+The make targets of the same names call this file; on Windows, where there is usually no make, call it.
 What is written stays in the checkout (.venv and the tools' caches), besides pip's own download cache.
 Settings, all optional: TORCH_INDEX=URL takes torch from that wheel index (a CPU-only or a CUDA build);
 MOCAP3D_DATA=FOLDER is the folder of recorded motion that notebooks and test-all then use.
@@ -40,6 +41,7 @@ def python_in(venv: Path = VENV) -> Path:
 
 # loadfile: the cells of one notebook belong to one worker.
 PYTEST = (python_in(), "-m", "pytest", "-n", "2", "--dist", "loadfile", "--durations=15")
+ELSEWHERE = ("--ignore=notebooks/solutions", "--ignore=notebooks/assignments")  # not part of the course's own run
 NBVAL = ("--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout=120", "--nbval-sanitize-with=tests/sanitize.cfg")
 
 
@@ -200,23 +202,25 @@ def test() -> int:
             return status
     environment = test_environment()
     environment.pop("MOCAP3D_DATA", None)
-    return run(*PYTEST, "-m", "not extended", *NBVAL, "tests", "notebooks", env=environment)
+    return run(*PYTEST, "-m", "not extended", *NBVAL, *ELSEWHERE, "tests", "notebooks", env=environment)
 
 
 def test_all() -> int:
-    """What `test` leaves out: tests marked `extended`, and the notebooks on the other data.
+    """What `test` leaves out: tests marked `extended`, solutions of exercises, and the notebooks on the other data.
 
     Those are Human3.6M's layout, which built-in motion stands in for, and recorded motion where there is some.
     """
     environment = test_environment()
     recorded = environment.get("MOCAP3D_DATA")
     status = run(*PYTEST, "-m", "extended", "tests", env=environment)
+    built_in = environment | {"MOCAP3D_DATA": "", "MOCAP3D_H36M": ""}
+    status = status or run(*PYTEST, *NBVAL, "notebooks/solutions", env=built_in)
     with tempfile.TemporaryDirectory() as folder:
         layout = ("--layouts", "videopose3d")
         status = status or run(python_in(), "data_scripts/export_layouts.py", folder, *layout)
         stand_in = environment | {"MOCAP3D_H36M": str(Path(folder) / "videopose3d")}
-        status = status or run(*PYTEST, *NBVAL, "notebooks", env=stand_in)
-    return status or (run(*PYTEST, *NBVAL, "notebooks", env=environment) if recorded else 0)
+        status = status or run(*PYTEST, *NBVAL, *ELSEWHERE, "notebooks", env=stand_in)
+    return status or (run(*PYTEST, *NBVAL, *ELSEWHERE, "notebooks", env=environment) if recorded else 0)
 
 
 def test_environment() -> dict[str, str]:
@@ -227,7 +231,7 @@ def test_environment() -> dict[str, str]:
 def main() -> int:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    choices = ["lab", "test", "test-all", "site", "slides"]
+    choices = ["lab", "test", "test-all", "student", "site", "slides"]
     parser.add_argument("then", nargs="?", choices=choices, help="what to do once installed")
     then = parser.parse_args().then
     install(site=then in ("test-all", "site", "slides"))
@@ -239,6 +243,8 @@ def main() -> int:
         return test_all()
     if then in ("site", "slides"):
         return run(python_in(), "scripts/publish.py", then)
+    if then == "student":
+        return run(python_in(), "scripts/student.py")
     print(f"Installed. Start with: {Path(sys.executable).name} scripts/setup.py lab")
     return 0
 

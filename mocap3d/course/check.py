@@ -24,15 +24,25 @@ def check(exercise: str, answer: object = ...) -> None:
     Source: own; the checks of notebook NN stand in mocap3d/course/nbNN.py.
     """
     check_arguments(check, locals())
-    wrong = _checks(exercise)
     if answer is ...:
+        _checks(exercise)
         print(f"{exercise}: not answered yet; put your answer in place of the three dots")
         return
-    try:
-        said = wrong(answer)
-    except Exception as error:  # whatever an answer raises is what is wrong with it
-        said = f"it raised {type(error).__name__}: {error}"
+    said = _wrong(exercise, answer)
     print(f"{exercise}: right" if said is None else f"{exercise}: not yet. {said}")
+
+
+def points(exercise: str, answer: object, most: float) -> float:
+    """What an answer earns: all points if it is right, else 0, also where it is missing.
+
+    Args:
+        exercise, answer: as for `check`.
+        most: points of the exercise.
+    Raises:
+        ValueError: for an exercise that does not exist or has no check.
+    Source: own; nbgrader takes the value of a cell for its points.
+    """
+    return most if _wrong(exercise, answer) is None else 0
 
 
 def near(answer: object, expected: float, tolerance: float, what: str) -> str | None:
@@ -42,6 +52,15 @@ def near(answer: object, expected: float, tolerance: float, what: str) -> str | 
     if not abs(answer - expected) <= tolerance:  # NaN is not near anything
         return f"{what}: {answer:.6g} is too {'large' if answer > expected else 'small'}"
     return None
+
+
+def _wrong(exercise: str, answer: object) -> str | None:
+    """What is wrong with an answer, or None."""
+    wrong = _checks(exercise)
+    try:
+        return wrong(answer)
+    except Exception as error:  # whatever an answer raises is what is wrong with it
+        return f"it raised {type(error).__name__}: {error}"
 
 
 def _checks(exercise: str) -> Callable[[object], str | None]:
