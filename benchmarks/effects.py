@@ -20,6 +20,10 @@ EFFECTS = {
     "27 frames over one, errors of 0.5 s": ("time_from_detections", "1-0.5-{}", "27-0.5-{}"),
     "27 frames over one, errors of 1 s": ("time_from_detections", "1-1-{}", "27-1-{}"),
     "attention over convolution, 27 frames": ("learning", "videopose3d_27-cpn-{}", "motionbert_tiny-cpn-{}"),
+    "pretraining, 10 % labels, equal budget": ("pretraining", "scratch-10-{}", "pretrained-10-{}"),
+    "pretraining for free, 10 % labels": ("pretraining", "short-10-{}", "pretrained-10-{}"),
+    "pretraining, 1 % labels, equal budget": ("pretraining", "scratch-1-{}", "pretrained-1-{}"),
+    "pretraining for free, 1 % labels": ("pretraining", "short-1-{}", "pretrained-1-{}"),
 }
 
 

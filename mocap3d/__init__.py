@@ -23,7 +23,7 @@ from mocap3d.diagnostics import doctor
 from mocap3d.evaluation.baselines import MeanPose, NearestNeighbour
 from mocap3d.evaluation.comparison import compare, table
 from mocap3d.evaluation.evaluate import evaluate, measure
-from mocap3d.evaluation.predict import predict, predict_clips, to_metric
+from mocap3d.evaluation.predict import predict
 from mocap3d.evaluation.protocol import PROTOCOLS, EvalProtocol
 from mocap3d.evaluation.report import Report
 from mocap3d.evaluation.trajectory import evaluate_with_trajectory
@@ -128,9 +128,7 @@ __all__ = [
     "measure",
     "metrics",
     "predict",
-    "predict_clips",
     "table",
-    "to_metric",
     "zoo",
     # figures
     "CENTRE",

@@ -36,6 +36,7 @@ MORE_NAMES = {
     "Run": "type of what `fit` returns",
     "Skeleton": "a skeleton of one's own, for files in another joint order",
     "as_lifter": "makes a model of any nn.Module",
+    "film": "clips of motion of one's own, through any cameras",
     "list_models": "what `create_model` takes",
     "load_weights": "published and own weights",
     "read_amc": "motion capture files",
@@ -81,9 +82,9 @@ TAKEN_APART = {
     },
     "07": {  # masks, both losses and the schedule of pretraining by hand
         "mocap3d.data.chunks": {"cut_chunks"},
-        "mocap3d.data.windows": {"batches"},
+        "mocap3d.data.windows": {"batches", "normalised"},
         "mocap3d.training.fit": {"mask", "supervised"},
-        "mocap3d.training.losses": {"pose_loss", "weighted_2d"},
+        "mocap3d.training.losses": {"weighted_2d"},
         "mocap3d.training.pretraining": {"Pretraining", "seen_in_2d"},
     },
     "09": {  # a simulated detector, its failures, and the steps of cleaning one by one

@@ -260,7 +260,7 @@ class MotionBERT(nn.Module):
         if x.ndim != 4 or x.shape[2:] != (self.joints, 3) or not 1 <= x.shape[1] <= self.receptive_field:
             raise ValueError(
                 f"got shape {tuple(x.shape)}; {self.name} needs (B, T, {self.joints}, 3), x, y and confidence, with T "
-                f"from 1 to {self.receptive_field}: lift longer videos in chunks (mocap3d.predict_clips)"
+                f"from 1 to {self.receptive_field}: lift longer videos with mocap3d.lift"
             )
         x = F.linear(x, self.embed.weight, self.embed.bias) + self.joint_embedding
         return x + self.frame_embedding[:, : x.shape[1]]

@@ -295,7 +295,7 @@ def test_any_length(frames: int, device: torch.device) -> None:
 
 @pytest.mark.parametrize("shape", [(1, 244, 17, 3), (1, 10_000, 17, 3), (1, 0, 17, 3)])
 def test_too_long_or_empty(shape: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match="with T from 1 to 243: lift longer videos in chunks"):
+    with pytest.raises(ValueError, match="with T from 1 to 243: lift longer videos with mocap3d.lift"):
         create_model("motionbert_lite", depth=1, channels=8)(torch.zeros(shape))
 
 

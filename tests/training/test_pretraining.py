@@ -12,9 +12,10 @@ from mocap3d.data.chunks import cut_chunks
 from mocap3d.data.windows import Batch, to_device
 from mocap3d.models.create import create_model
 from mocap3d.models.motionbert import MotionBERT
+from mocap3d.skeleton import ROOT
 from mocap3d.training.augmentation import TrainingError
 from mocap3d.training.fit import fit, supervised
-from mocap3d.training.pretraining import Pretraining, pretrain, seen_in_2d
+from mocap3d.training.pretraining import DISTANCE, Pretraining, pretrain, seen_in_2d
 from mocap3d.training.recipe import Recipe, RecipeError
 from tests.toys import sticks
 
@@ -96,6 +97,34 @@ def test_2d_says_nothing_of_depth_and_of_joints_nobody_saw(device) -> None:
     assert slope[0, 0, 5, :2].abs().sum() > 0
 
 
+def test_a_metric_pose_is_compared_in_its_virtual_camera_up_to_scale(device) -> None:
+    """A true pose, seen from the assumed distance, fits its own 2D, however large it is; its mirror image does not."""
+    torch.manual_seed(0)
+    pose = 0.4 * torch.randn(2, 9, 17, 3, device=device)
+    pose = pose - pose[:, :, [ROOT]]
+    points = 0.6 * pose[..., :2] / (1 + pose[..., 2:] / DISTANCE)  # in units of the body
+    model = tiny(image_space=False, normalise="ray").to(device)
+    model.fit_normalisation(points.flatten(0, 1), pose.flatten(0, 1))
+    video = Batch(points, torch.ones_like(points[..., 0]), torch.full_like(pose, torch.nan), torch.zeros(2, 9))
+    plain = replace(RECIPE, mask_joints=0.0, mask_frames=0.0)
+
+    def loss(answer):
+        handle = model.register_forward_hook(lambda module, inputs, output: model.scaling.targets(answer))
+        value = seen_in_2d(model, video, plain)
+        handle.remove()
+        return value.item()
+
+    assert loss(pose) < 1e-6
+    assert loss(pose * torch.tensor([-1.0, 1.0, 1.0], device=device)) > 0.1
+    assert loss(pose * torch.tensor([1.0, 1.0, -1.0], device=device)) > 1e-3  # perspective tells front from back
+
+
+def test_a_metric_network_pretrains_on_frames_apart(train, video) -> None:
+    recipe = replace(RECIPE, clip_frames=3, clip_step=2, clip_stride=2)
+    done = run(tiny(image_space=False, normalise="ray"), train, video, recipe=recipe, after=0.0)
+    assert done.history[-1]["train_loss"] < done.history[0]["train_loss"]
+
+
 def test_the_3d_of_the_video_is_not_looked_at(train, video) -> None:
     other = replace(
         video,
@@ -134,7 +163,7 @@ def test_a_stopped_run_resumes_to_the_same_bits(train, video, tmp_path) -> None:
 
 def test_what_cannot_be_is_refused(train, video) -> None:
     for model in (create_model("videopose3d_27", channels=8), tiny(image_space=False)):
-        with pytest.raises(TrainingError, match="needs a MotionBERT of image space"):
+        with pytest.raises(TrainingError, match="neither a MotionBERT of image space"):
             run(model, train, video)
     with pytest.raises(TrainingError, match="holds 0 frames"):
         run(tiny(), train, [])
