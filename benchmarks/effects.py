@@ -20,6 +20,10 @@ EFFECTS = {
     "27 frames over one, errors of 0.5 s": ("time_from_detections", "1-0.5-{}", "27-0.5-{}"),
     "27 frames over one, errors of 1 s": ("time_from_detections", "1-1-{}", "27-1-{}"),
     "attention over convolution, 27 frames": ("learning", "videopose3d_27-cpn-{}", "motionbert_tiny-cpn-{}"),
+    "unlabelled video, 10 % labelled": ("semi_supervised", "10-sup-{}", "10-semi-{}"),
+    "unlabelled video, 1 % labelled": ("semi_supervised", "1-sup-{}", "1-semi-{}"),
+    "a virtual camera instead of video, 10 % labelled": ("semi_supervised", "10-sup-{}", "10-ray-{}"),
+    "a virtual camera instead of video, 1 % labelled": ("semi_supervised", "1-sup-{}", "1-ray-{}"),
 }
 
 

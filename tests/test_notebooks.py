@@ -17,7 +17,7 @@ CHECK = re.compile(r'^mocap3d\.check\("(\d\d\.\d)", \.\.\.\)', re.M)
 LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
 
 # Notebooks that are still to be brought to the format.
-OLD = {path.stem for path in NOTEBOOKS if path.stem[:2] in ("00", "01", "05", "07")}
+OLD = {path.stem for path in NOTEBOOKS if path.stem[:2] in ("00", "01", "07")}
 PARAMETERS = [
     pytest.param(path, marks=pytest.mark.xfail(reason="still in its old format", strict=False))
     if path.stem in OLD
