@@ -37,6 +37,7 @@ MORE_NAMES = {
     "Skeleton": "a skeleton of one's own, for files in another joint order",
     "as_lifter": "makes a model of any nn.Module",
     "detect": "simulated detections of a single Pose2D",
+    "evaluate_with_trajectory": "the poses and where the person went, of a PoseAndTrajectory",
     "list_models": "what `create_model` takes",
     "load_weights": "published and own weights",
     "read_amc": "motion capture files",
