@@ -24,6 +24,10 @@ EFFECTS = {
     "pretraining for free, 10 % labels": ("pretraining", "short-10-{}", "pretrained-10-{}"),
     "pretraining, 1 % labels, equal budget": ("pretraining", "scratch-1-{}", "pretrained-1-{}"),
     "pretraining for free, 1 % labels": ("pretraining", "short-1-{}", "pretrained-1-{}"),
+    "unlabelled video, 10 % labelled": ("semi_supervised", "10-sup-{}", "10-semi-{}"),
+    "unlabelled video, 1 % labelled": ("semi_supervised", "1-sup-{}", "1-semi-{}"),
+    "a virtual camera instead of video, 10 % labelled": ("semi_supervised", "10-sup-{}", "10-ray-{}"),
+    "a virtual camera instead of video, 1 % labelled": ("semi_supervised", "1-sup-{}", "1-ray-{}"),
 }
 
 

@@ -16,16 +16,7 @@ EXERCISE = re.compile(r"^\*\*(\d) (★{1,3}) \((\d+|an|two) (?:minutes?|hours?)\
 CHECK = re.compile(r'^mocap3d\.check\("(\d\d\.\d)", \.\.\.\)', re.M)
 LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
 
-# Notebooks that are still to be brought to the format.
-OLD = {path.stem for path in NOTEBOOKS if path.stem[:2] in ("05",)}
-PARAMETERS = [
-    pytest.param(path, marks=pytest.mark.xfail(reason="still in its old format", strict=False))
-    if path.stem in OLD
-    else path
-    for path in NOTEBOOKS
-]
-
-every_notebook = pytest.mark.parametrize("path", PARAMETERS, ids=lambda path: path.stem)
+every_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
 
 @cache

@@ -36,6 +36,7 @@ MORE_NAMES = {
     "Run": "type of what `fit` returns",
     "Skeleton": "a skeleton of one's own, for files in another joint order",
     "as_lifter": "makes a model of any nn.Module",
+    "evaluate_with_trajectory": "the poses and where the person went, of a PoseAndTrajectory",
     "film": "clips of motion of one's own, through any cameras",
     "list_models": "what `create_model` takes",
     "load_weights": "published and own weights",

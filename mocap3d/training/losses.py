@@ -96,17 +96,30 @@ def reprojection(
     return mpjpe(project(rays, focal, centre, None if linear else distortion, lens), points2d)
 
 
-def bone_length(labelled: Tensor, unlabelled: Tensor) -> Tensor:
+def bone_length(labelled: Tensor, unlabelled: Tensor, groups: tuple[Tensor, Tensor] | None = None) -> Tensor:
     """Absolute difference between mean bone lengths over labelled and over unlabelled frames, averaged over bones.
 
     Args:
-        labelled, unlabelled: (..., 17, 3) metres, predicted poses of the two halves of a batch; counts may differ.
+        labelled, unlabelled: (B, ..., 17, 3) metres, predicted poses of the two halves of a batch; counts may differ.
+        groups: (B,) and (B',) int64, such as numbers of data sources: lengths are compared within each group, weighted
+            by its unlabelled frames; those of a group without labelled ones are ignored. None: all are one group.
     Returns:
         scalar, metres. The gradient flows into both.
-    Source: Pavllo et al. 2019, section 4 ("bone length L2 loss"; the code takes the absolute difference).
+    Source: Pavllo et al. 2019, section 4 ("bone length L2 loss"; the code takes the absolute difference); groups: own.
     """
-    a, b = (bone_lengths(pose).flatten(0, -2).mean(0) for pose in (labelled, unlabelled))  # (16,) each
-    return (a - b).abs().mean()
+    lengths = [bone_lengths(pose).reshape(len(pose), -1, 16).mean(1) for pose in (labelled, unlabelled)]  # (B, 16) each
+    if groups is None:
+        a, b = (length.mean(0) for length in lengths)  # (16,) each
+        return (a - b).abs().mean()
+    of = torch.cat(groups).unique()  # (K,)
+    one_hot = [(group == of[:, None]).to(labelled.dtype) for group in groups]  # (K, B), (K, B')
+    counts = [rows.sum(1) for rows in one_hot]  # (K,) each
+    a, b = (
+        rows @ length / count.clamp_min(1)[:, None]
+        for rows, length, count in zip(one_hot, lengths, counts, strict=True)
+    )  # (K, 16) each
+    weights = counts[1] * (counts[0] > 0)
+    return ((a - b).abs().mean(1) * weights).sum() / weights.sum().clamp_min(1)
 
 
 def n_mpjpe(prediction: Tensor, target: Tensor) -> Tensor:

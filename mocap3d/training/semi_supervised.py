@@ -48,6 +48,7 @@ class SemiSupervised:
         trajectory, projection, bones: weight of each loss; the weight of the labelled poses is 1.
         warmup: share of the run, in [0, 1), that uses only labelled poses; published: 5 of 200 epochs.
         linear: project without lens distortion.
+        same_source: compare bone lengths only between clips of the same source, for data sets whose skeletons differ.
         batch_size: unlabelled windows per step; None uses as many as labelled ones.
     Raises:
         RecipeError: for an invalid value; the message states the rule.
@@ -59,6 +60,7 @@ class SemiSupervised:
     bones: float = 1.0
     warmup: float = 0.025
     linear: bool = False
+    same_source: bool = False
     batch_size: PositiveInt | None = None
 
     def __post_init__(self) -> None:
@@ -78,11 +80,13 @@ class VideoBatch:
         points2d: (B, R, 17, 2) screen units.
         target2d: (B, 1, 17, 2) screen units, the frame that is lifted; NaN where the joint was not detected.
         intrinsics: (B, 9) screen units, of the cameras.
+        frames: (B,) int64, rows of the video's data; None if unknown.
     """
 
     points2d: Tensor
     target2d: Tensor
     intrinsics: Tensor
+    frames: Tensor | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,17 +108,16 @@ class Video:
     fov_degrees: float = FIELD_OF_VIEW
 
     def batches(
-        self, first: int, batch_size: int, width: int, *, causal: bool = False, seed: int = 0, mirror: bool = False
+        self, first: int, batch_size: int, width: int, *, mirror: bool = False, **options: object
     ) -> Iterator[VideoBatch]:
         """Batches for the steps `first` (from 0), first + 1, ..., without end; each depends only on seed and step.
 
         Args:
             first: number of the first step; earlier batches are skipped.
-            batch_size, width, causal, seed, mirror: same as in `windows.batches`.
+            batch_size, width, mirror, options: same as in `windows.batches`.
         """
-        for batch in endless_batches(
-            self.data, batch_size, first, width=width, causal=causal, seed=seed, mirror=mirror
-        ):
+        causal = options.get("causal", False)
+        for batch in endless_batches(self.data, batch_size, first, width=width, mirror=mirror, **options):
             seen = self.data.confidence[batch.frames] > 0  # (B, 17)
             intrinsics = self.intrinsics[self.data.clip[batch.frames]]  # (B, 9)
             if mirror:
@@ -123,7 +126,7 @@ class Video:
                 intrinsics = torch.cat([intrinsics[:half] * self._mirror, intrinsics[half:]])
             middle = batch.points2d[:, -1 if causal else width // 2]
             target = torch.where(seen[..., None], middle, torch.nan)
-            yield VideoBatch(batch.points2d, target[:, None], intrinsics)
+            yield VideoBatch(batch.points2d, target[:, None], intrinsics, batch.frames)
 
     @property
     def _mirror(self) -> Tensor:
@@ -141,6 +144,7 @@ def losses(
     lens: str = "videopose3d",
     linear: bool = False,
     autocast: bool = False,
+    groups: tuple[Tensor, Tensor] | None = None,
 ) -> dict[str, Tensor]:
     """The unweighted terms of one step. Both networks and their batch norms process the two halves as one batch.
 
@@ -150,6 +154,7 @@ def losses(
         video: B' windows, or None in the warm-up.
         lens, linear: see `losses.reprojection`.
         autocast: run the networks in bfloat16.
+        groups: (B,) and (B',), see `losses.bone_length`.
     Returns:
         "pose" (m) and "trajectory" (m per m); with video "projection" (screen units) and "bones" (m).
     """
@@ -167,7 +172,7 @@ def losses(
     if video is not None:
         points = pose[known:] + root[known:]
         terms["projection"] = reprojection(points, video.target2d, video.intrinsics, lens, linear)
-        terms["bones"] = bone_length(pose[:known], pose[known:])
+        terms["bones"] = bone_length(pose[:known], pose[known:], groups)
     return terms
 
 
@@ -178,10 +183,18 @@ class Objective:
         video: the unlabelled part.
         semi: the weights.
         seed: of the run.
+        labelled: the clips of the batches, in their order; only needed for `semi.same_source`.
     """
 
-    def __init__(self, video: Video, semi: SemiSupervised, seed: int) -> None:
+    def __init__(self, video: Video, semi: SemiSupervised, seed: int, labelled: Iterable[Clip] = ()) -> None:
         self.video, self.semi, self.seed = video, semi, seed
+        parts = tuple(labelled), video.data.clips
+        numbers = {name: k for k, name in enumerate(dict.fromkeys(clip.source for part in parts for clip in part))}
+        # (N,) each: the source of every frame
+        self.sources = [
+            torch.tensor([numbers[clip.source] for clip in part for _ in range(len(clip))], device=video.data.device)
+            for part in parts
+        ]
         self._video: InStep | None = None  # batches of the video
 
     def __call__(self, model: nn.Module, batch: Batch, recipe: Recipe, step: int = 1, steps: int = 1) -> Tensor:
@@ -197,10 +210,14 @@ class Objective:
                         causal=model.causal,
                         seed=self.seed + UNLABELLED_SEED,
                         mirror=recipe.flip,
+                        balance=recipe.balance,
                     )
                 )
             video = self._video.at(step - 1)
-        terms = losses(model, batch, video, self.video.lens, self.semi.linear, recipe.autocast)
+        groups = None
+        if video is not None and self.semi.same_source:
+            groups = tuple(of[part.frames] for of, part in zip(self.sources, (batch, video), strict=True))
+        terms = losses(model, batch, video, self.video.lens, self.semi.linear, recipe.autocast, groups)
         return sum(self._weight(name) * term for name, term in terms.items())
 
     def _weight(self, term: str) -> float:
@@ -324,9 +341,10 @@ def fit_semi_supervised(
         )
     device = choose_device(device)
     video = unlabelled_video(unlabelled, device, fov_degrees)
-    return fit(
-        model, labelled, recipe, validation, device, seed=seed, objective=Objective(video, semi, seed), **options
-    )
+    name, labelled, notes = described(labelled)
+    labelled = PoseDataset(name, labelled, notes)
+    objective = Objective(video, semi, seed, labelled)
+    return fit(model, labelled, recipe, validation, device, seed=seed, objective=objective, **options)
 
 
 def label_subset(

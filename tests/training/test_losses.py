@@ -172,6 +172,19 @@ def test_bone_length_pulls_at_both_halves(device):
     assert a.grad.abs().sum() > 0 and b.grad.abs().sum() > 0
 
 
+def test_bone_length_of_groups_compares_like_with_like(device):
+    torch.manual_seed(0)
+    child, adult = (size * torch.randn(5, 1, 17, 3, device=device) for size in (1.0, 2.0))
+    labelled, unlabelled = torch.cat([child, adult[:2]]), torch.cat([adult[:2], child, 3 * child])
+    groups = [torch.tensor(values, device=device) for values in ([0] * 5 + [7] * 2, [7] * 2 + [0] * 5 + [3] * 5)]
+    assert float(bone_length(labelled, unlabelled)) > 0.1
+    assert float(bone_length(labelled, unlabelled, groups)) < 1e-6  # nobody labelled is in group 3
+    unlabelled[2:7] *= 1.1
+    of_children = 0.1 * float(bone_lengths(child).mean())
+    assert float(bone_length(labelled, unlabelled, groups)) == pytest.approx(of_children * 5 / 7, rel=1e-5)
+    assert float(bone_length(child, adult, [groups[0][:5], groups[0][5:6].expand(5)])) == 0
+
+
 # Losses of whole clips
 
 

@@ -222,6 +222,39 @@ def test_the_warm_up_sees_labels_alone(halves, device):
     )
 
 
+def test_video_is_balanced_like_the_labels_and_bones_are_compared_within_a_source(device):
+    dataset = sticks(takes=4, frames=40, sources=2)
+    many, one = (dataset.select(source=source).clips for source in ("source-0", "source-1"))
+    unlabelled = [*many, one[0]]
+    video, recipe = unlabelled_video(unlabelled, device), replace(NARROW, balance=0.0)
+    data = to_device(many + one, device)
+    batch = next(iter(batches(data, 16, width=9)))
+    model = networks(dropout=0.0).to(device)
+    within, over_all = (
+        Objective(video, SemiSupervised(0.0, 0.0, 1.0, warmup=0, same_source=flag), 0, many + one)
+        for flag in (True, False)
+    )
+    drawn = [video.batches(0, 16, 9, seed=UNLABELLED_SEED, mirror=True, balance=b) for b in (0.0, 1.0)]
+    shares = [
+        float((torch.cat([next(steps).frames for _ in range(8)]) >= sum(map(len, many))).float().mean())
+        for steps in drawn
+    ]
+    assert shares[0] == pytest.approx(0.5, abs=0.1) and shares[1] < 0.35
+    seen = next(video.batches(0, 16, 9, seed=UNLABELLED_SEED, mirror=True, balance=0.0))
+    groups = [
+        torch.tensor([name == "source-1" for name in names], device=device).long()
+        for names in (
+            [data.clips[k].source for k in data.clip[batch.frames]],
+            [video.data.clips[k].source for k in video.data.clip[seen.frames]],
+        )
+    ]
+    for objective, expected in ((within, groups), (over_all, None)):
+        terms = losses(model, batch, seen, video.lens, groups=expected)
+        total = float(objective(model, batch, recipe).detach())
+        assert total == pytest.approx(float((terms["pose"] + terms["bones"]).detach()), rel=1e-5)
+    assert not np.isclose(*(float(each(model, batch, recipe, 1, 2).detach()) for each in (within, over_all)), rtol=1e-4)
+
+
 def test_video_teaches(halves, device):
     """With the unlabelled losses the poses meet the 2D of clips without labels, better than without them."""
     labelled, unlabelled = halves
