@@ -23,6 +23,7 @@ from mocap3d.files import write_whole
 from mocap3d.formats.safe_files import load_torch
 from mocap3d.models.create import create_model, list_models
 from mocap3d.models.motionbert import MotionBERT
+from mocap3d.models.poseformerv2 import PoseFormerV2
 from mocap3d.models.published import from_published, read_options, to_published
 from mocap3d.models.simple_baseline import SimpleBaseline3D
 from mocap3d.models.state_dicts import WeightsError, compare, find_state, list_names, recognise
@@ -36,6 +37,7 @@ STYLES = {
     SimpleBaseline3D: ("weigq", "mmpose"),
     VideoPose3D: ("videopose3d", "mmpose"),
     MotionBERT: ("motionbert", "mmpose"),
+    PoseFormerV2: ("poseformerv2",),
 }
 PARTS = ("pose", "trajectory")
 # Options that checkpoints of our training hold and shapes do not show, by architecture.
@@ -43,6 +45,7 @@ SETTINGS = {
     "SimpleBaseline3D": {"normalise": str},
     "VideoPose3D": {"causal": bool, "dense": bool, "normalise": str},
     "MotionBERT": {"heads": int, "image_space": bool, "normalise": str},
+    "PoseFormerV2": {"frames": int, "heads": int, "normalise": str},
 }
 SHIPPED = {
     name.split("_")[-1]: Path(__file__).parent / "shipped" / f"{name}.safetensors"
@@ -62,8 +65,9 @@ def load_weights(
             begin with "module.", "_orig_mod." or "model.", as written by DataParallel, torch.compile or Lightning.
         part: "pose", or "trajectory" for the second network of a semi-supervised run of VideoPose3D, MMPose or ours.
         overrides: options of the model that shapes do not show, e.g. dropout=0.25. Published files do not record
-            whether a model is causal (pass causal=True), nor the number of heads of MotionBERT (default 8). Filters
-            3, 7, 19 frames wide are read as the dense form of 3, 3, 3 unless you pass dense=False.
+            whether a model is causal (pass causal=True), nor the number of heads of MotionBERT and PoseFormerV2
+            (default 8), nor the window of PoseFormerV2 (pass frames=27). Filters 3, 7, 19 frames wide are read as the
+            dense form of 3, 3, 3 unless you pass dense=False.
     Returns:
         the model in evaluation mode, on the CPU. `model.card` documents where it comes from; published files hold no
         normalisation, so SimpleBaseline3D's has to be set: see mocap3d.models.published.simple_baseline_normalisation.
@@ -150,12 +154,14 @@ def export_weights(model: nn.Module, style: str) -> dict[str, torch.Tensor]:
     """Convert weights to a state_dict with the names and shapes of another code base, the inverse of load_weights.
 
     Args:
-        model: SimpleBaseline3D, VideoPose3D or MotionBERT.
+        model: SimpleBaseline3D, VideoPose3D, MotionBERT or PoseFormerV2.
         style: for SimpleBaseline3D "weigq" or "mmpose" (1.x), the same as the model's form, since they are different
-            networks; for VideoPose3D "videopose3d" or "mmpose" (1.x); for MotionBERT "motionbert" or "mmpose".
+            networks; for VideoPose3D "videopose3d" or "mmpose" (1.x); for MotionBERT "motionbert" or "mmpose"; for
+            PoseFormerV2 "poseformerv2".
     Returns:
-        copies on the CPU; to write a file: `torch.save({"meta": {}, "state_dict": ...}, path)`, or for "videopose3d"
-        and "motionbert" `torch.save({"model_pos": ...}, path)`. MotionBERT's code expects "module." before each key.
+        copies on the CPU; to write a file: `torch.save({"meta": {}, "state_dict": ...}, path)`, or for "videopose3d",
+        "motionbert" and "poseformerv2" `torch.save({"model_pos": ...}, path)`. The code of the last two expects
+        "module." before each key.
     Raises:
         ValueError: for an unknown style, or a model that the other code base does not support.
     Source: own.
@@ -191,6 +197,8 @@ def _from_published(checkpoint: object, source: str, part: str, overrides: Mappi
     shapes = {key: tuple(tensor.shape) for key, tensor in state.items()}  # by current names
     ours = origin.writer == "mocap3d"
     known = {**(_settings(checkpoint, origin.architecture) if ours else {}), **overrides}
+    if origin.writer == "poseformerv2" and "frames" not in known:
+        raise WeightsError(f"{source} does not show how many frames its window has: pass frames=27, 81 or 243")
     name, told = read_options(shapes, origin.architecture, origin.writer, known.get("dense"))
     _check_part(told, source, part)
     model = _make(name, {**told, **known}, state, source)
@@ -335,6 +343,10 @@ def _describe(model: nn.Module) -> dict:
         kwargs |= {key: getattr(model, key) for key in ("channels", "causal", "dense", "joints_out")}
         kwargs["dropout"] = float(model.stem.dropout)
         kwargs |= {"confidence": True} if model.confidence else {}
+    elif isinstance(model, PoseFormerV2):
+        keys = ("frames", "kept", "coefficients", "channels", "heads")
+        name, kwargs = "poseformerv2_27", {key: getattr(model, key) for key in keys}
+        kwargs |= {"depth": len(model.fusion), "drop_path": float(model.drop_path)}
     else:
         keys = ("channels", "mlp_ratio", "depth", "heads", "joints", "fuse", "image_space")
         name, kwargs = "motionbert", {key: getattr(model, key) for key in keys}
