@@ -22,6 +22,7 @@ from mocap3d.device import unwrapped
 from mocap3d.files import write_whole
 from mocap3d.formats.safe_files import load_torch
 from mocap3d.models.create import create_model, list_models
+from mocap3d.models.flow import FlowLifter
 from mocap3d.models.motionbert import MotionBERT
 from mocap3d.models.poseformerv2 import PoseFormerV2
 from mocap3d.models.published import from_published, read_options, to_published
@@ -38,6 +39,7 @@ STYLES = {
     VideoPose3D: ("videopose3d", "mmpose"),
     MotionBERT: ("motionbert", "mmpose"),
     PoseFormerV2: ("poseformerv2",),
+    FlowLifter: (),
 }
 PARTS = ("pose", "trajectory")
 # Options that checkpoints of our training hold and shapes do not show, by architecture.
@@ -46,6 +48,7 @@ SETTINGS = {
     "VideoPose3D": {"causal": bool, "dense": bool, "normalise": str},
     "MotionBERT": {"heads": int, "image_space": bool, "normalise": str},
     "PoseFormerV2": {"frames": int, "heads": int, "normalise": str},
+    "FlowLifter": {"steps": int, "samples": int, "normalise": str},
 }
 SHIPPED = {
     name.split("_")[-1]: Path(__file__).parent / "shipped" / f"{name}.safetensors"
@@ -166,8 +169,9 @@ def export_weights(model: nn.Module, style: str) -> dict[str, torch.Tensor]:
         ValueError: for an unknown style, or a model that the other code base does not support.
     Source: own.
     """
-    if type(model) not in STYLES:
-        raise ValueError(f"got a {type(model).__name__}; only {', '.join(list_models())} can be exported")
+    if not STYLES.get(type(model)):
+        kinds = ", ".join(kind.__name__ for kind, styles in STYLES.items() if styles)
+        raise ValueError(f"got a {type(model).__name__}; only {kinds} can be exported")
     if style not in STYLES[type(model)]:
         styles = " or ".join(STYLES[type(model)])
         raise ValueError(f"style={style!r}: {type(model).__name__} can be exported as {styles}")
@@ -343,6 +347,9 @@ def _describe(model: nn.Module) -> dict:
         kwargs |= {key: getattr(model, key) for key in ("channels", "causal", "dense", "joints_out")}
         kwargs["dropout"] = float(model.stem.dropout)
         kwargs |= {"confidence": True} if model.confidence else {}
+    elif isinstance(model, FlowLifter):
+        keys = ("channels", "velocity_channels", "steps", "samples", "dropout")
+        name, kwargs = "flow", {key: getattr(model, key) for key in keys} | {"depth": len(model.blocks)}
     elif isinstance(model, PoseFormerV2):
         keys = ("frames", "kept", "coefficients", "channels", "heads")
         name, kwargs = "poseformerv2_27", {key: getattr(model, key) for key in keys}

@@ -18,6 +18,7 @@ PREFIXES = {
     "VideoPose3D": {"mocap3d": "blocks.", "videopose3d": "layers_conv.", "mmpose": "backbone.tcn_blocks."},
     "MotionBERT": {"mocap3d": "st.", "motionbert": "blocks_st.", "mmpose": "backbone.blocks_st."},
     "PoseFormerV2": {"mocap3d": "spatial.", "poseformerv2": "Spatial_blocks."},
+    "FlowLifter": {"mocap3d": "blocks."},
 }
 
 
@@ -31,6 +32,11 @@ def read_options(
         return "motionbert", motionbert_options(shapes, writer)
     if architecture == "PoseFormerV2":
         return "poseformerv2_27", poseformerv2_options(shapes, writer)
+    if architecture == "FlowLifter":
+        wide = shapes["condition_in.weight"]
+        velocity_channels, channels = wide if len(wide) == 2 else (1, 1)
+        depth = max(_depth(shapes, architecture, writer), 1)
+        return "flow", {"channels": channels, "velocity_channels": velocity_channels, "depth": depth}
     stem = "stem.linear" if writer == "mocap3d" else simple_baseline_names(writer, 0)["stem.linear"]
     mmpose = writer == "mmpose" or (writer == "mocap3d" and "stem.linear.bias" not in shapes)
     shape = shapes[f"{stem}.weight"]
