@@ -24,7 +24,9 @@ from mocap3d.device import unwrapped
 from mocap3d.files import write_whole
 from mocap3d.formats.safe_files import load_torch
 from mocap3d.models.create import create_model, list_models
+from mocap3d.models.flow import FlowLifter
 from mocap3d.models.motionbert import MotionBERT
+from mocap3d.models.poseformerv2 import PoseFormerV2
 from mocap3d.models.published import from_published, read_options, to_published
 from mocap3d.models.simple_baseline import SimpleBaseline3D
 from mocap3d.models.state_dicts import WeightsError, compare, find_state, list_names, recognise
@@ -38,12 +40,16 @@ STYLES = {
     SimpleBaseline3D: ("weigq", "mmpose"),
     VideoPose3D: ("videopose3d", "mmpose"),
     MotionBERT: ("motionbert", "mmpose"),
+    PoseFormerV2: ("poseformerv2",),
+    FlowLifter: (),
 }
 # Options that checkpoints of our training hold and shapes do not show, by architecture.
 SETTINGS = {
     "SimpleBaseline3D": {"normalise": str},
     "VideoPose3D": {"causal": bool, "dense": bool, "normalise": str},
     "MotionBERT": {"heads": int, "image_space": bool, "normalise": str},
+    "PoseFormerV2": {"frames": int, "heads": int, "normalise": str},
+    "FlowLifter": {"steps": int, "samples": int, "normalise": str},
 }
 SHIPPED = {
     name.split("_")[-1]: Path(__file__).parent / "shipped" / f"{name}.safetensors"
@@ -63,8 +69,9 @@ def load_weights(
             begin with "module.", "_orig_mod." or "model.", as written by DataParallel, torch.compile or Lightning.
         part: "pose", or "trajectory" for the second network of a semi-supervised run of VideoPose3D, MMPose or ours.
         overrides: options of the model that shapes do not show, e.g. dropout=0.25. Published files do not record
-            whether a model is causal (pass causal=True), nor the number of heads of MotionBERT (default 8). Filters
-            3, 7, 19 frames wide are read as the dense form of 3, 3, 3 unless you pass dense=False.
+            whether a model is causal (pass causal=True), nor the number of heads of MotionBERT and PoseFormerV2
+            (default 8), nor the window of PoseFormerV2 (pass frames=27). Filters 3, 7, 19 frames wide are read as the
+            dense form of 3, 3, 3 unless you pass dense=False.
     Returns:
         the model in evaluation mode, on the CPU. `model.card` documents where it comes from; published files hold no
         normalisation, so SimpleBaseline3D's has to be set: see mocap3d.models.published.simple_baseline_normalisation.
@@ -163,19 +170,22 @@ def export_weights(model: nn.Module, style: str) -> dict[str, torch.Tensor]:
     """Convert weights to a state_dict with the names and shapes of another code base, the inverse of load_weights.
 
     Args:
-        model: SimpleBaseline3D, VideoPose3D or MotionBERT.
+        model: SimpleBaseline3D, VideoPose3D, MotionBERT or PoseFormerV2.
         style: for SimpleBaseline3D "weigq" or "mmpose" (1.x), the same as the model's form, since they are different
-            networks; for VideoPose3D "videopose3d" or "mmpose" (1.x); for MotionBERT "motionbert" or "mmpose".
+            networks; for VideoPose3D "videopose3d" or "mmpose" (1.x); for MotionBERT "motionbert" or "mmpose"; for
+            PoseFormerV2 "poseformerv2".
     Returns:
-        copies on the CPU; to write a file: `torch.save({"meta": {}, "state_dict": ...}, path)`, or for "videopose3d"
-        and "motionbert" `torch.save({"model_pos": ...}, path)`. MotionBERT's code expects "module." before each key.
+        copies on the CPU; to write a file: `torch.save({"meta": {}, "state_dict": ...}, path)`, or for "videopose3d",
+        "motionbert" and "poseformerv2" `torch.save({"model_pos": ...}, path)`. The code of the last two expects
+        "module." before each key.
     Raises:
         ValueError: for an unknown style, or a model that the other code base does not support.
     Source: own.
     """
     check_arguments(export_weights, locals())
-    if type(model) not in STYLES:
-        raise ValueError(f"got a {type(model).__name__}; only {', '.join(list_models())} can be exported")
+    if not STYLES.get(type(model)):
+        kinds = ", ".join(kind.__name__ for kind, styles in STYLES.items() if styles)
+        raise ValueError(f"got a {type(model).__name__}; only {kinds} can be exported")
     if style not in STYLES[type(model)]:
         raise ValueError(f"style={style!r}: {model.name} can be exported as {' or '.join(STYLES[type(model)])}")
     if isinstance(model, SimpleBaseline3D) and style != model.form:
@@ -204,6 +214,8 @@ def _from_published(checkpoint: object, source: str, part: str, overrides: Mappi
     shapes = {key: tuple(tensor.shape) for key, tensor in state.items()}  # by current names
     ours = origin.writer == "mocap3d"
     known = {**(_settings(checkpoint, origin.architecture) if ours else {}), **overrides}
+    if origin.writer == "poseformerv2" and "frames" not in known:
+        raise WeightsError(f"{source} does not show how many frames its window has: pass frames=27, 81 or 243")
     name, told = read_options(shapes, origin.architecture, origin.writer, known.get("dense"))
     _check_part(told, source, part)
     model = _make(name, {**told, **known}, state, source)
@@ -344,6 +356,13 @@ def _describe(model: nn.Module) -> dict:
         kwargs |= {key: getattr(model, key) for key in ("channels", "causal", "dense", "joints_out")}
         kwargs["dropout"] = float(model.stem.dropout)
         kwargs |= {"confidence": True} if model.confidence else {}
+    elif isinstance(model, FlowLifter):
+        keys = ("channels", "velocity_channels", "steps", "samples", "dropout")
+        name, kwargs = "flow", {key: getattr(model, key) for key in keys} | {"depth": len(model.blocks)}
+    elif isinstance(model, PoseFormerV2):
+        keys = ("frames", "kept", "coefficients", "channels", "heads")
+        name, kwargs = "poseformerv2_27", {key: getattr(model, key) for key in keys}
+        kwargs |= {"depth": len(model.fusion), "drop_path": float(model.drop_path)}
     else:
         keys = ("channels", "mlp_ratio", "depth", "heads", "joints", "fuse", "image_space")
         name, kwargs = "motionbert", {key: getattr(model, key) for key in keys}

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from mocap3d.arguments import check_arguments
+from mocap3d.data.aistpp import load_aistpp
 from mocap3d.data.dataset import DatasetError, PoseDataset
 from mocap3d.data.detector import DETECTORS
 from mocap3d.data.h36m.load import load_h36m
@@ -13,7 +14,7 @@ from mocap3d.data.open_mocap import load_open_mocap
 from mocap3d.data.phone import VERSION, load_phone_test
 from mocap3d.data.synthetic.recordings import make_synthetic
 
-DATASETS = ("synthetic", "open-mocap", "h36m")
+DATASETS = ("synthetic", "open-mocap", "h36m", "aistpp")
 
 
 def choose_data() -> str:
@@ -32,14 +33,15 @@ def load_dataset(
     """Load a data set by name.
 
     Args:
-        name: "synthetic" (built in, no files), "open-mocap" (CMU and Bandai-Namco folders) or "h36m" (Human3.6M in
-            any of the common layouts; licensed, so bring your own).
+        name: "synthetic" (built in, no files), "open-mocap" (CMU and Bandai-Namco folders), "h36m" (Human3.6M in
+            any of the common layouts; licensed, so bring your own) or "aistpp" (AIST++, with real detections).
         root: folder of the files, for data sets that need files; by default the MOCAP3D_DATA variable, for "h36m"
             MOCAP3D_H36M.
         pose2d: "gt" for projected ground truth, or detections: "cpn" or "sh", which are simulated, except in "h36m",
-            which has files of real ones. By default "gt"; for "h36m" see `load_h36m`.
-        options: passed to `make_synthetic`, `load_open_mocap` or `load_h36m`; e.g. hold_out="recordings" for
-            "open-mocap". With cameras="phone-v1", "open-mocap" is the fixed test set of `load_phone_test` instead,
+            which has files of real ones. By default "gt"; for "h36m" see `load_h36m`; not for "aistpp", which has its
+            own detections.
+        options: passed to `make_synthetic`, `load_open_mocap`, `load_h36m` or `load_aistpp`; e.g. hold_out="recordings"
+            for "open-mocap". With cameras="phone-v1", "open-mocap" is the fixed test set of `load_phone_test` instead,
             which comes with its own detections.
     Returns:
         PoseDataset on h36m17 with `.train` and `.test`, at 50 fps (MMPose's fps10 files: 10).
@@ -52,6 +54,10 @@ def load_dataset(
         if not root:
             raise DatasetError("h36m needs its files: pass root=..., or set MOCAP3D_H36M to their folder")
         return load_h36m(root, pose2d=pose2d, **options)
+    if name == "aistpp":
+        if root is None or pose2d is not None:
+            raise DatasetError(f"aistpp needs root=..., and no pose2d (got {pose2d!r}): it has its own detections")
+        return load_aistpp(root, **options)
     pose2d = pose2d or "gt"
     if pose2d not in ("gt", *DETECTORS):
         raise DatasetError(f"pose2d is {pose2d!r}; give gt or a simulated detector: {', '.join(DETECTORS)}")

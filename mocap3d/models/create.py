@@ -9,7 +9,9 @@ from functools import partial
 from torch import nn
 
 from mocap3d.arguments import check_arguments
+from mocap3d.models.flow import FlowLifter
 from mocap3d.models.motionbert import SIZES, MotionBERT
+from mocap3d.models.poseformerv2 import PoseFormerV2
 from mocap3d.models.simple_baseline import SimpleBaseline3D
 from mocap3d.models.videopose3d import VideoPose3D
 
@@ -21,6 +23,8 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "videopose3d_27": partial(VideoPose3D, (3, 3, 3)),
     "videopose3d_81": partial(VideoPose3D, (3, 3, 3, 3)),
     "videopose3d_243": partial(VideoPose3D, (3, 3, 3, 3, 3)),
+    "poseformerv2_27": PoseFormerV2,  # of 27 frames 1 in full, and 3 frequencies
+    "flow": FlowLifter,  # a set of poses; its training objective is FlowMatching()
     **{name: partial(MotionBERT, **size) for name, size in SIZES.items()},  # motionbert, _lite, _tiny
 }
 

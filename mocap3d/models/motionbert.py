@@ -62,6 +62,14 @@ def attention_weights(q: torch.Tensor, k: torch.Tensor) -> torch.Tensor:
     return ((q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)).softmax(-1)
 
 
+def drop_path(x: torch.Tensor, probability: float) -> torch.Tensor:
+    """(B, T, ...): zero whole frames at random, and scale the others to keep the expected value."""
+    if probability == 0:
+        return x
+    keep = torch.rand(*x.shape[:2], 1, 1, device=x.device) >= probability
+    return x * keep / (1 - probability)
+
+
 class Attention(nn.Module):
     """Multi-head self-attention: `over` the "joints" of each frame, or the "frames" of each joint."""
 
@@ -112,11 +120,8 @@ class Layer(nn.Module):
         return x + self.drop(linear(hidden, self.fc2.weight, self.fc2.bias))
 
     def drop(self, x: torch.Tensor) -> torch.Tensor:
-        """Zero whole frames at random, and scale the others to keep the expected value."""
-        if not self.training or self.drop_path == 0:
-            return x
-        keep = torch.rand(*x.shape[:2], 1, 1, device=x.device) >= self.drop_path
-        return x * keep / (1 - self.drop_path)
+        """In training, zero whole frames at random."""
+        return drop_path(x, self.drop_path if self.training else 0.0)
 
 
 class Gate(nn.Linear):

@@ -17,6 +17,8 @@ PREFIXES = {
     "SimpleBaseline3D": {"mocap3d": "stages.", "weigq": "linear_stages.", "mmpose": "backbone.tcn_blocks."},
     "VideoPose3D": {"mocap3d": "blocks.", "videopose3d": "layers_conv.", "mmpose": "backbone.tcn_blocks."},
     "MotionBERT": {"mocap3d": "st.", "motionbert": "blocks_st.", "mmpose": "backbone.blocks_st."},
+    "PoseFormerV2": {"mocap3d": "spatial.", "poseformerv2": "Spatial_blocks."},
+    "FlowLifter": {"mocap3d": "blocks."},
 }
 
 
@@ -28,6 +30,13 @@ def read_options(
         return "videopose3d", videopose3d_options(shapes, writer, dense)
     if architecture == "MotionBERT":
         return "motionbert", motionbert_options(shapes, writer)
+    if architecture == "PoseFormerV2":
+        return "poseformerv2_27", poseformerv2_options(shapes, writer)
+    if architecture == "FlowLifter":
+        wide = shapes["condition_in.weight"]
+        velocity_channels, channels = wide if len(wide) == 2 else (1, 1)
+        depth = max(_depth(shapes, architecture, writer), 1)
+        return "flow", {"channels": channels, "velocity_channels": velocity_channels, "depth": depth}
     stem = "stem.linear" if writer == "mocap3d" else simple_baseline_names(writer, 0)["stem.linear"]
     mmpose = writer == "mmpose" or (writer == "mocap3d" and "stem.linear.bias" not in shapes)
     shape = shapes[f"{stem}.weight"]
@@ -40,8 +49,9 @@ def to_published(state: Mapping[str, torch.Tensor], architecture: str, style: st
 
     Args:
         state: of a model.
-        architecture: "SimpleBaseline3D", "VideoPose3D" or "MotionBERT".
-        style: "weigq", the same as the model's form; "videopose3d"; "motionbert"; or "mmpose" (1.x), for each.
+        architecture: "SimpleBaseline3D", "VideoPose3D", "MotionBERT" or "PoseFormerV2".
+        style: "weigq", the same as the model's form; "videopose3d"; "motionbert"; "poseformerv2"; or "mmpose" (1.x),
+            for each but the last.
             "mocap3d" leaves the state_dict unchanged.
     """
     if style == "mocap3d":
@@ -71,7 +81,7 @@ def from_published(state: Mapping[str, torch.Tensor], architecture: str, style: 
     ours = {}
     for key, tensor in state.items():
         name = _renamed(key, names, architecture)
-        if tensor.ndim == 3 and architecture != "MotionBERT":  # a convolution
+        if tensor.ndim == 3 and architecture in ("SimpleBaseline3D", "VideoPose3D"):  # a convolution
             linear = architecture == "SimpleBaseline3D" or name == "head.weight"
             tensor = tensor.squeeze(-1) if linear else tensor.transpose(1, 2).contiguous()
         ours[name] = tensor
@@ -247,7 +257,57 @@ def motionbert_options(shapes: Mapping[str, tuple[int, ...]], writer: str) -> di
     }
 
 
-NAMES = {"SimpleBaseline3D": simple_baseline_names, "VideoPose3D": videopose3d_names, "MotionBERT": motionbert_names}
+def poseformerv2_names(style: str, depth: int) -> dict[str, str]:
+    """Our module or parameter name -> the published one, for PoseFormerV2.
+
+    Args:
+        style: "poseformerv2".
+        depth: of the network.
+    Returns:
+        one entry per linear, layer-norm and weighted-mean module, and per embedding.
+    """
+    names = {
+        "joint_embed": "Joint_embedding", "frequency_embed": "Freq_embedding",
+        "joint_embedding": "Spatial_pos_embed", "frame_embedding": "Temporal_pos_embed",
+        "coefficient_embedding": "Temporal_pos_embed_", "spatial_norm": "Spatial_norm", "norm": "Temporal_norm",
+        "coefficient_mean": "weighted_mean", "frame_mean": "weighted_mean_", "head_norm": "head.0", "head": "head.1",
+    }  # fmt: skip
+    inside = {"norm1": "norm1", "norm2": "norm2", "attention.qkv": "attn.qkv", "attention.proj": "attn.proj"}
+    spatial = inside | {"fc1": "mlp.fc1", "fc2": "mlp.fc2"}
+    fusion = inside | {"norm3": "norm3", "fc1": "mlp1.fc1", "fc2": "mlp1.fc2", "fc3": "mlp2.fc1", "fc4": "mlp2.fc2"}
+    for i in range(depth):
+        names |= {f"spatial.{i}.{ours}": f"Spatial_blocks.{i}.{theirs}" for ours, theirs in spatial.items()}
+        names |= {f"fusion.{i}.{ours}": f"blocks.{i}.{theirs}" for ours, theirs in fusion.items()}
+    return names
+
+
+def poseformerv2_options(shapes: Mapping[str, tuple[int, ...]], writer: str) -> dict[str, object]:
+    """Infer the options of PoseFormerV2 from shapes, which show neither the number of frames nor that of heads.
+
+    Args:
+        shapes: by keys as returned by `Origin.plain`.
+        writer: "poseformerv2" or "mocap3d".
+    Returns:
+        "kept", "coefficients", "channels", "depth".
+    """
+    names = {} if writer == "mocap3d" else poseformerv2_names(writer, 0)
+    keys = {"kept": "frame_embedding", "coefficients": "coefficient_embedding", "channels": "joint_embedding"}
+    found = {option: shapes.get(names.get(key, key), ()) for option, key in keys.items()}
+    sizes = {option: shape[-1 if option == "channels" else 1] for option, shape in found.items() if len(shape) == 3}
+    # missing keys are reported later, by name
+    return (
+        {"kept": 1, "coefficients": 1, "channels": 8}
+        | sizes
+        | {"depth": max(_depth(shapes, "PoseFormerV2", writer), 1)}
+    )
+
+
+NAMES = {
+    "SimpleBaseline3D": simple_baseline_names,
+    "VideoPose3D": videopose3d_names,
+    "MotionBERT": motionbert_names,
+    "PoseFormerV2": poseformerv2_names,
+}
 
 
 def _renamed(key: str, names: Mapping[str, str], architecture: str) -> str:

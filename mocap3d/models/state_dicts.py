@@ -16,6 +16,7 @@ WRAPPERS = ("module.", "_orig_mod.", "model.")
 LISTED = 12  # keys in a message
 # Keys that only one kind of file has, each with its code base and its architecture.
 SIGNS = (
+    ("condition_in.weight", "mocap3d", "FlowLifter"),
     ("w1.weight", "weigq", "SimpleBaseline3D"),
     ("stem.linear.weight", "mocap3d", "SimpleBaseline3D"),
     ("stem.weight", "mocap3d", "VideoPose3D"),
@@ -24,6 +25,8 @@ SIGNS = (
     ("backbone.joints_embed.weight", "mmpose", "MotionBERT"),
     ("joints_embed.weight", "motionbert", "MotionBERT"),
     ("embed.weight", "mocap3d", "MotionBERT"),
+    ("Freq_embedding.weight", "poseformerv2", "PoseFormerV2"),
+    ("frequency_embed.weight", "mocap3d", "PoseFormerV2"),
 )
 
 
@@ -36,8 +39,9 @@ class Origin:
     """Where a state_dict comes from, inferred from its keys.
 
     Args:
-        writer: the code base whose names it uses: "weigq", "mmpose", "videopose3d", "motionbert" or "mocap3d".
-        architecture: "SimpleBaseline3D", "VideoPose3D" or "MotionBERT".
+        writer: the code base whose names it uses: "weigq", "mmpose", "videopose3d", "motionbert",
+            "poseformerv2" or "mocap3d".
+        architecture: "SimpleBaseline3D", "VideoPose3D", "MotionBERT", "PoseFormerV2" or "FlowLifter".
         prefix: common prefix of all keys: those of WRAPPERS, then "traj_" for mmpose's trajectory models.
         head: mmpose's name of the head: "keypoint_head." before 1.0, "head." since.
     """

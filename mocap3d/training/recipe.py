@@ -321,6 +321,12 @@ RECIPES = {
         terms={"n_mpjpe": 0.5, "velocity": 20.0}, weight_decay=0.01, flip=True,
         source="Zhu et al. 2023, finetuning a pretrained network: as motionbert, 60 epochs; Lite has 5e-4",
     ),
+    "poseformerv2": Recipe(
+        "poseformerv2", "adamw", 1e-4, "epoch", decay=0.99, batch_size=1024, epochs=200, loss="mpjpe",
+        weight_decay=0.1, flip=True,
+        source="Zhao et al. 2023, as their code has it by default: AdamW 1e-4 x 0.99 per epoch, weight decay 0.1, "
+        "batch 1024, 200 epochs, MPJPE, on CPN detections; flips as for videopose3d. drop_path 0.1 is the model's",
+    ),
     "quick": Recipe(
         "quick", "adamw", 2e-3, "cosine", warmup=0.1, batch_size=512, minutes=4, weight_decay=0.01,
         gradient_clip=1.0, flip=True,

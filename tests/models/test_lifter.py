@@ -49,6 +49,7 @@ def models() -> list[nn.Module]:
         VideoPose3D((3,), channels=8, joints_out=1),
         PoseAndTrajectory(pose),
         PoseAndTrajectory(pose).absolute(),
+        create_model("poseformerv2_27", channels=8),
         small_motionbert(),
         small_motionbert(False),
         MeanPose(),

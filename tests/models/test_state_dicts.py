@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from mocap3d.models.poseformerv2 import PoseFormerV2
 from mocap3d.models.published import to_published
 from mocap3d.models.simple_baseline import SimpleBaseline3D
 from mocap3d.models.state_dicts import Origin, WeightsError, find_prefix, find_state, list_names, recognise
@@ -56,8 +57,9 @@ def test_what_holds_no_weights(checkpoint: object, words: str) -> None:
 
 
 def test_every_writer_is_recognised() -> None:
-    models = SimpleBaseline3D(channels=4), VideoPose3D((3, 3), channels=4), small_motionbert()
+    models = SimpleBaseline3D(channels=4), VideoPose3D((3, 3), channels=4), small_motionbert(), PoseFormerV2(channels=8)
     writers = ("weigq", "mocap3d"), ("videopose3d", "mmpose", "mocap3d"), ("motionbert", "mmpose", "mocap3d")
+    writers += (("poseformerv2", "mocap3d"),)
     for model, styles in zip(models, writers, strict=True):
         kind = type(model).__name__
         for style in styles:
