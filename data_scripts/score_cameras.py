@@ -3,8 +3,8 @@
     python data_scripts/score_cameras.py FOLDER [--calibration FOLDER/calibration.json] [--model NAME]
 
 FOLDER holds one keypoint file for each camera, of one person, in any format of `mocap3d.read_keypoints`, all of the
-same frames: front.json, left.json, ... The calibration says of each, by the file's name without its ending, in the terms
-of OpenCV:
+same frames: front.json, left.json, ... The calibration says of each, by the name of the file without its ending, in
+the terms of OpenCV:
 
     {"front": {"size": [1920, 1080], "K": [[f, 0, cx], [0, f, cy], [0, 0, 1]], "distortion": [k1, k2, p1, p2, k3],
                "R": [[...], [...], [...]], "t": [x, y, z], "turn": 0}, ...}
