@@ -94,7 +94,7 @@ def triangulate(points: np.ndarray, cameras: list[Camera]) -> tuple[np.ndarray, 
             weight = np.nan_to_num(weight, nan=1.0)
         with np.errstate(invalid="ignore"):
             errors = np.stack([
-                np.linalg.norm(camera.project(world) - part, axis=-1)
+                np.linalg.norm(camera.project(camera.world_to_camera(world)) - part, axis=-1)
                 for camera, part in zip(cameras, points, strict=True)
             ])  # fmt: skip
         worst = np.where(used, np.nan_to_num(errors), -1)

@@ -25,7 +25,7 @@ from mocap3d.evaluation.report import Report, html_table, text_table
 from mocap3d.figures.live import live_history
 from mocap3d.figures.player import Player, show
 from mocap3d.models.create import create_model, list_models
-from mocap3d.models.lifter import as_lifter
+from mocap3d.models.lifter import Lifter, as_lifter
 from mocap3d.poses import Pose3D
 from mocap3d.skeleton import H36M17, root_relative
 from mocap3d.training.fit import fit
@@ -64,6 +64,11 @@ class Rung:
         return float(np.mean([report.mean(metric) for report in self.reports]))
 
     @property
+    def seeds(self) -> tuple[int, ...]:
+        """Of `runs`."""
+        return tuple(run.record["seed"] for run in self.runs)
+
+    @property
     def spread(self) -> float:
         """Standard deviation of the MPJPE over seeds, mm; NaN with one seed."""
         values = [report.mpjpe_mm for report in self.reports]
@@ -97,7 +102,8 @@ class Benchmark:
 
         A bootstrap over seeds and, within each source, recordings, paired by both (`bench.records.effect`).
         """
-        arms = [[{"numbers": records.means(clips=report)} for report in rung.reports] for rung in self._pair]
+        by_seed = [dict(zip(rung.seeds, rung.reports, strict=True)) for rung in self._pair]
+        arms = [[{"numbers": records.means(clips=some[seed])} for seed in self.rung.seeds] for some in by_seed]
         return records.effect(*arms, "clips")
 
     @property
@@ -186,7 +192,7 @@ def benchmark(
             it is. It is trained in place. For several seeds, a function (or class) that makes it.
         data: a name of `load_dataset`, or a PoseDataset; by default what `choose_data` finds.
         against: what gains are measured over: a name of `list_models()`, a network or a function that makes it; or an
-            earlier Benchmark, whose ladder is taken as it is, without training it again.
+            earlier Benchmark with these seeds among its own, whose ladder is not trained again.
         minutes: of training, for each network and seed.
         steps: of training, in place of minutes: the same number for each, and the same bits again.
         seeds: of weights and frame order.
@@ -217,7 +223,7 @@ def benchmark(
     length = {"minutes": minutes if steps is None else None, "steps": steps, "epochs": None}
 
     def checked(made: nn.Module, name: str | None = None) -> nn.Module:
-        if hasattr(made, "decode"):
+        if isinstance(made, Lifter):
             return made
         shape = {"frames": frames, "confidence": confidence, "normalise": normalise, "scaled": scaled}
         lifter = as_lifter(made, name=name, **shape)
@@ -246,7 +252,7 @@ def benchmark(
     if isinstance(against, Benchmark):
         ladder, rival = (*against.ladder, against.rung), against.rival
         known = next(each for each in ladder if each.name == rival)
-        if [run.record["seed"] for run in known.runs] != list(seeds) or known.reports[0].digest != _digest(clips):
+        if not set(seeds) <= set(known.seeds) or known.reports[0].digest != to_device(clips).digest():
             raise BenchmarkError("against was measured on other clips or with other seeds; give the same, or a name")
     else:
         if isinstance(against, str):
@@ -324,10 +330,6 @@ def _split(data: str | PoseDataset | None, on: str) -> tuple[PoseDataset, PoseDa
             f"{data.name} has one training subject, {last}: nothing is left to train on; give on='test'"
         )
     return data.train.select(subject=others), data.train.select(subject=last)
-
-
-def _digest(clips: PoseDataset) -> str:
-    return to_device(clips).digest()
 
 
 def _speed(model: nn.Module, clips: PoseDataset) -> float:

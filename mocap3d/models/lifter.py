@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +23,7 @@ Normalise = Literal["published", "root", "ray"]
 JOINTS = len(H36M17)
 
 
+@runtime_checkable
 class Lifter(Protocol):
     """What the rest of the library may use of a model.
 

@@ -85,8 +85,12 @@ def test_an_earlier_result_is_not_trained_again(result, dataset, monkeypatch):
     assert len(trained) == 2 and again.rival == "simple_baseline"
     assert {"Net", "smaller"} <= {rung.name for rung in again.rungs}
     assert again.rung.runs[0].record["model"]["parameters"] < result.rung.runs[0].record["model"]["parameters"]
-    with pytest.raises(BenchmarkError, match="other clips or with other seeds"):
-        mocap3d.benchmark(Net, dataset, result, **QUICK)
+    rival = next(rung for rung in result.ladder if rung.name == "simple_baseline").reports[1]
+    one = mocap3d.benchmark(Net, dataset, result, seeds=(1,), name="one", **QUICK)  # compared with the same seed
+    assert one.gain[0] == pytest.approx(rival.mpjpe_mm - one.rung.mean(), abs=0.02)
+    for other in ({"seeds": (2,)}, {"seeds": (0, 1), "on": "test"}):
+        with pytest.raises(BenchmarkError, match="other clips or with other seeds"):
+            mocap3d.benchmark(Net, dataset, result, **QUICK | other)
 
 
 def test_models_of_the_library_and_of_whole_clips(dataset):

@@ -6,12 +6,12 @@ import hashlib
 from dataclasses import replace
 
 import pytest
-from toys import sticks
 
 import mocap3d
 from mocap3d.bench import open_benchmark as bench
 from mocap3d.bench import records
 from mocap3d.cli import main
+from tests.toys import sticks
 
 # part -> clips, frames, recordings, first letters of the SHA-256 of its clips' names
 FROZEN = {
