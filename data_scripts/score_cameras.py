@@ -11,7 +11,7 @@ the terms of OpenCV:
 
 x_camera = R x_world + t, in metres; "turn" are the degrees counter-clockwise that make the picture upright (0, 90, 180,
 270), since people are lifted upright. A joint is triangulated where two cameras or more see it and its reprojection
-error stays below 40 px; with more than two, the worst camera may be left out.
+error stays below 40 px; of more than two cameras, those that do not agree with the others are left out.
 
 Printed, and not comparable with any table of this project: the truth is made of the same detections, which share
 their faults, and it is as good as the reprojection error says. P-MPJPE counts the joints that the camera itself has
@@ -66,44 +66,51 @@ def read_cameras(path: Path) -> tuple[dict[str, Camera], dict[str, int]]:
 
 
 def triangulate(points: np.ndarray, cameras: list[Camera]) -> tuple[np.ndarray, np.ndarray]:
-    """The points nearest to the rays of all cameras that see them.
+    """The points nearest to the rays of all cameras that see them; while one is off by more than `WORST`, the camera
+    without which the others agree best is left out.
 
     Args:
         points: (C, T, J, 2) pixels, NaN where a camera does not see a joint.
         cameras: C.
     Returns:
         (T, J, 3) metres, world frame, NaN where not triangulated; (C, T, J) reprojection error in pixels.
-    Source: own; linear least squares on the distance to the rays, repeated with weights 1 / depth, so that it is near
-        the least squares of pixels.
+    Source: own; linear least squares on the distance to the rays, then weighted by 1 / depth^2, which is near the least
+        squares of pixels.
     """
-    seen = np.isfinite(points).all(-1)  # (C, T, J)
-    filled = np.where(seen[..., None], points, [[[camera.centre]] for camera in cameras])
+    used = np.isfinite(points).all(-1)  # (C, T, J)
+    filled = np.where(used[..., None], points, [[[camera.centre]] for camera in cameras])
     rays = [camera.camera_to_world_direction(camera.rays(part)) for camera, part in zip(cameras, filled, strict=True)]
     rays = np.stack([ray / np.linalg.norm(ray, axis=-1, keepdims=True) for ray in rays])  # (C, T, J, 3)
     across = np.eye(3) - rays[..., :, None] * rays[..., None, :]  # (C, T, J, 3, 3) removes what lies along the ray
-    centres = np.array([camera.translation for camera in cameras])[:, None, None]  # (C, 1, 1, 3)
-    used, weight = seen.copy(), np.ones(seen.shape)
-    for attempt in range(len(cameras) + 1):
-        for _ in range(2):
-            part = (used * weight)[..., None, None] * across
-            right = (part @ centres[..., None]).sum(0)  # (T, J, 3, 1)
-            known = used.sum(0) >= 2  # (T, J)
-            left = np.where(known[..., None, None], part.sum(0), np.eye(3))
-            world = np.where(known[..., None], np.linalg.solve(left, right)[..., 0], np.nan)
-            weight = 1 / np.maximum(np.linalg.norm(world - centres, axis=-1), 0.1) ** 2
-            weight = np.nan_to_num(weight, nan=1.0)
-        with np.errstate(invalid="ignore"):
-            errors = np.stack([
-                np.linalg.norm(camera.project(camera.world_to_camera(world)) - part, axis=-1)
-                for camera, part in zip(cameras, points, strict=True)
-            ])  # fmt: skip
-        worst = np.where(used, np.nan_to_num(errors), -1)
-        bad = (worst == worst.max(0)) & (worst > WORST)
-        if not bad.any() or attempt == len(cameras):
+    world, errors = _nearest(across, used, filled, cameras)
+    for _ in cameras[2:]:
+        bad = (errors.max(0) > WORST) & (used.sum(0) > 2)  # (T, J)
+        if not bad.any():
             break
-        used &= ~bad
-    world[(worst > WORST).any(0)] = np.nan
+        trials = [used & ~(bad & (np.arange(len(cameras)) == c)[:, None, None]) for c in range(len(cameras))]
+        worst = [_nearest(across, trial, filled, cameras)[1].max(0) for trial in trials]
+        worst = np.where([(trial != used).any(0) | ~bad for trial in trials], worst, np.inf)  # it did leave one out
+        used = np.take_along_axis(np.stack(trials), worst.argmin(0)[None, None], 0)[0]
+        world, errors = _nearest(across, used, filled, cameras)
+    world[(errors.max(0) > WORST) | (used.sum(0) < 2)] = np.nan
     return world, np.where(used & np.isfinite(world).all(-1), errors, np.nan)
+
+
+def _nearest(
+    across: np.ndarray, used: np.ndarray, points: np.ndarray, cameras: list[Camera]
+) -> tuple[np.ndarray, np.ndarray]:
+    """(T, J, 3) world points, and (C, T, J) their reprojection errors in the cameras used, 0 in the others."""
+    centres = np.array([camera.translation for camera in cameras])[:, None, None]  # (C, 1, 1, 3)
+    weight, known = np.ones(used.shape), used.sum(0) >= 2
+    for _ in range(2):
+        part = (used * weight)[..., None, None] * across  # (C, T, J, 3, 3)
+        left = np.where(known[..., None, None], part.sum(0), np.eye(3))
+        world = np.linalg.solve(left, (part @ centres[..., None]).sum(0))[..., 0]
+        weight = 1 / np.maximum(np.linalg.norm(world - centres, axis=-1), 0.1) ** 2
+    with np.errstate(all="ignore"):  # joints that are not known may lie behind a camera
+        seen = np.stack([camera.project(camera.world_to_camera(world)) for camera in cameras])
+    errors = np.nan_to_num(np.linalg.norm(seen - points, axis=-1), nan=np.inf)
+    return world, np.where(used & known, errors, 0)
 
 
 def turned(pose2d: mocap3d.Pose2D, degrees: int) -> mocap3d.Pose2D:
@@ -141,7 +148,9 @@ def score(folder: Path, calibration: Path, model: str | None = None, fps: float 
             rows.append([name, str(len(first)), "-", "0 %", "-", "-"])
             continue
         wanted = np.where(counted[..., None], truth, np.nan).astype(np.float64)
-        constant = np.broadcast_to(np.nanmean(wanted - np.nanmean(wanted, 1, keepdims=True), 0), wanted.shape)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # means of frames without a joint are NaN
+            constant = np.broadcast_to(np.nanmean(wanted - np.nanmean(wanted, 1, keepdims=True), 0), wanted.shape)
         both = [
             1000 * metrics.p_mpjpe(np.nan_to_num(pose.astype(np.float64)), wanted) for pose in (lifted.points, constant)
         ]

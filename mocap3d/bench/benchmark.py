@@ -7,6 +7,7 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -32,9 +33,10 @@ from mocap3d.training.fit import fit
 from mocap3d.training.recipe import RECIPES, Recipe
 from mocap3d.training.run import Run
 
+PROTOCOL = "open-mocap"
 PARTS = ("development", "test")
 BASELINES = {"mean pose": MeanPose, "nearest neighbour": NearestNeighbour}
-TIMED = 4096  # frames
+TIMED, WATCHED = 4096, 2048  # frames, about: lifted to take the time, and for the curves of training
 
 
 class BenchmarkError(ValueError):
@@ -220,58 +222,78 @@ def benchmark(
         )
     device = choose_device(device)
     train, clips = _split(data, on)
-    length = {"minutes": minutes if steps is None else None, "steps": steps, "epochs": None}
-
-    def checked(made: nn.Module, name: str | None = None) -> nn.Module:
-        if isinstance(made, Lifter):
-            return made
-        shape = {"frames": frames, "confidence": confidence, "normalise": normalise, "scaled": scaled}
-        lifter = as_lifter(made, name=name, **shape)
-        check_module(lifter)
-        return lifter
-
-    first = checked(_make(module, seeds[0]), name)  # before anything is trained
     if recipe is not None and recipe.detector:
         clips = clips.with_detections(recipe.detector, seed=0)
-
-    def rung(make: nn.Module | Callable[[], nn.Module], name: str | None, first: nn.Module | None, how: object) -> Rung:
-        models, runs, reports = [], [], []
-        for seed in seeds:
-            model = first if first is not None and seed == seeds[0] else checked(_make(make, seed), name)
-            default = "quick_clips" if model.clipwise else "quick"
-            chosen = replace(recipe or replace(RECIPES[default], balance=0.5, loss="mpjpe"), **length)
-            watched = clips if on == "development" else None
-            options = {"validation": watched, "keep": "last", "seed": seed, "device": device, "progress": False}
-            runs.append(fit(model, train, chosen, callback=how, **options))
-            if runs[-1].interrupted:
-                raise KeyboardInterrupt
-            models.append(model.eval())
-            reports.append(evaluate(model, clips, "open-mocap"))
-        return Rung(name or models[0].name, tuple(models), tuple(reports), tuple(runs), _speed(models[0], clips))
-
+    wrap = partial(_wrapped, frames=frames, confidence=confidence, normalise=normalise, scaled=scaled)
+    first = wrap(_make(module, seeds[0]), name=name)  # checked before anything is trained
+    length = {"minutes": minutes if steps is None else None, "steps": steps, "epochs": None}
+    climb = partial(_climb, seeds, wrap, train, clips, recipe, length, device, on == "development")
     if isinstance(against, Benchmark):
         ladder, rival = (*against.ladder, against.rung), against.rival
-        known = next(each for each in ladder if each.name == rival)
+        known = next(rung for rung in ladder if rung.name == rival)
         if not set(seeds) <= set(known.seeds) or known.reports[0].digest != to_device(clips).digest():
             raise BenchmarkError("against was measured on other clips or with other seeds; give the same, or a name")
     else:
-        if isinstance(against, str):
-            if against not in list_models():
-                raise BenchmarkError(f"against={against!r}: no such model; there are: {', '.join(list_models())}")
-            of = against
-            against = lambda: create_model(of, **SMALL.get(of, {"normalise": normalise}))  # noqa: E731
-        fitted = {title: kind().fit(train).to(device) for title, kind in BASELINES.items()}
-        ladder = tuple(
-            Rung(title, (model,), (evaluate(model, clips, "open-mocap"),), (), _speed(model, clips))
-            for title, model in fitted.items()
-        )
-        known = rung(against, None, None, live_history(runs=len(seeds)) if live else None)
+        named = _named(against)
+        ladder = tuple(_baseline(title, train, clips, device) for title in BASELINES)
+        known = climb(named, live_history(runs=len(seeds)) if live else None)
         ladder, rival = (*ladder, known), known.name
     curves = live_history(title=first.name) if len(seeds) == 1 else live_history(runs=len(seeds))
-    mine = rung(module, name, first, curves if live else None)
-    if mine.name in (each.name for each in ladder):
+    mine = climb(module, curves if live else None, first, name)
+    if mine.name in [rung.name for rung in ladder]:
         mine = replace(mine, name=f"{mine.name} (yours)")
     return Benchmark(mine, ladder, rival, clips)
+
+
+def _climb(
+    seeds: Sequence[int],
+    wrap: Callable,
+    train: PoseDataset,
+    clips: PoseDataset,
+    recipe: Recipe | None,
+    length: dict,
+    device: torch.device,
+    watch: bool,
+    module: nn.Module | Callable[[], nn.Module],
+    callback: Callable | None,
+    first: nn.Module | None = None,
+    name: str | None = None,
+) -> Rung:
+    """Train and measure a network with each seed; `first` is the one of the first seed, if it exists already."""
+    models, runs, reports = [], [], []
+    watched = replace(clips, clips=clips.clips[:: max(clips.frames // WATCHED, 1)]) if watch else None
+    for seed in seeds:
+        model = first if first is not None and not models else wrap(_make(module, seed), name=name)
+        default = replace(RECIPES["quick_clips" if model.clipwise else "quick"], balance=0.5, loss="mpjpe")
+        how = {"device": device, "seed": seed, "keep": "last", "progress": False, "callback": callback}
+        runs.append(fit(model, train, replace(recipe or default, **length), watched, **how))
+        if runs[-1].interrupted:
+            raise KeyboardInterrupt
+        models.append(model.eval())
+        reports.append(evaluate(model, clips, PROTOCOL))
+    return Rung(name or models[0].name, tuple(models), tuple(reports), tuple(runs), _speed(models[0], clips))
+
+
+def _baseline(name: str, train: PoseDataset, clips: PoseDataset, device: torch.device) -> Rung:
+    model = BASELINES[name]().fit(train).to(device)
+    return Rung(name, (model,), (evaluate(model, clips, PROTOCOL),), (), _speed(model, clips))
+
+
+def _named(against: str | nn.Module | Callable[[], nn.Module]) -> nn.Module | Callable[[], nn.Module]:
+    if not isinstance(against, str):
+        return against
+    if against not in list_models():
+        raise BenchmarkError(f"against={against!r}: no such model; there are: {', '.join(list_models())}")
+    return partial(create_model, against, **SMALL.get(against, {"normalise": "ray"}))
+
+
+def _wrapped(made: nn.Module, **how: object) -> nn.Module:
+    """A network that fulfils the contract as it is; any other by `as_lifter`, and checked."""
+    if isinstance(made, Lifter):
+        return made
+    lifter = as_lifter(made, **how)
+    check_module(lifter)
+    return lifter
 
 
 def check_module(lifter: nn.Module) -> None:
@@ -298,11 +320,12 @@ def check_module(lifter: nn.Module) -> None:
             f"the pose that {what} gives for a clip depends on the other clips of the batch: a reshape or an attention "
             "runs over the first axis; keep (B, T) in front"
         )
-    output.square().sum().backward()
+    if output.requires_grad:  # else `fit` says that there is nothing to train
+        output.square().sum().backward()
     idle = [key for key, parameter in lifter.module.named_parameters() if parameter.grad is None]
     lifter.zero_grad(set_to_none=True)
     lifter.train(was_training)
-    if idle:
+    if idle and output.requires_grad:
         warnings.warn(f"{what}: no gradient reaches {', '.join(idle[:5])}; is it used in forward()?", stacklevel=3)
 
 
