@@ -105,7 +105,7 @@ def effect(
     seeds = rng.multinomial(len(pairs), np.full(len(pairs), 1 / len(pairs)), size=resamples) / len(pairs)
     gains, draws = [], []
     for source, recordings in pairs[0][0].items():
-        weights = np.array([weight for weight, _ in recordings.values()])
+        weights = np.array([weight for weight, _ in recordings.values()], float)
         gap = np.array([[a[source][r][1] - b[source][r][1] for r in recordings] for a, b in pairs])  # (seeds, R)
         count = len(weights)
         drawn = rng.multinomial(count, np.full(count, 1 / count), size=resamples) * weights
