@@ -11,6 +11,7 @@ mocap3d.doctor()                                       # is everything here that
 
 from mocap3d import metrics
 from mocap3d.bench import zoo
+from mocap3d.bench.benchmark import benchmark
 from mocap3d.camera import Camera, h36m_cameras, pixels_to_screen
 from mocap3d.course.check import check
 from mocap3d.data.dataset import PoseDataset, film
@@ -120,6 +121,7 @@ __all__ = [
     "NearestNeighbour",
     "PROTOCOLS",
     "Report",
+    "benchmark",
     "clean",
     "compare",
     "evaluate",

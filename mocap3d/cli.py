@@ -1,4 +1,5 @@
-"""The command line: `mocap3d doctor`, `check-keypoints`, `lift`, `animate`, `show`, `fetch-weights` and `zoo`.
+"""The command line: `mocap3d doctor`, `check-keypoints`, `lift`, `animate`, `show`, `fetch-weights`, `zoo` and
+`open-benchmark`.
 
 Exit codes: 0 where all is well, 1 where something was found (`doctor`, `check-keypoints`) or a licence refused, 2 for a
 wrong argument or a file that cannot be read or written, with one line on stderr, 130 if stopped by Ctrl-C. Results go
@@ -16,7 +17,7 @@ from collections.abc import Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
 
-from mocap3d.bench import training, zoo
+from mocap3d.bench import open_benchmark, training, zoo
 from mocap3d.bench.fetch import fetch_weights
 from mocap3d.bench.verify import verify
 from mocap3d.diagnostics import doctor
@@ -40,6 +41,7 @@ ANIMATE = "from keypoints, or from a video, to a clean animation: lift, level, p
 FETCH = "download published weights for lift, after showing their licence; exit code 1 if it is not accepted"
 ZOO = "the published table: print it, train its rows, verify it on Human3.6M"
 TRAIN = "train rows of the published table, or go on where that was broken off; several GPUs: torchrun -m mocap3d ..."
+OPEN = "train and measure models on open motion; without --model, print the table of the records"
 VERIFY = "evaluate published weights on your Human3.6M: one record, without poses"
 SHOW = "write a page that shows keypoints, or a pose that lift wrote"
 
@@ -94,6 +96,13 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("name", metavar="NAME", help=f"one of {', '.join(zoo.ROWS)}")
     command.add_argument("--yes", action="store_true", help="accept the licence without being asked")
     _add_zoo(commands.add_parser("zoo", help=ZOO, description=ZOO))
+    command = commands.add_parser("open-benchmark", help=OPEN, description=OPEN)
+    command.add_argument("--model", nargs="+", default=[], metavar="NAME", help=f"of {', '.join(open_benchmark.NAMES)}")
+    command.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], metavar="SEED", help="(default 0 1 2)")
+    command.add_argument("--minutes", type=float, help="of training; by default the steps of the benchmark's recipes")
+    command.add_argument("--root", help="folder of the data; by default MOCAP3D_DATA")
+    command.add_argument("--out", type=Path, default=open_benchmark.RUNS, help="folder of the records")
+    command.add_argument("--device", help="cpu, cuda, ...")
     return parser
 
 
@@ -257,6 +266,16 @@ def _zoo(options: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
+def _open_benchmark(options: argparse.Namespace) -> int:
+    for name in options.model:
+        for seed in options.seeds[: 1 if name in open_benchmark.BASELINES else None]:
+            with redirect_stdout(sys.stderr):
+                open_benchmark.run(name, seed, options.minutes, options.out, options.root, options.device)
+    print(open_benchmark.table(options.out))
+    return 0
+
+
 COMMANDS = {
-    "check-keypoints": _check, "lift": _lift, "animate": _animate, "show": _show, "fetch-weights": _fetch, "zoo": _zoo
+    "check-keypoints": _check, "lift": _lift, "animate": _animate, "show": _show, "fetch-weights": _fetch, "zoo": _zoo,
+    "open-benchmark": _open_benchmark,
 }  # fmt: skip

@@ -35,7 +35,6 @@ MORE_NAMES = {
     "Report": "type of what `evaluate` returns; Report.from_json reads a stored one",
     "Run": "type of what `fit` returns",
     "Skeleton": "a skeleton of one's own, for files in another joint order",
-    "as_lifter": "makes a model of any nn.Module",
     "evaluate_with_trajectory": "the poses and where the person went, of a PoseAndTrajectory",
     "film": "clips of motion of one's own, through any cameras",
     "list_models": "what `create_model` takes",
@@ -96,6 +95,7 @@ TAKEN_APART = {
         "mocap3d.lifting": {"cleanup"},
         "mocap3d.skeleton": {"root_relative"},
     },
+    "10": {"mocap3d.models.simple_baseline": {"SimpleBaseline3D"}},  # an idea that starts from it
 }
 
 OPEN_ROOMS = "bench course data data/h36m evaluation figures formats lifting models training".split()

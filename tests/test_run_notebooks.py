@@ -14,7 +14,7 @@ from nbclient import NotebookClient
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-TRAINING = ("00", "03", "04", "05", "06", "07", "08")  # notebooks that train
+TRAINING = ("00", "03", "04", "05", "06", "07", "08", "10")  # notebooks that train
 MOTION = ("MOCAP3D_DATA", "MOCAP3D_H36M")
 
 # Runs before a notebook: every third clip, two steps of at most 32 windows, and no claims about trained networks.

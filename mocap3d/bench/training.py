@@ -43,12 +43,14 @@ APART = replace(
 CONSECUTIVE = replace(RECIPES["quick_clips"], minutes=None, steps=500, balance=0.5, learning_rate=5e-4)
 TINY = {"channels": 64, "mlp_ratio": 2, "representation": 128, "depth": 3, "heads": 4, "frames": 27}
 SMALL = {
+    "simple_baseline": {"channels": 512, "dropout": 0.0625, "normalise": "ray"},
     "simple_baseline_mmpose": {"channels": 512, "dropout": 0.0625, "normalise": "ray"},
     "videopose3d_1": {"channels": 512, "dropout": 0.0625, "normalise": "ray"},
     "videopose3d_27": {"channels": 256, "dropout": 0.0625, "normalise": "ray"},
     "videopose3d_81": {"channels": 128, "dropout": 0.0625, "normalise": "ray"},
     "videopose3d_243": {"channels": 128, "dropout": 0.0625, "normalise": "ray"},
     "motionbert": {**TINY, "image_space": False, "init": "fan_in", "normalise": "ray"},
+    "motionbert_tiny": {"frames": 27, "image_space": False, "init": "fan_in", "normalise": "ray"},
 }
 
 

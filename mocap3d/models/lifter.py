@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
 from mocap3d.arguments import PositiveInt, check_arguments
+from mocap3d.models.scaling import Scaling
 from mocap3d.skeleton import H36M17, root_relative
 
 Space = Literal["metric", "metric absolute", "image"]
@@ -23,6 +24,7 @@ Normalise = Literal["published", "root", "ray"]
 JOINTS = len(H36M17)
 
 
+@runtime_checkable
 class Lifter(Protocol):
     """What the rest of the library may use of a model.
 
@@ -77,13 +79,20 @@ class WrappedLifter(nn.Module):
     input_skeleton = "h36m17"
     causal = False
     checkpointing = False
-    normalisation = None
 
     def __init__(
-        self, module: nn.Module, frames: int, confidence: bool, space: Space, name: str, normalise: Normalise
+        self,
+        module: nn.Module,
+        frames: int,
+        confidence: bool,
+        space: Space,
+        name: str,
+        normalise: Normalise,
+        scaled: bool,
     ) -> None:
         super().__init__()
         self.module, self.normalise = module, normalise
+        self.scaling = Scaling() if scaled else None
         self.name, self.space, self.confidence = name, space, confidence
         self.receptive_field, self.clipwise = frames, frames > 1
 
@@ -100,7 +109,9 @@ class WrappedLifter(nn.Module):
         return output
 
     def encode(self, points2d: Tensor, confidence: Tensor | None = None) -> Tensor:
-        """(B, T, 17, 2) screen units -> the same, or with confidence as a third channel."""
+        """(B, T, 17, 2) screen units -> the same or z-scores, or with confidence as a third channel."""
+        if self.scaling:
+            points2d = self.scaling.encode(points2d)
         if not self.confidence:
             return points2d
         if confidence is None:
@@ -108,15 +119,28 @@ class WrappedLifter(nn.Module):
         return torch.cat([points2d, confidence[..., None].to(points2d)], -1)
 
     def targets(self, pose3d: Tensor) -> Tensor:
-        """(B, T, 17, 3) in the model's space -> the same, relative to the root unless the space is absolute."""
+        """(B, T, 17, 3) in the model's space -> z-scores, or relative to the root unless the space is absolute."""
+        if self.scaling:
+            return self.scaling.targets(pose3d)
         return pose3d if self.space == "metric absolute" else root_relative(pose3d)
 
     def decode(self, output: Tensor) -> Tensor:
-        """(B, T, 17, 3) in the model's space, unchanged."""
-        return output
+        """(B, T, 17, 3) -> the same in the model's space."""
+        return self.scaling.decode(output.flatten(-2)) if self.scaling else output
 
     def fit_normalisation(self, points2d: Tensor, pose3d: Tensor) -> None:
-        """Does nothing: scaling is left to the wrapped network."""
+        """Compute the statistics of the z-scores, if there are any."""
+        if self.scaling:
+            self.scaling.fit(points2d, pose3d)
+
+    @property
+    def normalisation(self) -> dict[str, Tensor] | None:
+        """Statistics for a checkpoint, see `Scaling.statistics`."""
+        return self.scaling.statistics if self.scaling else None
+
+    @normalisation.setter
+    def normalisation(self, statistics: Mapping[str, Tensor]) -> None:
+        self.scaling.statistics = statistics
 
 
 def as_lifter(
@@ -127,6 +151,7 @@ def as_lifter(
     space: Space = "metric",
     name: str | None = None,
     normalise: Normalise = "published",
+    scaled: bool = False,
 ) -> WrappedLifter:
     """Wrap any network that maps joints to joints as a model that can be trained, evaluated and used for lifting.
 
@@ -137,6 +162,8 @@ def as_lifter(
         space: of the output, see `Lifter`.
         name: printed name; by default the class name of the module.
         normalise: how the 2D joints are given to it, see `Lifter`; all but "published" need space="metric".
+        scaled: give it z-scores, and read its output as z-scores, both by the statistics of the training data: numbers
+            near 0 with a spread of about 1, in which networks learn fastest. False: scaling is left to the network.
     Returns:
         the module wrapped in a model that fulfils `Lifter`, with the same parameters.
     Raises:
@@ -147,7 +174,7 @@ def as_lifter(
     check_arguments(as_lifter, locals())
     if normalise != "published" and space != "metric":
         raise ValueError(f"normalise={normalise!r} needs space='metric', not {space!r}: the place in the image is lost")
-    return WrappedLifter(module, frames, bool(confidence), space, name or type(module).__name__, normalise)
+    return WrappedLifter(module, frames, bool(confidence), space, name or type(module).__name__, normalise, scaled)
 
 
 @contextmanager

@@ -1,0 +1,46 @@
+"""Checks of the exercises of notebook 10; each returns what is wrong, or None."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from mocap3d.skeleton import H36M17
+
+
+def repaired(answer: object) -> str | None:
+    """A module that maps (B, T, 17, 2) to (B, T, 17, 3), frame by frame, with 153 output weights on 64 channels."""
+    if not isinstance(answer, nn.Module):
+        return f"give the network itself, not {type(answer).__name__}"
+    x = torch.rand(4, 1, len(H36M17), 2, generator=torch.Generator().manual_seed(0))
+    answer = answer.eval()
+    with torch.no_grad():
+        output, alone, moved = answer(x), answer(x[1:2]), answer(x + 0.1)
+    if tuple(output.shape) != (4, 1, len(H36M17), 3):
+        return f"of an input {tuple(x.shape)} it makes {tuple(output.shape)}"
+    if not torch.allclose(output[1:2], alone, atol=1e-5):
+        return "the pose of a clip changes with the other clips in its batch: which axis does the sum run over?"
+    if torch.allclose(output, moved):
+        return "its pose does not depend on where the joints are"
+    return None
+
+
+def summed(answer: object) -> str | None:
+    """joints_from_bones(bones): (..., 17, 3) vectors from each joint's parent -> (..., 17, 3), pelvis at the origin."""
+    bones = torch.randn(2, 5, len(H36M17), 3, generator=torch.Generator().manual_seed(0))
+    expected = torch.zeros_like(bones)
+    for parent, child in H36M17.bones:  # from the root outwards
+        expected[..., child, :] = expected[..., parent, :] + bones[..., child, :]
+    found = answer(bones.clone())
+    if not isinstance(found, torch.Tensor) or found.shape != bones.shape:
+        return f"of a tensor {tuple(bones.shape)} it makes {tuple(getattr(found, 'shape', ())) or type(found).__name__}"
+    off = (found - expected).norm(dim=-1).amax((0, 1))  # (17,)
+    if off[H36M17.index("pelvis")] > 1e-5:
+        return "the pelvis is not at the origin"
+    if off.max() > 1e-4:
+        names = [name for name, wrong in zip(H36M17.joints, off.tolist(), strict=True) if wrong > 1e-4]
+        return f"wrong at {', '.join(names)}: add up every bone between the pelvis and the joint"
+    return None
+
+
+CHECKS = {"1": repaired, "2": summed}
