@@ -5,7 +5,7 @@ from __future__ import annotations
 from benchmarks import reading_cost
 
 FILES = {"train": 8, "evaluate": 6, "lift and show": 9}
-LINES_OF_TRAINING = 1000
+LINES_OF_TRAINING = 1040
 LINES_OF_A_FILE, OF_THE_LOOP, OF_THE_HOUSE = 300, 250, 18_300
 
 

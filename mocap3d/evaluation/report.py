@@ -253,7 +253,7 @@ class Report:
             report = cls(record["model"], record["dataset"], protocol, clips, joints, record["digest"])
             str(report), report._repr_html_()  # whatever is wrong with the values is found here
             return report
-        except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:
+        except (LookupError, TypeError, ValueError, ArithmeticError, RecursionError) as error:
             if isinstance(error, ReportError):
                 raise
             raise ReportError(f"{path} is not a report written by to_json: {type(error).__name__} {error}") from None

@@ -26,9 +26,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mocap3d.arguments import check_arguments
 from mocap3d.camera import Camera, pixels_to_screen
 from mocap3d.device import model_device, unwrapped
-from mocap3d.models.lifter import Normalise, check_normalise
+from mocap3d.models.lifter import Normalise
 from mocap3d.models.scaling import EVERY, Scaling
 from mocap3d.models.simple_baseline import JOINTS_OUT, Layer, Stage
 from mocap3d.normalise import known_intrinsics, normalise_points
@@ -85,6 +86,7 @@ class FlowLifter(nn.Module):
         dropout: float = 0.0625,
         normalise: Normalise = "published",
     ) -> None:
+        check_arguments(FlowLifter.__init__, locals())
         super().__init__()
         if min(channels, velocity_channels, depth, steps, samples) < 1:
             raise ValueError(
@@ -94,7 +96,7 @@ class FlowLifter(nn.Module):
         if not 0.0 <= dropout < 1.0:
             raise ValueError(f"dropout={dropout}: a probability of dropping must be at least 0 and below 1")
         self.channels, self.velocity_channels, self.steps, self.samples = channels, velocity_channels, steps, samples
-        self.dropout, self.normalise = dropout, check_normalise(normalise)
+        self.dropout, self.normalise = dropout, normalise
         self.stem = Layer(2 * len(H36M17), channels, dropout, bias=True)
         self.stages = nn.ModuleList(Stage(channels, dropout, bias=True) for _ in range(2))
         self.condition_in = nn.Linear(channels, velocity_channels)

@@ -25,8 +25,9 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
+from mocap3d.arguments import check_arguments
 from mocap3d.models.cpu import linear, linear_gelu
-from mocap3d.models.lifter import Normalise, check_normalise
+from mocap3d.models.lifter import Normalise
 from mocap3d.models.motionbert import EPS, Attention, Layer, drop_path
 from mocap3d.models.scaling import Scaling
 from mocap3d.skeleton import H36M17, root_relative
@@ -110,6 +111,7 @@ class PoseFormerV2(nn.Module):
         drop_path: float = 0.1,
         normalise: Normalise = "published",
     ) -> None:
+        check_arguments(PoseFormerV2.__init__, locals())
         super().__init__()
         if frames < 1 or frames % 2 == 0 or not 1 <= kept <= frames or kept % 2 == 0:
             raise ValueError(
@@ -121,7 +123,7 @@ class PoseFormerV2(nn.Module):
             raise ValueError(f"channels={channels}, heads={heads}, depth={depth}: at least 1, channels / heads whole")
         if not 0.0 <= drop_path < 1.0:
             raise ValueError(f"drop_path={drop_path}: a probability must be at least 0 and below 1")
-        self.normalise = check_normalise(normalise)
+        self.normalise = normalise
         self.scaling = None if normalise == "published" else Scaling()
         self.frames = self.receptive_field = frames
         self.kept, self.coefficients, self.channels, self.heads, self.drop_path = (

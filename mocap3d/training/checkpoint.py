@@ -137,11 +137,12 @@ def set_random_states(states: Mapping) -> None:
         torch.cuda.set_rng_state_all([state.cpu() for state in states["cuda"]])
 
 
-def make_folder(out: Path) -> None:
+def make_folder(out: Path) -> Path:
     """Create a run's folder, and check that it is writable before any epoch is trained."""
     try:
         out.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=out).close()
+        return out
     except OSError as error:
         raise CheckpointError(f"out={str(out)!r} is not a writable folder ({error}); give another") from None
 

@@ -197,8 +197,7 @@ def fit(
     check_arguments(fit, locals() | {"model": unwrapped(model)})
     recipe = get_recipe(recipe)
     if out is not None:
-        out = Path(out)
-        checkpoints.make_folder(out)  # before the first epoch, not after it
+        out = checkpoints.make_folder(Path(out))  # before the first epoch, not after it
     device, workers = choose_device(device), None
     if in_several_processes():
         workers = join(device)
@@ -221,8 +220,7 @@ def fit(
     identity = checkpoints.fingerprint(job) if out or workers else {}
     if workers:
         workers.check_same(identity)
-    there = out and resume and checkpoints.exists(out)
-    stored = checkpoints.load(out, identity, device) if there else None
+    stored = checkpoints.load(out, identity, device) if out and resume and checkpoints.exists(out) else None
     if stored is None:
         if model.normalisation is None:
             seen = normalised(data, model)

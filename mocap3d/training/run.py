@@ -130,9 +130,7 @@ def check_job(job: Job, clips: Iterable, notes: Iterable[str]) -> None:
     trained = {(clip.take, clip.camera.name) for clip in clips}
     watched = job.validation.clips if job.validation else ()
     if again := sum((clip.take, clip.camera.name) in trained for clip in watched):
-        warnings.warn(
-            f"{again} of {len(watched)} validation clips are training clips; validate on others", stacklevel=3
-        )
+        warnings.warn(f"{again} of {len(watched)} validation clips are training clips: give others", stacklevel=3)
     if not any(parameter.requires_grad for parameter in model.parameters()):
         raise TrainingError(f"{model.name} has no parameters to train by gradient; call a baseline's own .fit(train)")
     if len(data) < 2:
