@@ -100,6 +100,11 @@ def test_baselines_and_models_of_whole_clips(toy, tmp_path):
         assert "2 then 2 steps" in record["size"]
 
 
+@pytest.mark.parametrize("name", bench.NAMES)
+def test_every_model_can_be_made(name):
+    assert bench.make(name).input_skeleton == "h36m17"
+
+
 def test_the_pretrained_row_starts_from_the_weights_in_the_package():
     model, weights = bench.make(bench.PRETRAINED), mocap3d.load_shipped("pretrained").state_dict()
     assert model.space == "metric" and model.normalise == "ray"
