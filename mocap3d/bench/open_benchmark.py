@@ -7,7 +7,8 @@ training anew each epoch), and a model is measured with the weights of its last 
                  walks of CMU 07, both on a skeleton that is in training. 2 persons
     motion       unseen kinds of motion, the same cameras: Bandai's held-out contents (up to 3 persons, in training with
                  other motion), the playground of CMU 01, the other recordings of CMU 02
-    phones       `phone-v1`: cameras and detections as `lift` meets them. Up to 5 persons
+    phones       `phone-v1`: cameras and detections as `lift` meets them; of its three sources one has the skeleton, one
+                 the motion that is not in training. Up to 5 persons
     skeleton     a skeleton that is not in training: CMU 02 as ASF/AMC. 1 person
     development  new recordings of known motion, for choices: it asks nothing. Up to 4 persons
 
@@ -106,7 +107,8 @@ def make(name: str) -> nn.Module:
         return BASELINES[name]()
     if name not in NAMES:
         raise OpenBenchmarkError(f"no model {name!r}; there are: {', '.join(NAMES)}")
-    options = SMALL.get(name.removesuffix("_pretrained"), {"normalise": "ray"})
+    metric = {"image_space": False} if name.startswith("motionbert") else {}
+    options = SMALL.get(name.removesuffix("_pretrained"), {"normalise": "ray"} | metric)
     if name != PRETRAINED:
         return create_model(name, **options)
     model, weights = create_model("motionbert_tiny", **options), load_shipped("pretrained").state_dict()
