@@ -10,6 +10,7 @@ the same ones in the same order for all rows of one share and seed:
     sup     on the labelled recordings alone, screen units
     semi    the same, and a trajectory network; with 64 windows of video a step, bone lengths compared within a source
     ray     as sup, with the 2D read in a virtual camera that looks at the pelvis (normalise="ray")
+    sup4, semi4    four times the steps, 1 % labelled: are there too few?
 
 Simulated CPN detections, drawn once for each seed: a real detector's errors in a given video are what they are, too.
 Columns as in benchmarks/learning.py; all weights are those of the last step.
@@ -34,8 +35,8 @@ from mocap3d.training.semi_supervised import SemiSupervised, fit_semi_supervised
 
 RECIPE = dataclasses.replace(FRAMES, steps=1500, batch_size=64)
 SEMI = SemiSupervised(warmup=0.05, same_source=True)
-HOW = ("sup", "semi", "ray")
-ROWS = [f"{percent}-{how}-{seed}" for seed in range(3) for percent in (10, 1) for how in HOW]
+HOW = {10: ("sup", "semi", "ray"), 1: ("sup", "semi", "ray", "sup4", "semi4")}
+ROWS = [f"{percent}-{how}-{seed}" for seed in range(3) for percent in HOW for how in HOW[percent]]
 
 
 @cache
@@ -67,22 +68,23 @@ def run(row: str) -> None:
     percent, how, seed = row.split("-")
     labelled, video = split(data().train, int(percent) / 100, int(seed))
     labelled = labelled.with_detections("cpn", seed=int(seed))
-    video = video.with_detections("cpn", seed=int(seed)) if how == "semi" else None
+    video = video.with_detections("cpn", seed=int(seed)) if how.startswith("semi") else None
+    recipe = dataclasses.replace(RECIPE, steps=4 * RECIPE.steps) if how.endswith("4") else RECIPE
     torch.manual_seed(int(seed))
     normalise = "ray" if how == "ray" else "published"
     model = mocap3d.create_model("videopose3d_27", channels=128, dropout=0.0625, normalise=normalise)
     options, started = {"seed": int(seed), "keep": "last", "progress": False}, time.process_time()
-    if how == "semi":
+    if how.startswith("semi"):
         model = PoseAndTrajectory(model)
-        fit_semi_supervised(model, labelled, video, RECIPE, semi=SEMI, **options)
+        fit_semi_supervised(model, labelled, video, recipe, semi=SEMI, **options)
     else:
-        mocap3d.fit(model, labelled, RECIPE, **options)
+        mocap3d.fit(model, labelled, recipe, **options)
     seconds = time.process_time() - started
     test, known = (mocap3d.evaluate(model, part, "open-mocap") for part in (judged_on().test, judged_on().known))
     numbers = records.means(new=test, known=known)
     records.write(
         f"semi-supervised-{row}", data=test.digest, protocol=str(test.protocol), seed=int(seed), seconds=seconds,
-        size=f"{model.name}, 128 channels, {RECIPE.steps} steps, {labelled.frames:,} labelled frames of "
+        size=f"{model.name}, 128 channels, {recipe.steps} steps, {labelled.frames:,} labelled frames of "
         f"{len({clip.recording for clip in labelled})} recordings, CPU seconds of training",
         numbers=numbers,
     )  # fmt: skip
@@ -92,8 +94,8 @@ def run(row: str) -> None:
 def table() -> None:
     """Print mean and spread over seeds of what has records; MPJPE in mm, and P-MPJPE of new motion."""
     lines = []
-    for percent in (10, 1):
-        for how in HOW:
+    for percent, ways in HOW.items():
+        for how in ways:
             found = [records.read(f"semi-supervised-{percent}-{how}-{seed}") for seed in range(3)]
             if found := [record for record in found if record]:
                 columns = [("known", "mpjpe_mm"), ("known", "p_mpjpe_mm"), ("new", "mpjpe_mm"), ("new", "p_mpjpe_mm")]
