@@ -357,7 +357,7 @@ def _describe(model: nn.Module) -> dict:
         kwargs["dropout"] = float(model.stem.dropout)
         kwargs |= {"confidence": True} if model.confidence else {}
     elif isinstance(model, FlowLifter):
-        keys = ("channels", "velocity_channels", "steps", "samples", "dropout")
+        keys = ("channels", "flow_channels", "steps", "samples", "dropout")
         name, kwargs = "flow", {key: getattr(model, key) for key in keys} | {"depth": len(model.blocks)}
     elif isinstance(model, PoseFormerV2):
         keys = ("frames", "kept", "coefficients", "channels", "heads")

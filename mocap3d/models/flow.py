@@ -7,10 +7,11 @@ those of their section 4.1 with sigma_min = 0. The network is ours.
       -> t from 0 to 1 in a few steps: z <- z + dt * velocity(z, t | 2D joints)
       -> z1: one sample of the pose, z-scored. Other noise, another sample
 
-In training, the velocity at z = (1 - t) noise + t pose is to be pose - noise. Both are random, so that the network
-learns the mean of all velocities through z. At t = 0 this is the mean pose minus the noise: with a single step every
-noise is sent to the mean, which is what a regressor predicts. Further steps, each from where the last one led, end in
-different poses.
+In training, z = (1 - t) noise + t pose, and the network predicts the pose, from which follows the velocity
+(pose - z) / (1 - t). Many pairs of noise and pose lead through one z, so that it learns the mean pose of those that do.
+At t = 0, z is noise and says nothing: the mean is that of all poses behind the picture, which is what a regressor
+predicts, and a single step leads there from any noise. With several steps z comes nearer to some of these poses than to
+others, and each noise ends at its own.
 
     run = mocap3d.fit(create_model("flow"), train, "quick", objective=FlowMatching())
     poses = run.model.sample(pose2d, 100)                          # (100, T, 17, 3) metres
@@ -42,7 +43,7 @@ ROWS = 2**14  # poses in memory at once
 
 
 class Block(nn.Module):
-    """A residual block of the velocity network, steered by the features of the 2D joints and the time."""
+    """A residual block of the network that follows z, steered by the features of the 2D joints and the time."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -61,8 +62,8 @@ class FlowLifter(nn.Module):
 
     Args:
         channels: of the part that reads the 2D joints, a SimpleBaseline3D without its head.
-        velocity_channels, depth: of the velocity network, and its number of blocks.
-        steps: from noise to pose, by Heun's method; two evaluations of the velocity network each.
+        flow_channels, depth: of the part that follows z, and its number of blocks.
+        steps: from noise to pose, by Euler's method. With few, the set is narrower; with 1 it is the mean.
         samples: whose mean is predicted.
         dropout: of the part that reads the 2D joints.
         normalise: how its 2D joints are given to it, see `Lifter`.
@@ -79,37 +80,39 @@ class FlowLifter(nn.Module):
     def __init__(
         self,
         channels: int = 512,
-        velocity_channels: int = 256,
+        flow_channels: int = 256,
         depth: int = 3,
-        steps: int = 4,
+        steps: int = 10,
         samples: int = 16,
         dropout: float = 0.0625,
         normalise: Normalise = "published",
     ) -> None:
         check_arguments(FlowLifter.__init__, locals())
         super().__init__()
-        if min(channels, velocity_channels, depth, steps, samples) < 1:
+        if min(channels, flow_channels, depth, steps, samples) < 1:
             raise ValueError(
-                f"channels={channels}, velocity_channels={velocity_channels}, depth={depth}, steps={steps}, "
+                f"channels={channels}, flow_channels={flow_channels}, depth={depth}, steps={steps}, "
                 f"samples={samples}: each must be at least 1"
             )
         if not 0.0 <= dropout < 1.0:
             raise ValueError(f"dropout={dropout}: a probability of dropping must be at least 0 and below 1")
-        self.channels, self.velocity_channels, self.steps, self.samples = channels, velocity_channels, steps, samples
+        self.channels, self.flow_channels, self.steps, self.samples = channels, flow_channels, steps, samples
         self.dropout, self.normalise = dropout, normalise
         self.stem = Layer(2 * len(H36M17), channels, dropout, bias=True)
         self.stages = nn.ModuleList(Stage(channels, dropout, bias=True) for _ in range(2))
-        self.condition_in = nn.Linear(channels, velocity_channels)
-        self.time_in = nn.Linear(2 * FREQUENCIES, velocity_channels)
-        self.pose_in = nn.Linear(POSE, velocity_channels)
-        self.blocks = nn.ModuleList(Block(velocity_channels) for _ in range(depth))
-        self.head = nn.Linear(velocity_channels, POSE)
+        self.condition_in = nn.Linear(channels, flow_channels)
+        self.time_in = nn.Linear(2 * FREQUENCIES, flow_channels)
+        self.pose_in = nn.Linear(POSE, flow_channels)
+        self.blocks = nn.ModuleList(Block(flow_channels) for _ in range(depth))
+        self.head = nn.Linear(flow_channels, POSE)
         self.scaling = Scaling(EVERY, JOINTS_OUT, together=normalise != "published")
 
     def forward(self, x: Tensor) -> Tensor:
         """The mean of `samples` samples, the same noise in each call: (B, T, 34) z-scores -> (B, T, 48) z-scores."""
         if self.training and torch.is_grad_enabled():
-            raise ValueError("a flow learns velocities, not poses: train it by fit(..., objective=FlowMatching())")
+            raise ValueError(
+                "a flow does not learn by the error of its mean: train it by fit(..., objective=FlowMatching())"
+            )
         return self.flow(x, draw_noise(self.samples, 0, x)).mean(0)
 
     def flow(self, x: Tensor, noise: Tensor) -> Tensor:
@@ -117,10 +120,8 @@ class FlowLifter(nn.Module):
         condition = self.condition(x)  # (B, T, V)
         z = noise[:, None, None].expand(-1, *x.shape[:-1], -1)
         for step in range(self.steps):
-            now, then = (x.new_full((1,), (step + i) / self.steps) for i in (0, 1))
-            first = self.velocity(z, now, condition)
-            second = self.velocity(z + first / self.steps, then, condition)  # Heun: the mean of both ends
-            z = z + (first + second) / (2 * self.steps)
+            pose = self.pose(z, x.new_full((1,), step / self.steps), condition)
+            z = z + (pose - z) / (self.steps - step)  # dt / (1 - t) = 1 / (steps - step): the last step ends in a pose
         return z
 
     def condition(self, x: Tensor) -> Tensor:
@@ -130,8 +131,8 @@ class FlowLifter(nn.Module):
             features = stage(features)
         return self.condition_in(features).unflatten(0, x.shape[:-1])
 
-    def velocity(self, z: Tensor, time: Tensor, condition: Tensor) -> Tensor:
-        """Where a pose on its way from noise moves: (..., 48), (..., 1) in [0, 1], (..., V) -> (..., 48)."""
+    def pose(self, z: Tensor, time: Tensor, condition: Tensor) -> Tensor:
+        """The mean of the poses that z may lead to: (..., 48), (..., 1) in [0, 1), (..., V) -> (..., 48), z-scores."""
         angle = math.pi * time * torch.arange(1, FREQUENCIES + 1, device=z.device)
         context = condition + self.time_in(torch.cat([angle.sin(), angle.cos()], -1))
         features = self.pose_in(z)
@@ -204,7 +205,8 @@ class FlowMatching:
 
     Args:
         draws: pairs of noise and time for each pose of a batch. They share the costly part, which reads the 2D joints.
-    Source: Lipman et al. 2023, equation 23 with sigma_min = 0: the mean squared error of the velocity.
+    Source: Lipman et al. 2023, equation 23 with sigma_min = 0, the mean squared error of the velocity, here weighted by
+        (1 - t)^2: that of the pose. A small network cannot learn velocities near t = 1, where they grow without bound.
     """
 
     def __init__(self, draws: int = 4) -> None:
@@ -215,11 +217,10 @@ class FlowMatching:
         model = unwrapped(model)
         pose = model.targets(batch.pose3d).repeat(self.draws, 1, 1, 1)  # (K, B, T, 48)
         noise, time = torch.randn_like(pose), torch.rand_like(pose[..., :1])
-        velocity = pose - noise  # unknown coordinates are NaN; their place on the path is noise, and they do not count
-        known = ~velocity.isnan()
-        z = torch.where(known, noise + time * velocity, noise)
-        found = model.velocity(z, time, model.condition(model.encode(batch.points2d)))
-        return torch.where(known, found - velocity, 0.0).square().sum() / known.sum().clamp_min(1)
+        known = ~pose.isnan()  # for an unknown coordinate z is noise, and its error does not count
+        z = torch.where(known, noise + time * (pose - noise), noise)
+        found = model.pose(z, time, model.condition(model.encode(batch.points2d)))
+        return torch.where(known, found - pose, 0.0).square().sum() / known.sum().clamp_min(1)
 
     def describe(self) -> dict:
         """What determines the numbers of a run, for checkpoint and record."""

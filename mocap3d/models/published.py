@@ -34,9 +34,9 @@ def read_options(
         return "poseformerv2_27", poseformerv2_options(shapes, writer)
     if architecture == "FlowLifter":
         wide = shapes["condition_in.weight"]
-        velocity_channels, channels = wide if len(wide) == 2 else (1, 1)
+        flow_channels, channels = wide if len(wide) == 2 else (1, 1)
         depth = max(_depth(shapes, architecture, writer), 1)
-        return "flow", {"channels": channels, "velocity_channels": velocity_channels, "depth": depth}
+        return "flow", {"channels": channels, "flow_channels": flow_channels, "depth": depth}
     stem = "stem.linear" if writer == "mocap3d" else simple_baseline_names(writer, 0)["stem.linear"]
     mmpose = writer == "mmpose" or (writer == "mocap3d" and "stem.linear.bias" not in shapes)
     shape = shapes[f"{stem}.weight"]

@@ -1,4 +1,4 @@
-"""A flow carries noise to the distribution it was trained on: sets with two answers, means, and intervals."""
+"""A flow carries noise to the distribution it was trained on: a set with two answers, and its mean."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ RECIPE = Recipe("toy", "adamw", 2e-3, "cosine", batch_size=64, steps=60, flip=Tr
 
 def small(seed: int = 0, **options) -> FlowLifter:
     torch.manual_seed(seed)
-    model = create_model("flow", **{"channels": 32, "velocity_channels": 32, "depth": 2, "dropout": 0.0, **options})
+    model = create_model("flow", **{"channels": 32, "flow_channels": 32, "depth": 2, "dropout": 0.0, **options})
     model.fit_normalisation(torch.randn(200, 17, 2), torch.randn(200, 17, 3))
     return model
 
 
 def two_answers(count: int, generator: torch.Generator) -> Batch:
-    """The same picture whether the left wrist is 0.5 m nearer or 0.5 m farther than its mean: one in four is nearer."""
-    points = torch.zeros(count, 1, 17, 2)
+    """Pictures that do not tell whether the left wrist is 0.5 m nearer or farther than the root: one in four nearer."""
+    points = torch.randn(count, 1, 17, 2, generator=generator)
     pose = torch.zeros(count, 1, 17, 3)
     nearer = torch.rand(count, generator=generator) < 0.25
     pose[:, 0, H36M17.index("left_wrist"), 2] = torch.where(nearer, -0.5, 0.5)
@@ -39,16 +39,16 @@ def two_answers(count: int, generator: torch.Generator) -> Batch:
 
 def trained_on_two_answers(device: torch.device) -> FlowLifter:
     torch.manual_seed(0)
-    model = FlowLifter(channels=16, velocity_channels=64, depth=2, steps=12, dropout=0.0)
+    model = FlowLifter(channels=16, flow_channels=64, depth=2, steps=10, dropout=0.0)
     generator = torch.Generator().manual_seed(0)
     first = two_answers(1000, generator)
     model.fit_normalisation(torch.randn(1000, 17, 2), first.pose3d[:, 0] + 0.01 * torch.randn(1000, 17, 3))
     model.to(device).train()
     optimizer = make_optimizer(model, RECIPE)
-    for step in range(600):
-        batch = two_answers(128, generator)
+    for step in range(250):
+        batch = two_answers(64, generator)
         batch = Batch(batch.points2d.to(device), None, batch.pose3d.to(device), None)
-        train_step(model, optimizer, batch, RECIPE, 3e-3 * (1 - step / 600), FlowMatching())
+        train_step(model, optimizer, batch, RECIPE, 4e-3 * (1 - step / 250), FlowMatching())
     return model
 
 
@@ -57,30 +57,30 @@ def test_samples_are_either_answer_and_their_mean_is_between(device: torch.devic
     poses = model.samples_of(torch.zeros(1, 17, 2, device=device), 400).cpu()
     wrist = poses[:, 0, H36M17.index("left_wrist"), 2]
     nearer, farther = (wrist + 0.5).abs() < 0.15, (wrist - 0.5).abs() < 0.15
-    assert (nearer | farther).float().mean() > 0.85  # hardly anything in between
-    assert 0.15 < nearer.float().mean() < 0.35  # one in four
+    either, share = float((nearer | farther).float().mean()), float(nearer.float().mean())
+    assert either > 0.85  # hardly anything in between
+    assert 0.15 < share < 0.35  # one in four
     with torch.no_grad():
         x = model.eval().encode(torch.zeros(1, 1, 17, 2, device=device))
         mean = model.decode(model(x))[0, 0, H36M17.index("left_wrist"), 2]
-        # from t = 0 in one step, any noise is sent to the mean: the hedge of a regressor
-        noise = draw_noise(50, 1, x)
-        step = noise + model.velocity(noise, x.new_zeros(1), model.condition(x)[0])
+        # at t = 0 any noise is sent to the mean: the hedge of a regressor
+        step = model.pose(draw_noise(50, 1, x), x.new_zeros(1), model.condition(x)[0])
     hedge = model.decode(step)[:, H36M17.index("left_wrist"), 2].cpu()
     assert float(mean) == pytest.approx(0.25, abs=0.25)
-    assert float(hedge.mean()) == pytest.approx(0.25, abs=0.1) and float(hedge.std()) < 0.1
+    assert float(hedge.mean()) == pytest.approx(0.25, abs=0.1) and float(hedge.std()) < 0.15
 
 
-def test_heun_solves_a_known_flow() -> None:
-    """dz/dt = z takes z(0) to e z(0)."""
+def test_steps_follow_the_velocity() -> None:
+    """If the pose is z + (1 - t) z, the velocity is z, and Euler's S steps multiply by (1 + 1 / S) each."""
     model = small(steps=20)
-    model.velocity = lambda z, time, condition: z
+    model.pose = lambda z, time, condition: z + (1 - time) * z
     noise = draw_noise(5, 0, torch.zeros(1))
     found = model.flow(torch.zeros(2, 3, 34), noise)
     assert found.shape == (5, 2, 3, POSE)
-    torch.testing.assert_close(found[:, 1, 2], np.e * noise, rtol=2e-3, atol=0)
+    torch.testing.assert_close(found[:, 1, 2], (1 + 1 / 20) ** 20 * noise, rtol=1e-5, atol=1e-6)
 
 
-def test_loss_is_the_error_of_velocities_on_straight_paths() -> None:
+def test_loss_is_the_error_of_the_pose_on_straight_paths() -> None:
     model = small().eval()
     pose = torch.randn(4, 1, 17, 3)
     pose[0, 0, 3] = torch.nan
@@ -93,7 +93,7 @@ def test_loss_is_the_error_of_velocities_on_straight_paths() -> None:
     z = (1 - time) * noise + time * target
     z = torch.where(z.isnan(), noise, z)
     condition = model.condition(model.encode(batch.points2d))
-    torch.testing.assert_close(loss, mse(model.velocity(z, time, condition), target - noise))
+    torch.testing.assert_close(loss, mse(model.pose(z, time, condition), target))
     loss.backward()
     assert all(parameter.grad.isfinite().all() for parameter in model.parameters())
 
@@ -101,10 +101,10 @@ def test_loss_is_the_error_of_velocities_on_straight_paths() -> None:
 def test_fit_evaluate_lift_sample_and_show(device: torch.device, tmp_path) -> None:
     data = sticks(takes=2, frames=30)
     torch.manual_seed(0)
-    model = create_model("flow", channels=32, velocity_channels=32, depth=2, normalise="ray")
+    model = create_model("flow", channels=32, flow_channels=32, depth=2, normalise="ray")
     with pytest.raises(ValueError, match="objective=FlowMatching"):
         fit(model, data, RECIPE, device=device, progress=False)
-    run = fit(model, data, RECIPE, data, device, tmp_path, objective=FlowMatching(), progress=False)
+    run = fit(model, data, RECIPE, data, device, tmp_path, objective=FlowMatching(), progress=False, keep="last")
     assert run.history[-1]["train_loss"] < 0.9 * run.history[0]["train_loss"]
     assert run.record["flow_matching"] == {"draws": 4}
     clip = data[0]
