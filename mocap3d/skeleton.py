@@ -295,11 +295,15 @@ def _planned(source: Skeleton, target: Skeleton, mapping: JointNames | None) -> 
 
 
 def joints_of(values, source: Skeleton, axis: int):
-    """Floating-point values whose `axis` holds the joints of `source`; midpoints of integer pixels need fractions."""
+    """Floating-point values whose `axis` holds the joints of `source`; midpoints of integer pixels need fractions.
+
+    >>> joints_of(np.zeros((5, 17, 2), int), H36M17, -2).dtype
+    dtype('float64')
+    """
     values = floating(values)
     if values.ndim < -axis or values.shape[axis] != len(source):
         raise SkeletonError(
-            f"the values have shape {tuple(values.shape)}; skeleton {source.name!r} has {len(source)} joints, and they "
+            f"the points have shape {tuple(values.shape)}; skeleton {source.name!r} has {len(source)} joints, and they "
             f"belong on axis {axis}: name the right skeleton"
         )
     return values

@@ -127,7 +127,7 @@ def test_show_writes_a_page(clip, tmp_path, capsys):
     [
         (["lift", "none.json", "--out", "pose.npz"], "none.json"),
         (["lift", "{clip}", "--out", "pose.fbx"], "ends in .npz, .csv, .json, .html, .gif"),
-        (["lift", "{clip}", "--out", "{folder}/pose.npz", "--height", "175"], "height=175"),
+        (["lift", "{clip}", "--out", "{folder}/pose.npz", "--height", "175"], "as height, not 175"),
         (["lift", "{clip}", "--out", "{folder}/pose.npz", "--skeleton", "smpl"], "unknown skeleton 'smpl'"),
         (["check-keypoints", "{clip}", "--person", "9"], "person='9' is not in the file"),
     ],

@@ -17,6 +17,7 @@ import sys
 import tempfile
 import traceback
 import warnings
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
@@ -29,6 +30,7 @@ from tqdm.auto import tqdm
 
 import mocap3d
 from mocap3d.evaluation.baselines import MeanPose
+from mocap3d.evaluation.predict import predict_clips, to_metric
 from mocap3d.lifting import cleanup
 from mocap3d.lifting.stream import KeypointStream
 from mocap3d.models.simple_baseline import SimpleBaseline3D
@@ -254,12 +256,12 @@ def calls() -> dict[str, tuple[object, dict[str, object]]]:
         "measure": (m.measure, {"predictions": poses.numpy(), "data": data, "protocol": g["protocol"]}),
         "predict": (m.predict, {"model": model, "data": data}),
         "predict_clips": (
-            m.predict_clips,
+            predict_clips,
             {"model": model, "points2d": data.points2d, "lengths": data.stop - data.start},
         ),
         "table": (m.table, {"reports": [g["report"]]}),
-        "to_metric": (m.to_metric, {"model": model, "poses": poses[:3], "data": data, "frames": frames}),
-        "to_metric image": (m.to_metric, {"model": bert, "poses": poses[:3], "data": data, "frames": frames}),
+        "to_metric": (to_metric, {"model": model, "poses": poses[:3], "data": data, "frames": frames}),
+        "to_metric image": (to_metric, {"model": bert, "poses": poses[:3], "data": data, "frames": frames}),
         "metrics.mpjpe": (m.metrics.mpjpe, two),
         "metrics.p_mpjpe": (m.metrics.p_mpjpe, two),
         "metrics.n_mpjpe": (m.metrics.n_mpjpe, two),
@@ -322,6 +324,7 @@ def fault(function: object, arguments: dict[str, object], name: str, value: obje
         words += [str(of.shape) for of in [value] if hasattr(of, "shape")]
         empty = value.size == 0 if isinstance(value, np.ndarray) else isinstance(value, (list, dict)) and not value
         words += [" no ", "at least one"] if empty else []
+        words += ["not a Pose2D"] if isinstance(value, Iterator) else []  # what was in it
         return None if any(word in text for word in words) else f"names nothing: {where}"
     return None
 

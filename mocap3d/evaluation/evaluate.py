@@ -78,8 +78,8 @@ def evaluate(
     if not clips:
         wanted = f" of the protocol's subjects {', '.join(protocol.subjects)}" if protocol.subjects else "s at all"
         raise ReportError(f"{name} has no clip{wanted}; select others, or load a data set that has some")
-    _warn_of_repeated(clips)
     data = replace(to_device(clips, model_device(model)), name=name)
+    _warn_of_repeated(clips)
     options = {"flip_test": protocol.flip_test, "batch_size": batch_size}
     if model.clipwise and protocol.frames != EVERY_FRAME and model.receptive_field >= protocol.piece:
         predictions = np.zeros((len(data), len(H36M17), 3), dtype=np.float32)

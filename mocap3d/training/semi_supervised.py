@@ -14,7 +14,7 @@ of a run uses only the labelled half: until poses are roughly right, the other l
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
@@ -327,6 +327,7 @@ def fit_semi_supervised(
         TrainingError, CheckpointError, RecipeError: same as in `fit`, and for unlabelled video that cannot be used.
     Source: Pavllo et al. 2019, section 4.
     """
+    labelled = tuple(labelled) if isinstance(labelled, Iterator) else labelled
     check_arguments(fit_semi_supervised, locals() | {"model": unwrapped(model)})
     lifter, recipe = unwrapped(model), get_recipe(recipe)
     if lifter.space != "metric":
@@ -348,7 +349,7 @@ def fit_semi_supervised(
 
 
 def label_subset(
-    dataset: PoseDataset, fraction: float, seed: Seed = 0, **labels: str
+    dataset: PoseDataset, fraction: float, seed: Seed = 0, **labels: str | Sequence[str]
 ) -> tuple[PoseDataset, PoseDataset]:
     """Keep the labels of part of a data set, and remove those of the rest.
 

@@ -101,5 +101,5 @@ def test_names_without_weights(server, capsys):
     assert main(["fetch-weights", "resnet", "--yes"]) == 2
     assert "no row 'resnet'; there are: videopose3d-27-gt" in capsys.readouterr().err
     pose2d = mocap3d.synthesize("S9", "Walking", seconds=1).project(mocap3d.h36m_cameras("S9")[0])
-    with pytest.raises(ValueError, match="model='motionbert': neither a file nor fetched weights; see `mocap3d fetch"):
-        mocap3d.lift(pose2d, "motionbert")
+    with pytest.raises(ValueError, match="model='mbert': no file, no network in the package .*see `mocap3d fetch"):
+        mocap3d.lift(pose2d, "mbert")

@@ -41,7 +41,7 @@ def test_every_check_is_tried_here():
     }
 
 
-@pytest.mark.parametrize("exercise", ["04.99", "99.1", "", "4", None, 4.1])
+@pytest.mark.parametrize("exercise", ["04.99", "99.1", "", "4"])
 def test_an_exercise_that_does_not_exist(exercise):
     with pytest.raises(ValueError, match="exercise|no check"):
         mocap3d.check(exercise, 1)

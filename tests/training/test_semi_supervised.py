@@ -144,7 +144,7 @@ def test_a_subset_of_nothing_says_so(dataset):
     with pytest.raises(DatasetError, match=r"fraction=0.001 of sticks labels no frame.*give 0.0"):
         label_subset(dataset, 0.001)
     for fraction in (0, -0.1, 1.5, float("nan")):
-        with pytest.raises(DatasetError, match="above 0 and up to 1"):
+        with pytest.raises(ValueError, match="above 0 and up to 1|a number as fraction"):
             label_subset(dataset, fraction)
     with pytest.raises(DatasetError, match="no subject"):
         label_subset(dataset, 0.5, subject="S99")
@@ -299,7 +299,7 @@ def test_video_that_cannot_be_used_says_why(halves):
     other = replace(unlabelled[0], camera=replace(unlabelled[0].camera, distortion_model="opencv"))
     with pytest.raises(TrainingError, match="mix the lens models opencv, videopose3d"):
         quiet(networks(), labelled, [*unlabelled, other])
-    with pytest.raises(TrainingError, match="give PoseAndTrajectory"):
+    with pytest.raises(TypeError, match="a PoseAndTrajectory as model, not a VideoPose3D"):
         quiet(VideoPose3D((3,), 8), labelled, unlabelled)
     with pytest.raises(RecipeError, match="loss='mpjpe'"):
         quiet(networks(), labelled, unlabelled, replace(NARROW, loss="mse"))
