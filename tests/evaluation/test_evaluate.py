@@ -209,7 +209,8 @@ def test_whole_clips_say_what_each_window_says(device, causal, flip_test):
 def test_a_model_that_breaks_the_contract_is_told(dataset):
     class Padding(torch.nn.Module):
         name, receptive_field, clipwise, causal, space = "padding", 3, False, False, "metric"
-        normalise = "published"
+        normalise, input_skeleton, checkpointing, normalisation = "published", "h36m17", False, None
+        targets = fit_normalisation = None  # never asked
 
         def encode(self, points2d, confidence=None):
             return points2d

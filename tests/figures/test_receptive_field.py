@@ -12,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mocap3d.figures.receptive_field import show_receptive_field
-from mocap3d.figures.style import FigureError
 from mocap3d.models.create import create_model
 
 odd = st.sampled_from([1, 3, 5])
@@ -79,5 +78,5 @@ def test_the_slider_names_the_frames_and_the_figure_stays_small():
 
 @pytest.mark.parametrize(("widths", "outputs"), [((3, 2), 9), ((), 9), ((0,), 9), ((3,), 0)])
 def test_what_cannot_be_drawn_is_refused(widths, outputs):
-    with pytest.raises(FigureError, match="outputs is 0" if outputs == 0 else "odd numbers"):
+    with pytest.raises(ValueError, match="as outputs, not 0" if outputs == 0 else "odd numbers"):
         show_receptive_field(widths, outputs=outputs)
