@@ -22,14 +22,14 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
-from torch import Tensor, int64
+from torch import Tensor, backends, cuda, device, int64
 
 
 @dataclass(frozen=True)
 class Rule:
-    """A rule for values of the right type, in words and as a function."""
+    """A rule for values of the right type, in words (or what returns them) and as a function."""
 
-    words: str
+    words: str | Callable[[], str]
     holds: Callable[[Any], bool]
 
 
@@ -41,6 +41,8 @@ Height = Annotated[float, Rule("a number of metres, such as 1.75,", lambda value
 Array = Annotated[object, Rule("an array of numbers", lambda value: _numeric(value))]  # what numpy makes one of
 Points = Array | Tensor
 Rows = Annotated[Tensor, Rule("a tensor of whole numbers", lambda value: value.dtype == int64)]
+HERE = Rule(lambda: f"a device of this machine ({', '.join(_devices())})", lambda value: _is_here(value))
+Device = Annotated[device | str, HERE]
 FilePath = Annotated[str | PathLike, Rule("a path", lambda path: str(path) not in ("", ".") and "\0" not in str(path))]
 
 LISTS, DICTS, NUMBERS = (Iterable, Sequence, list), (Mapping, dict), {float: Real, int: Integral}
@@ -177,8 +179,21 @@ def _lacking(value: object, protocol: type) -> list[str]:
 def _numeric(value: object) -> bool:
     try:
         array = np.asarray(value)
-        return array.dtype.kind in "biuf" and array.ndim > 0
+        return array.dtype.kind in "biuf" and array.ndim > 0 and (array is value or array.size > 0)
     except (ValueError, TypeError, RuntimeError):  # rows of different lengths, a tensor on a GPU
+        return False
+
+
+def _devices() -> list[str]:
+    several = [f"cuda:{i}" for i in range(cuda.device_count())] if cuda.is_available() else []
+    return ["cpu", *several, *(["mps"] if backends.mps.is_available() else [])]
+
+
+def _is_here(name: device | str) -> bool:
+    try:
+        wanted, *here = map(device, (name, *_devices()))
+        return any((wanted.type, wanted.index or 0) == (one.type, one.index or 0) for one in here)
+    except RuntimeError:  # no name of a device
         return False
 
 
@@ -223,7 +238,7 @@ def _wanted(hint: object) -> str:
         words = list(dict.fromkeys(map(_wanted, parts)))
         return " or ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
     if kind is Annotated:
-        return parts[1].words
+        return parts[1].words if isinstance(parts[1].words, str) else parts[1].words()
     if kind is Literal:
         return " or ".join(map(repr, parts))
     if kind in (*LISTS, tuple) and parts:
@@ -263,7 +278,10 @@ def _fix(function: Callable, name: str, value: object, hint: object) -> str:
         keys += [f"[{part.__name__}]" for part in inside if isinstance(part, type)] or [getattr(kind, "__name__", "")]
     named = [kind.__name__ for kind in type(value).__mro__]
     if f"[{named[0]}]" in keys:
-        return f"give [{named[0].lower()}]"
+        return f"give [{short(value) if isinstance(value, str) else named[0].lower()}]"
+    for protocol in filter(_is_protocol, leaves):
+        if 0 < len(lacking := _lacking(value, protocol)) < len(_members(protocol)) / 2:
+            return f"it has no {', '.join(lacking)}, or another kind of it; see mocap3d.{protocol.__name__}"
     texts = [FIXES[pair] for pair in ((given, key) for given in named for key in keys) if pair in FIXES]
     return (texts + [SOURCES[key] for key in keys if key in SOURCES] + [_documented(function, name)])[0]
 

@@ -176,8 +176,6 @@ def pixels_to_screen(pixels: Points, width: Positive, height: Positive):
     [[-1.0, -0.5625], [1.0, 0.5625]]
     """
     check_arguments(pixels_to_screen, locals())
-    if np.shape(pixels)[-1] < 2:
-        raise CameraError(f"pixels have shape {tuple(np.shape(pixels))}; give (..., 2)")
     return _rescale(pixels, 2 / width, (-1.0, -height / width))
 
 

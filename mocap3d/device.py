@@ -9,7 +9,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from mocap3d.arguments import check_arguments
+from mocap3d.arguments import Device, check_arguments
 
 TORCHRUN = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR")  # set by torchrun in each process
 PROFILES = {
@@ -27,25 +27,10 @@ class Profile(str):
         return {"ci": ci, "laptop": laptop, "gpu": gpu}[str(self)]
 
 
-def choose_device(device: torch.device | str | None = None) -> torch.device:
-    """The given device; by default a CUDA device if available, else the CPU.
-
-    Raises:
-        ValueError: if this machine has no such device.
-    """
+def choose_device(device: Device | None = None) -> torch.device:
+    """The given device; by default a CUDA device if available, else the CPU."""
     check_arguments(choose_device, locals())
-    cuda = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    here = {"cpu": 1, "cuda": cuda, "mps": int(torch.backends.mps.is_available())}
-    if device is None:
-        return torch.device("cuda" if cuda else "cpu")
-    try:
-        chosen = torch.device(device)
-    except RuntimeError:  # no name of a device
-        chosen = None
-    if chosen is None or (chosen.index or 0) >= here.get(chosen.type, 0):
-        names = ", ".join(f"{kind}:{i}" if count > 1 else kind for kind, count in here.items() for i in range(count))
-        raise ValueError(f"device={str(device)!r}: this machine has {names}; give one of these, or leave it out")
-    return chosen
+    return torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
 
 
 def profile(name: str | None = None, quiet: bool = False) -> Profile:
@@ -80,13 +65,11 @@ def model_device(model: nn.Module) -> torch.device:
 def unwrapped(model: nn.Module) -> nn.Module:
     """The model inside the wrappers of torch.compile, DataParallel and DistributedDataParallel."""
     while isinstance(model, nn.Module):
-        children = dict(model.named_children())
-        if "_orig_mod" in children:  # torch.compile; its class is not imported, because that takes seconds
-            model = children["_orig_mod"]
-        elif isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
-            model = model.module
-        else:
+        children = dict(model.named_children())  # torch.compile; its class is not imported, because that takes seconds
+        parallel = isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel))
+        if not parallel and "_orig_mod" not in children:
             break
+        model = model.module if parallel else children["_orig_mod"]
     return model
 
 

@@ -203,13 +203,13 @@ def evaluate(
         right for images 1001 high, and Human3.6M's are 1000 or 1002: half a pixel. VideoPose3D's layout lacks S11
         Directions, which MMPose's numbers include.
     """
-    row, device = get(row), device and choose_device(device)
+    row = get(row)
     model = load_weights(checkpoint)
     check_network(row, model)
     if isinstance(model, SimpleBaseline3D) and model.normalisation is None:
         model.normalisation = published_statistics()
     if device is not None:
-        model.to(device)
+        model.to(choose_device(device))
     dataset = load_row_data(row, data_root, **({"subjects": TEST_SUBJECTS} | data))
     factors = mmpose.read_factors(data_root) if row.data.get("annotation") == "original" else None
     return judge(row, model, dataset, factors)

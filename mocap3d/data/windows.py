@@ -23,11 +23,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mocap3d.arguments import check_arguments
+from mocap3d.arguments import Device, check_arguments
 from mocap3d.camera import pixels_to_screen
 from mocap3d.data.dataset import PoseDataset
 from mocap3d.data.image_space import screen_targets
-from mocap3d.device import choose_device
 from mocap3d.missing import fill_missing
 from mocap3d.models.lifter import Lifter
 from mocap3d.normalise import normalise_points
@@ -112,7 +111,7 @@ class Batch:
         return Batch(self.points2d[rows], seen, self.pose3d[rows], self.frames[rows])
 
 
-def to_device(clips: Iterable[Clip], device: torch.device | str = "cpu") -> DeviceDataset:
+def to_device(clips: Iterable[Clip], device: Device = "cpu") -> DeviceDataset:
     """Put all clips of a data set on a device, in the form batches are made from.
 
     Args:
@@ -123,7 +122,7 @@ def to_device(clips: Iterable[Clip], device: torch.device | str = "cpu") -> Devi
     """
     clips = tuple(clips) if isinstance(clips, Iterator) else clips
     check_arguments(to_device, locals())
-    (name, clips, _), device = described(clips), choose_device(device)
+    name, clips, _ = described(clips)
     _check(clips, name)
     lengths = np.array([len(clip) for clip in clips])
     stop = np.cumsum(lengths)
@@ -347,8 +346,7 @@ def batches(
     Args:
         data: the frames. For the time of the epoch their 2D is held again, padded, and once more if `mirror`.
         batch_size: windows per batch.
-        width: frames per window, odd.
-        causal: windows end at their frame.
+        width, causal: see `window`.
         seed, epoch: decide the order; nothing else does.
         first: start at this batch of the epoch (0-based), as if the earlier ones had been drawn.
         mirror: flip the first half of every batch. The order is random, so is the half.

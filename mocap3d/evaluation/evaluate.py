@@ -11,11 +11,11 @@ import numpy as np
 import torch
 
 from mocap3d import metrics
-from mocap3d.arguments import PositiveInt, check_arguments
+from mocap3d.arguments import Device, PositiveInt, check_arguments
 from mocap3d.data.chunks import published_chunks
 from mocap3d.data.image_space import mm_factor, screen_to_metres, to_image_space
 from mocap3d.data.windows import DeviceDataset, described, to_device
-from mocap3d.device import choose_device, model_device
+from mocap3d.device import model_device
 from mocap3d.evaluation.predict import FRAMES_AT_ONCE, predict, predict_chunks
 from mocap3d.evaluation.protocol import (
     BOTH_CENTRED,
@@ -42,7 +42,7 @@ def evaluate(
     model: Lifter,
     dataset: Iterable[Clip],
     protocol: str | EvalProtocol = "videopose3d",
-    device: torch.device | str | None = None,
+    device: Device | None = None,
     batch_size: PositiveInt = FRAMES_AT_ONCE,
     factors: Mapping[tuple[str, str], np.ndarray] | None = None,
 ) -> Report:
@@ -72,7 +72,7 @@ def evaluate(
             raise ReportError(f"no protocol {protocol!r}; there are: {', '.join(PROTOCOLS)}")
         protocol = PROTOCOLS[protocol]
     if device is not None:
-        model.to(choose_device(device))
+        model.to(device)
     name, clips, notes = described(dataset)
     clips = [clip for clip in clips if not protocol.subjects or clip.subject in protocol.subjects]
     if not clips:

@@ -6,11 +6,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from mocap3d import metrics
-from mocap3d.arguments import check_arguments
+from mocap3d.arguments import Device, check_arguments
 from mocap3d.data.windows import DeviceDataset, to_device
 from mocap3d.device import model_device
 from mocap3d.evaluation.evaluate import evaluate
@@ -43,7 +42,7 @@ def evaluate_with_trajectory(
     model: PoseAndTrajectory,
     dataset: Iterable[Clip],
     protocol: str | EvalProtocol = "videopose3d",
-    device: torch.device | str | None = None,
+    device: Device | None = None,
     **options: object,
 ) -> Report:
     """Evaluate the poses as `evaluate` does, and the trajectory of the root as well.

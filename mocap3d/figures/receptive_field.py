@@ -43,8 +43,6 @@ def show_receptive_field(
     widths = [int(width) for width in filter_widths]
     if not widths or any(width < 1 or width % 2 == 0 for width in widths):
         raise style.FigureError(f"filter_widths={filter_widths}: give odd numbers of frames, such as (3, 3, 3)")
-    if outputs < 1:
-        raise style.FigureError(f"outputs is {outputs}; draw at least one pose")
     field = math.prod(widths)
     frames, levels = field + outputs - 1, len(widths)
     dots = [_places(widths, level, frames, causal) for level in range(levels + 1)]

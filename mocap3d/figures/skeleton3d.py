@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import plotly.graph_objects as go
 
+from mocap3d.arguments import check_arguments
 from mocap3d.figures import style
 from mocap3d.figures.body import body_trace, coordinates, facing, legend_keys, most_open, some_frames, upright
 from mocap3d.figures.scene import floor_height, floor_traces, scene_box, scene_layout
@@ -60,6 +61,7 @@ class Arranged:
 
 def arrange(pose3d: Pose3D | dict[str, Pose3D], truth: Pose3D | None, title: str | None, max_frames: int) -> Arranged:
     """Check and align the poses given to `show`; see there."""
+    check_arguments(arrange, locals())
     several = isinstance(pose3d, dict)
     poses = dict(pose3d) if several else {"prediction" if truth is not None else "3D pose": pose3d}
     if not poses:

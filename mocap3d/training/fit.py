@@ -30,7 +30,7 @@ import torch
 from torch import Tensor, nn, optim
 from tqdm.auto import tqdm
 
-from mocap3d.arguments import FilePath, Seed, check_arguments
+from mocap3d.arguments import Device, FilePath, Seed, check_arguments
 from mocap3d.data.windows import Batch, described, in_image_space, normalised, to_device
 from mocap3d.device import choose_device, compiled, in_several_processes, unwrapped
 from mocap3d.evaluation.predict import validation_error
@@ -158,7 +158,7 @@ def fit(
     train: Iterable[Clip],
     recipe: Recipe | str = "quick",
     validation: Iterable[Clip] | None = None,
-    device: torch.device | str | None = None,
+    device: Device | None = None,
     out: FilePath | None = None,
     resume: bool = True,
     seed: Seed = 0,

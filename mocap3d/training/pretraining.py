@@ -15,11 +15,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-import torch
 from torch import Tensor, nn
 
 from mocap3d import metrics
-from mocap3d.arguments import Seed, check_arguments
+from mocap3d.arguments import Device, Seed, check_arguments
 from mocap3d.data.chunks import cut_chunks
 from mocap3d.data.endless import InStep, endless_batches
 from mocap3d.data.windows import Batch, DeviceDataset, described, normalised, to_device
@@ -112,7 +111,7 @@ def pretrain(
     *,
     after: float = 1 / 3,
     weight: float = 1.0,
-    device: torch.device | str | None = None,
+    device: Device | None = None,
     seed: Seed = 0,
     **options: object,
 ) -> Run:

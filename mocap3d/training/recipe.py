@@ -166,13 +166,12 @@ class Recipe:
 
 def get_recipe(recipe: Recipe | str) -> Recipe:
     """The recipe with this name; a Recipe is returned unchanged."""
-    check_arguments(get_recipe, locals())
     if isinstance(recipe, str) and recipe not in RECIPES:
         raise RecipeError(f"no recipe {recipe!r}; give a Recipe, or one of {', '.join(RECIPES)}")
     recipe = RECIPES[recipe] if isinstance(recipe, str) else recipe
     if recipe.learning_rate > HIGHEST_RATE:
-        text = "so high that training can be expected to diverge; the recipes here have 0.0001 to 0.008"
-        warnings.warn(f"learning_rate={recipe.learning_rate:g} is {text}", stacklevel=3)
+        text = f"learning_rate={recipe.learning_rate:g} is expected to diverge; recipes here have 0.0001 to 0.008"
+        warnings.warn(text, stacklevel=3)
     return recipe
 
 
@@ -188,8 +187,7 @@ def learning_rate(recipe: Recipe, step: int, total_steps: int, steps_per_epoch: 
 
     Args:
         step: counted from 1.
-        total_steps: of the run.
-        steps_per_epoch: of the run.
+        total_steps, steps_per_epoch: of the run.
     """
     top = recipe.learning_rate
     if recipe.schedule == "step":

@@ -119,9 +119,8 @@ class Job:
             held = f"{len(frames):,} frames"
         pose = root_relative(data.pose3d[frames])
         extent = torch.maximum(pose.nan_to_num().abs().amax((1, 2)), data.points2d[frames].abs().amax((1, 2)))
-        worst = [data.label(int(frames[i])) for i in extent.argsort(descending=True)[:5].tolist()]
-        clips = len(set(data.clip[frames].tolist()))
-        return f"The batch held {held} of {clips} clips; largest coordinates in: {'; '.join(worst)}."
+        worst = "; ".join(data.label(int(frames[i])) for i in extent.argsort(descending=True)[:5].tolist())
+        return f"The batch held {held} of {len(data.clip[frames].unique())} clips; largest coordinates in: {worst}."
 
 
 def check_job(job: Job, clips: Iterable, notes: Iterable[str]) -> None:
@@ -135,10 +134,9 @@ def check_job(job: Job, clips: Iterable, notes: Iterable[str]) -> None:
         raise TrainingError(f"{model.name} has no parameters to train by gradient; call a baseline's own .fit(train)")
     if len(data) < 2:
         raise TrainingError(f"data set {data.name!r} holds a single frame; training needs two or more")
-    if torch.isnan(data.pose3d).any(-1).all():
-        raise TrainingError(f"no joint of {data.name!r} has a known pose to learn from; give other clips")
-    if job.validation is not None and torch.isnan(job.validation.pose3d).any(-1).all():
-        raise TrainingError(f"no joint of {job.validation.name!r} has a known pose to validate on; give other clips")
+    for some, use in ((data, "learn from"), (job.validation, "validate on")):
+        if some is not None and torch.isnan(some.pose3d).any(-1).all():
+            raise TrainingError(f"no joint of {some.name!r} has a known pose to {use}; give other clips")
     if model.clipwise and len(job.chunks) < 2:
         text = f"makes a single chunk of {model.receptive_field} frames; training needs two or more: give more clips"
         raise TrainingError(f"data set {data.name!r} {text}, or a recipe with a smaller clip_stride")
@@ -296,8 +294,8 @@ def describe(job: Job, state: Progress) -> dict:
     """The contents of run.json before the first step."""
 
     def about(data: DeviceDataset, most: int) -> dict:
-        used = f"{min(len(data), most):,} of {len(data):,} frames"
-        return {"name": data.name, "clips": len(data.clips), "digest": data.digest(), "used": used}
+        used = {"used": f"{min(len(data), most):,} of {len(data):,} frames"}
+        return {"name": data.name, "clips": len(data.clips), "digest": data.digest()} | used
 
     model, recipe = job.model, job.recipe
     parameters = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)

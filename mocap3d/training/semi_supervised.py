@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mocap3d.arguments import PositiveInt, Seed, check_arguments
+from mocap3d.arguments import Device, PositiveInt, Seed, check_arguments
 from mocap3d.camera import Camera
 from mocap3d.data.dataset import DatasetError, PoseDataset
 from mocap3d.data.endless import InStep, endless_batches
@@ -304,7 +304,7 @@ def fit_semi_supervised(
     validation: Iterable[Clip] | None = None,
     semi: SemiSupervised = SemiSupervised(),  # noqa: B008  frozen
     *,
-    device: torch.device | str | None = None,
+    device: Device | None = None,
     seed: Seed = 0,
     fov_degrees: float = FIELD_OF_VIEW,
     **options: object,

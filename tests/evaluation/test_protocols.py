@@ -282,7 +282,7 @@ def test_a_protocol_is_words_and_json(tmp_path):
         ({"frames": "all"}, "frames"),
         ({"stride": 0}, "stride"),
         ({"piece": 0}, "piece"),
-        ({"subjects": "S9"}, "subjects, not 'S9'"),
+        ({"subjects": "S9"}, r"give \['S9'\]"),
         ({"fps": 0}, "fps"),
     ],
 )

@@ -165,7 +165,7 @@ def load_h36m(
     root: str | Path,
     layout: str = "auto",
     pose2d: str | None = None,
-    subjects: Sequence[str] | str | None = None,
+    subjects: str | Sequence[str] | None = None,
     exclusions: str | Sequence[str] = (),
     **options,
 ) -> PoseDataset:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
+from mocap3d.arguments import check_arguments
 from mocap3d.figures import style
 from mocap3d.figures.body import head_joints, joint_label
 from mocap3d.figures.player.shapes import encoded, parts_of, reach
@@ -67,6 +68,7 @@ class Flat:
 
 def flat(pose2d: Pose2D, images: Sequence | np.ndarray | None, shown: Arranged) -> Flat:
     """Prepare the 2D view beside the bodies of `arrange`; `images` as in `show`."""
+    check_arguments(flat, locals())
     style.check_pose(pose2d, "show(pose2d=...)")
     if len(pose2d) != len(shown.pose) or abs(pose2d.fps - shown.pose.fps) > 1e-6 * pose2d.fps:
         raise style.FigureError(
