@@ -138,11 +138,9 @@ H36M17 = _tree(
 )  # fmt: skip
 
 # The same with toes, for animations.
-H36M19 = Skeleton(
-    "h36m19", (*H36M17.joints, "left_toe", "right_toe"),
-    (*H36M17.parents, *H36M17.indices(["left_foot", "right_foot"])),
-    (*H36M17.left, "left_toe"), (*H36M17.right, "right_toe"),
-)  # fmt: skip
+H36M19 = Skeleton("h36m19", (*H36M17.joints, "left_toe", "right_toe"),
+                  (*H36M17.parents, *H36M17.indices(["left_foot", "right_foot"])),
+                  (*H36M17.left, "left_toe"), (*H36M17.right, "right_toe"))  # fmt: skip
 
 ROOT = H36M17.index("pelvis")  # the joint at the origin of root-relative poses
 

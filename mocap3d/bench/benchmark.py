@@ -215,10 +215,8 @@ def benchmark(
     if on not in PARTS:
         raise BenchmarkError(f"on={on!r}: give one of {', '.join(PARTS)}")
     if not seeds or len(seeds) > 1 and isinstance(module, nn.Module):
-        raise BenchmarkError(
-            f"seeds={seeds!r}: a network that exists can be trained with one; for several give what makes it, such as "
-            "its class, or `lambda: Net(64)`"
-        )
+        text = "a network that exists is trained with one; for several give what makes it, or its class"
+        raise BenchmarkError(f"seeds={seeds!r}: {text}")
     device = choose_device(device)
     train, clips = _split(data, on)
     if recipe is not None and recipe.detector:
