@@ -192,8 +192,9 @@ def test_the_site_works_from_the_disk(built, tmp_path):
         assert figures.count() >= 3
         for i in range(figures.count()):
             figures.nth(i).scroll_into_view_if_needed()
-            page.locator(".figure[data-drawn] .main-svg").nth(i).wait_for(state="attached", timeout=60_000)
-        assert page.evaluate(UNDRAWN) == 0 and all(loaded for _, loaded in page.evaluate(PICTURES))
+            figures.nth(i).locator(".main-svg").first.wait_for(state="attached", timeout=60_000)
+        page.wait_for_function("() => !document.querySelector('.figure:not([data-drawn])')", timeout=60_000)
+        assert all(loaded for _, loaded in page.evaluate(PICTURES))
 
         page.get_by_role("link", name=re.compile("^00 ")).first.click()
         player = page.locator("iframe[srcdoc]").first
