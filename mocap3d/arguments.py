@@ -95,6 +95,11 @@ def check_arguments(function: Callable, given: Mapping[str, object], error: type
                 raise kind(_sentence(function, key, value, hint))
 
 
+def rereadable(values: Iterable) -> Iterable:
+    """The same values; those of a generator, which a check would use up, as a tuple."""
+    return tuple(values) if isinstance(values, Iterator) else values
+
+
 @cache
 def _hints(function: Callable) -> dict[str, object]:
     """The type hint of each argument that has one; of those in `**options` under "**options"."""

@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mocap3d.arguments import Device, check_arguments
+from mocap3d.arguments import Device, check_arguments, rereadable
 from mocap3d.camera import pixels_to_screen
 from mocap3d.data.dataset import PoseDataset
 from mocap3d.data.image_space import screen_targets
@@ -120,7 +120,7 @@ def to_device(clips: Iterable[Clip], device: Device = "cpu") -> DeviceDataset:
     Raises:
         ValueError: for no clips, another skeleton, or mixed frame rates.
     """
-    clips = tuple(clips) if isinstance(clips, Iterator) else clips
+    clips = rereadable(clips)
     check_arguments(to_device, locals())
     name, clips, _ = described(clips)
     _check(clips, name)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 
 import numpy as np
 
-from mocap3d.arguments import PositiveInt, Seed, check_arguments
+from mocap3d.arguments import PositiveInt, Seed, check_arguments, rereadable
 from mocap3d.evaluation.protocol import EvalProtocol, ReportError
 from mocap3d.evaluation.report import ALL_METRICS, Report, cells, group_of, html_table, source_title, text_table, titles
 
@@ -204,7 +204,7 @@ def table(reports: Mapping[str, Report] | Iterable[Report]) -> ReportTable:
     Args:
         reports: row name -> Report, or plain reports, which are named after their models.
     """
-    reports = list(reports) if isinstance(reports, Iterator) else reports
+    reports = rereadable(reports)
     check_arguments(table, locals())
     if not isinstance(reports, Mapping):
         reports = {report.model: report for report in reports}

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import replace
 
 import numpy as np
 from torch import Tensor
 
 from mocap3d import metrics
-from mocap3d.arguments import Device, check_arguments
+from mocap3d.arguments import Device, check_arguments, rereadable
 from mocap3d.data.windows import DeviceDataset, to_device
 from mocap3d.device import model_device
 from mocap3d.evaluation.evaluate import evaluate
@@ -56,7 +56,7 @@ def evaluate_with_trajectory(
         similarity transform (Umeyama 1991), which leaves the error of its shape. A wrong focal length or body size
         changes the first, and hardly the second.
     """
-    dataset = tuple(dataset) if isinstance(dataset, Iterator) else dataset
+    dataset = rereadable(dataset)
     check_arguments(evaluate_with_trajectory, locals())
     report = evaluate(model, dataset, protocol, device, **options)
     judged = {(clip.take, clip.camera) for clip in report.clips}

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import replace
 
 import numpy as np
 
 from mocap3d import metrics
-from mocap3d.arguments import check_arguments
+from mocap3d.arguments import check_arguments, rereadable
 from mocap3d.camera import Camera, quaternion_from_matrix, rotation_matrix
 from mocap3d.data.synthetic import synthesize
 from mocap3d.figures import style
@@ -31,7 +31,7 @@ def explore_dataset(dataset: Iterable[Clip]) -> Explorer:
         ImportError: without the packages of the extra "course".
     Source: own.
     """
-    dataset = tuple(dataset) if isinstance(dataset, Iterator) else dataset
+    dataset = rereadable(dataset)
     check_arguments(explore_dataset, locals())
     clips = list(dataset)
     if not clips:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 import numpy as np
 import torch
 
 from mocap3d import metrics
-from mocap3d.arguments import check_arguments
+from mocap3d.arguments import check_arguments, rereadable
 from mocap3d.data.windows import to_device
 from mocap3d.device import model_device
 from mocap3d.evaluation.predict import predict, to_metric
@@ -69,7 +69,7 @@ def explore_model(models: Lifter | Mapping[str, Lifter], clips: Iterable[Clip]) 
         ImportError: without the packages of the extra "course".
     Source: own.
     """
-    clips = tuple(clips) if isinstance(clips, Iterator) else clips
+    clips = rereadable(clips)
     check_arguments(explore_model, locals())
     models, clips = dict(models) if isinstance(models, Mapping) else {models.name: models}, list(clips)
     if not models or not clips:

@@ -127,7 +127,8 @@ def lift(
     options = {"confidence": confidence, "intrinsics": screen.new_tensor([known]), "flip_test": flip_test}
     parts = [predict_clips(each, screen, lengths, progress=progress, **options) for each in models]
     points = (sum(share * part for share, part in zip(shares, parts, strict=True)) / sum(shares)).cpu().numpy()
-    bones = np.median(bone_lengths(points), 0)
+    bones_of_frames = bone_lengths(points)  # (T, 16)
+    bones = np.median(bones_of_frames, 0)
     likely = np.abs(bones - SHARES * bones.sum()).sum() < UNLIKE * bones.sum()
     if not (likely or found or empty.all()):  # odd 2D, which has been told, gives odd poses
         warnings.warn(
@@ -137,7 +138,7 @@ def lift(
     if in_image_space:
         points, root = _metres_by_height(points, pose2d, height or HEIGHT, camera)
     elif height is not None:
-        points = points * (BONES_PER_HEIGHT * height / np.median(bone_lengths(points).sum(-1)))
+        points = points * (BONES_PER_HEIGHT * height / np.median(bones_of_frames.sum(-1)))
     points = points if back is None else at_positions(points, back)
     points[empty] = np.nan
     return Pose3D(points, H36M17, frame="camera", root=root, **labels)

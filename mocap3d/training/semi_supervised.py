@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mocap3d.arguments import Device, PositiveInt, Seed, check_arguments
+from mocap3d.arguments import Device, PositiveInt, Seed, check_arguments, rereadable
 from mocap3d.camera import Camera
 from mocap3d.data.dataset import DatasetError, PoseDataset
 from mocap3d.data.endless import InStep, endless_batches
@@ -188,13 +188,13 @@ class Objective:
 
     def __init__(self, video: Video, semi: SemiSupervised, seed: int, labelled: Iterable[Clip] = ()) -> None:
         self.video, self.semi, self.seed = video, semi, seed
-        parts = tuple(labelled), video.data.clips
-        numbers = {name: k for k, name in enumerate(dict.fromkeys(clip.source for part in parts for clip in part))}
-        # (N,) each: the source of every frame
-        self.sources = [
-            torch.tensor([numbers[clip.source] for clip in part for _ in range(len(clip))], device=video.data.device)
-            for part in parts
-        ]
+        self.sources = []  # of both parts, (N,) each: the number of every frame's source
+        if semi.same_source:
+            parts = tuple(labelled), video.data.clips
+            names = list(dict.fromkeys(clip.source for part in parts for clip in part))
+            for part in parts:
+                numbers, frames = torch.tensor([(names.index(clip.source), len(clip)) for clip in part]).T
+                self.sources.append(numbers.repeat_interleave(frames).to(video.data.device))
         self._video: InStep | None = None  # batches of the video
 
     def __call__(self, model: nn.Module, batch: Batch, recipe: Recipe, step: int = 1, steps: int = 1) -> Tensor:
@@ -327,7 +327,7 @@ def fit_semi_supervised(
         TrainingError, CheckpointError, RecipeError: same as in `fit`, and for unlabelled video that cannot be used.
     Source: Pavllo et al. 2019, section 4.
     """
-    labelled = tuple(labelled) if isinstance(labelled, Iterator) else labelled
+    labelled = rereadable(labelled)
     check_arguments(fit_semi_supervised, locals() | {"model": unwrapped(model)})
     lifter, recipe = unwrapped(model), get_recipe(recipe)
     if lifter.space != "metric":
