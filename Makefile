@@ -10,7 +10,7 @@ help:
 	@echo "make test-all install, then what takes longer or needs more: recorded motion, a browser"
 	@echo "make site     install, then notebooks, guides and API reference as a site, in build/site"
 	@echo "make slides   install, then a slide deck for each notebook, in build/slides"
-	@echo "make student  install, then copies of the notebooks without answers, in build/student"
+	@echo "make student  install, then the folder for a class, without outputs and answers, in build/student"
 	@echo "make doctor   say what works here and how to fix what does not"
 	@echo "make format   let ruff mend style and formatting"
 	@echo "make clean    remove .venv and the tools' caches"

@@ -6,7 +6,7 @@
     python scripts/setup.py test-all ... then what takes longer or needs more: recorded motion, a browser
     python scripts/setup.py site     ... then the notebooks, guides and API reference as a site, in build/site
     python scripts/setup.py slides   ... then a slide deck for each notebook, in build/slides
-    python scripts/setup.py student  ... then copies of the notebooks for students, in build/student
+    python scripts/setup.py student  ... then the folder for a class, without answers, in build/student
 
 The make targets of the same names call this file; on Windows, where there is usually no make, call it.
 What is written stays in the checkout (.venv and the tools' caches), besides pip's own download cache.

@@ -1,4 +1,4 @@
-"""Copies for students give nothing away, work where they lie, and are never overwritten once written in."""
+"""The folder for a class gives nothing away, is complete, and never overwrites a copy that was written in."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+from itertools import takewhile
 from pathlib import Path
 
 import nbformat
@@ -55,13 +56,37 @@ def test_outputs_and_answers_are_gone_and_the_rest_is_kept(pair):
     assert [cell.id for cell in copy.cells if cell.id in kept] == [cell.id for cell in original.cells]
     checks = [cell for cell in original.cells if "mocap3d.check(" in cell.source]
     same = [cell.source for cell in original.cells if cell.cell_type == "code" and cell not in checks]
-    assert set(same) <= {cell.source for cell in copy.cells}
+    assert set(same) <= {cell.source.removeprefix(load_student().CLICK + "\n") for cell in copy.cells}
 
 
 def test_below_each_prediction_there_is_a_cell_to_write_it_in(pair):
     _, copy = pair
     asked = [i for i, cell in enumerate(copy.cells) if cell.cell_type == "markdown" and "**Predict" in cell.source]
     assert asked and all(copy.cells[i + 1].source.startswith("**My prediction:**") for i in asked)
+    for i in asked:  # and the code that tests it is folded, up to the next text
+        below = takewhile(lambda cell: cell.cell_type == "code", copy.cells[i + 2 :])
+        for cell in (cell for cell in below if "nbgrader" not in cell.metadata):
+            assert cell.metadata.jupyter.source_hidden and cell.source.startswith("# click here")
+
+
+def test_only_the_first_paragraph_and_its_list_are_folded_away():
+    text = "**What to see.** Three.\n\n- one\n- two\n\nBelow it, what is taught.\n\n## 2. Next"
+    cells = [nbformat.v4.new_markdown_cell(text), nbformat.v4.new_code_cell("1")]
+    copy = load_student().student_copy(nbformat.v4.new_notebook(cells=cells))
+    folded, rest = copy.cells[0].source.split("</details>")
+    assert folded.endswith("- one\n- two\n\n") and rest == "\n\nBelow it, what is taught.\n\n## 2. Next"
+    assert "jupyter" not in copy.cells[1].metadata
+
+
+def test_the_folder_is_complete_and_holds_no_answers(folder):
+    names = {path.relative_to(folder).as_posix() for path in folder.rglob("*")}
+    assert {"README.md", "Makefile", "scripts/setup.py", "mocap3d/shipped", "LICENSE", ".gitignore"} <= names
+    assert not [name for name in names if re.search("TEACHING|solutions|assignments|right_answers|tests|pycache", name)]
+    readme = (folder / "README.md").read_text(encoding="utf-8")
+    assert "make lab" in readme and "make test" not in readme and "](docs" not in readme
+    command = [sys.executable, "-m", "mocap3d", "doctor"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0 and "[OK]" in done.stdout
 
 
 def test_what_to_see_is_folded_and_nothing_else(pair):
@@ -79,7 +104,6 @@ def test_links_and_records_are_inside_the_folder(pair, folder):
     for cell in copy.cells:
         for target in LINK.findall(cell.source) if cell.cell_type == "markdown" else IN_CODE.findall(cell.source):
             assert target.startswith("https://") or (folder / "notebooks" / target).exists(), target
-    assert not (folder / "docs" / "TEACHING.md").exists()
 
 
 def test_checked_exercises_have_a_cell_for_the_answer_and_a_locked_one_with_points(pair):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import unicodedata
 import zlib
 from types import SimpleNamespace
 
@@ -27,7 +28,7 @@ quiet = False  # set by grade.py while it runs a notebook: it checks afterwards,
 
 def seed_of(student: str, course: str = "") -> int:
     """The seed of a student's numbers; another course (a year, say) gives the same name other numbers."""
-    return zlib.crc32(f"{course}/{student}".encode())
+    return zlib.crc32(unicodedata.normalize("NFC", f"{course}/{student}").encode())  # macOS may take an é apart
 
 
 def assignment(number: int, seed: int) -> tuple[SimpleNamespace, object]:

@@ -1,6 +1,9 @@
 """Grade assignments: run each notebook in a process of its own, check its answers, and write a table of marks.
 
-    python notebooks/assignments/grade.py SUBMISSIONS --out marks.csv     SUBMISSIONS/<student>/<notebook>.ipynb
+    python notebooks/assignments/grade.py SUBMISSIONS --only 1 --out marks_1.csv
+
+SUBMISSIONS holds <student>/<notebook>.ipynb, or <any name>/<student>/<notebook>.ipynb, as zips and platforms unpack.
+Give --course as to make.py.
 
 A notebook's cells are run from top to bottom, a failing one does not stop the others; then the answers are looked up by
 name and checked one by one. Checks are those of this folder: a submission's own checks.py is not read, and noted if it
@@ -26,7 +29,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -109,7 +112,7 @@ def work(notebook: Path, number: int, seed: int, seconds: int, memory: int, out:
             report(note=f"code cell {i} was stopped")
     names = shell.user_ns
     if names.get("SEED") != seed:
-        report(note="SEED was changed: numbers are those of somebody else")
+        report(note="SEED was changed, or belongs to another name or --course")
     if vars(checks) | checks.CHECKS != given or getattr(names.get("check"), "__module__", None) != "checks":
         report(note="the checks were changed while it ran: not used")
     for part, (name, points, _) in own.CHECKS.items():
@@ -171,19 +174,35 @@ def stop(process: subprocess.Popen) -> None:
     process.wait()
 
 
-def grade_all(submissions: Path, course: str = "", **limits: int) -> list[dict[str, object]]:
+def folders(folder: Path) -> list[Path]:
+    """Those inside, but for hidden ones and what macOS adds."""
+    return sorted(path for path in folder.iterdir() if path.is_dir() and path.name[0] not in "._")
+
+
+def handed_in(submissions: Path) -> list[Path]:
+    """The students' folders: where one holds no notebook, but a single folder, it is the folder inside."""
+    found = []
+    for folder in folders(submissions):
+        inside = [] if list(folder.glob("*.ipynb")) else folders(folder)
+        found += inside if len(inside) == 1 else [folder]
+    return found
+
+
+def grade_all(
+    submissions: Path, course: str = "", only: Iterable[int] = checks.NOTEBOOKS, **limits: int
+) -> list[dict[str, object]]:
     """A row for each folder of a student: marks by part, total, notes."""
     rows = []
-    for folder in sorted(path for path in submissions.iterdir() if path.is_dir() and path.name[0] not in "._"):
-        row, notes = {"student": folder.name}, []
+    for folder in handed_in(submissions):
+        marks, notes = {}, []
         copy = folder / "checks.py"
         if copy.exists() and copy.read_bytes().split() != (HERE / "checks.py").read_bytes().split():
             notes.append("checks.py was edited, or is of another version: not used")
-        for number in checks.NOTEBOOKS:
+        for number in only:
             result = grade(folder, number, course, **limits)
-            row |= result["marks"]
+            marks |= result["marks"]
             notes += result["notes"]
-        rows.append(row | {"total": sum(row[part] for part in checks.CHECKS), "notes": "; ".join(notes)})
+        rows.append({"student": folder.name, **marks, "total": sum(marks.values()), "notes": "; ".join(notes)})
         print(f"{folder.name}: {rows[-1]['total']} points", flush=True)
     return rows
 
@@ -197,10 +216,13 @@ def main() -> None:
     parser.add_argument("submissions", type=Path, help="folder of students' folders")
     parser.add_argument("--out", type=Path, required=True, help="table to write, .csv")
     parser.add_argument("--course", default="", help="as given to make.py")
+    numbers = {"type": int, "nargs": "+", "choices": checks.NOTEBOOKS, "default": [*checks.NOTEBOOKS]}
+    parser.add_argument("--only", **numbers, help="numbers of assignments (default: all)")
     parser.add_argument("--seconds", type=int, default=TIME, help=f"of processor time, of a notebook (default {TIME})")
     parser.add_argument("--memory", type=int, default=MEMORY, help=f"of a notebook, MB (default {MEMORY})")
     options = parser.parse_args()
-    rows = grade_all(options.submissions, options.course, seconds=options.seconds, memory=options.memory)
+    limits = {"seconds": options.seconds, "memory": options.memory}
+    rows = grade_all(options.submissions, options.course, options.only, **limits)
     if not rows:
         sys.exit(f"{options.submissions} holds no folder; it should hold one for each student")
     with options.out.open("w", newline="", encoding="utf-8-sig") as file:  # -sig: spreadsheets then read umlauts

@@ -1,16 +1,17 @@
-"""Write the three assignments for one student, with numbers of their own: the name is the seed.
+"""Write assignments for each student, with numbers of their own: the name is the seed.
 
     python notebooks/assignments/make.py --student "Ada Lovelace" --out handed_out
-    python notebooks/assignments/make.py --list names.txt --out handed_out      one name a line
+    python notebooks/assignments/make.py --list names.txt --out handed_out_1 --only 1      one name a line
 
-A student gets the folder of that name: three notebooks, and checks.py to check oneself. It comes back as it is, and
-`grade.py` finds the seed by the folder's name.
+A student gets the folder of that name: the notebooks, and checks.py to check oneself. It comes back as it is, and
+`grade.py` finds the seed by the folder's name. Folders that exist are left as they are: add latecomers to the list.
 """
 
 from __future__ import annotations
 
 import argparse
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
 import checks
@@ -20,12 +21,12 @@ HERE = Path(__file__).resolve().parent
 BLANK = 'STUDENT, SEED = "nobody", 0'  # the line of each notebook that is filled in
 
 
-def make(student: str, out: Path, course: str = "") -> Path:
+def make(student: str, out: Path, course: str = "", only: Iterable[int] = checks.NOTEBOOKS) -> Path:
     """Write one student's folder.
 
     Args:
         student: a name that is a valid name of a folder. out: where the folder goes.
-        course: see `checks.seed_of`.
+        course: see `checks.seed_of`. only: numbers of assignments.
     Returns:
         The folder.
     Raises:
@@ -37,7 +38,7 @@ def make(student: str, out: Path, course: str = "") -> Path:
     folder = out / student
     folder.mkdir(parents=True)
     shutil.copy(HERE / "checks.py", folder)
-    for name in checks.NOTEBOOKS.values():
+    for name in (checks.NOTEBOOKS[number] for number in only):
         notebook = nbformat.read(HERE / name, as_version=4)
         line = f'STUDENT, SEED = "{student}", {checks.seed_of(student, course)}'
         for cell in notebook.cells:
@@ -53,10 +54,15 @@ def main() -> None:
     who.add_argument("--list", type=Path, help="file of names, one a line")
     parser.add_argument("--out", type=Path, required=True, help="folder for the students' folders")
     parser.add_argument("--course", default="", help="such as a year: other numbers for the same name")
+    numbers = {"type": int, "nargs": "+", "choices": checks.NOTEBOOKS, "default": [*checks.NOTEBOOKS]}
+    parser.add_argument("--only", **numbers, help="numbers of assignments (default: all)")
     options = parser.parse_args()
     names = [options.student] if options.student else options.list.read_text(encoding="utf-8").splitlines()
     for name in filter(None, map(str.strip, names)):
-        print(make(name, options.out, options.course))
+        try:
+            print(make(name, options.out, options.course, options.only))
+        except FileExistsError:
+            print(f"{options.out / name}: exists, left as it is")
 
 
 if __name__ == "__main__":

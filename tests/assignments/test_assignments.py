@@ -111,6 +111,7 @@ def test_numbers_differ_from_student_to_student_and_from_course_to_course(tools)
     assert len(seeds) == 4 and checks.seed_of(NAMES[0]) == checks.seed_of(NAMES[0], "")
     assert len({checks.person(seed).bone * checks.person(seed).pixels for seed in seeds}) == 4
     assert len({str(checks.results(seed).table) for seed in seeds}) == 4
+    assert checks.seed_of("Jos\u00e9") == checks.seed_of("Jose\u0301")  # composed or not
 
 
 def test_points_add_up_to_ten_each_and_parts_stand_in_their_notebooks(tools):
@@ -146,8 +147,32 @@ def test_a_list_of_names(tmp_path):
     names = tmp_path / "names.txt"
     names.write_text("Ada\n\n  Émilie du Châtelet \n", encoding="utf-8")
     command = [sys.executable, str(FOLDER / "make.py"), "--list", str(names), "--out", str(tmp_path / "out")]
-    subprocess.run(command, check=True, cwd=ROOT)
+    subprocess.run([*command, "--only", "1"], check=True, cwd=ROOT)
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"Ada", "Émilie du Châtelet"}
+    assert [path.name[0] for path in (tmp_path / "out").rglob("*.ipynb")] == ["1", "1"]
+    names.write_text("Ada\nEmmy\n", encoding="utf-8")  # a latecomer
+    (tmp_path / "out" / "Ada" / "checks.py").write_text("# mine", encoding="utf-8")
+    said = subprocess.run(command, check=True, cwd=ROOT, capture_output=True, text=True).stdout
+    assert "Ada: exists, left as it is" in said and len(list((tmp_path / "out" / "Emmy").iterdir())) == 4
+    assert (tmp_path / "out" / "Ada" / "checks.py").read_text(encoding="utf-8") == "# mine"
+
+
+def test_folders_are_found_as_zips_unpack_them(tools, tmp_path):
+    name = tools["checks"].NOTEBOOKS[1]
+    for path in ("Ada", "B_123_file/Bo", "Cy/Cy", "__MACOSX/Ada", "Cy/__MACOSX", "Eve/runs"):
+        (tmp_path / path).mkdir(parents=True, exist_ok=True)
+    for path in ("Ada", "B_123_file/Bo", "Cy/Cy", "Eve"):
+        (tmp_path / path / name).touch()
+    (tmp_path / "Nobody").mkdir()
+    found = tools["grade"].handed_in(tmp_path)
+    assert [path.name for path in found] == ["Ada", "Bo", "Cy", "Eve", "Nobody"]
+
+
+def test_only_what_was_handed_out_is_graded(tools, tmp_path):
+    (tmp_path / "Ada").mkdir()
+    (row,) = tools["grade"].grade_all(tmp_path, only=[1])
+    assert list(row) == ["student", "1.1", "1.2", "1.3", "1.4", "1.5", "total", "notes"]
+    assert row["notes"] == f"{tools['checks'].NOTEBOOKS[1]}: not handed in"
 
 
 # Grading, in processes
