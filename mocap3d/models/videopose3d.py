@@ -14,8 +14,8 @@ never used, so each convolution can use its own width as stride. This strided fo
 gives the same pose for a fifth to a fifteenth of the work, so it is used in training.
 
 Frames are contiguous in memory, channels last, so every convolution is a matrix product. In evaluation on a
-CPU a block processes a few hundred frames at a time, which changes no number but keeps the values between its layers
-in cache.
+CPU a block processes 1,536 frames at a time, which changes no number but bounds the memory and keeps the values
+between its layers in cache.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from mocap3d.models.scaling import Scaling
 from mocap3d.models.streaming import Stream
 from mocap3d.skeleton import H36M17, ROOT, root_relative
 
-CHUNK = 384  # frames per step in a block: with fewer, products are less efficient; more do not fit the cache
+CHUNK = 1536  # frames per step in a block: half as many cost 3 % on two threads, all of a long video up to 7 %
 
 
 class Layer(nn.Module):
