@@ -49,7 +49,7 @@ SETTINGS = {
     "VideoPose3D": {"causal": bool, "dense": bool, "normalise": str},
     "MotionBERT": {"heads": int, "image_space": bool, "normalise": str},
     "PoseFormerV2": {"frames": int, "heads": int, "normalise": str},
-    "FlowLifter": {"steps": int, "samples": int, "normalise": str},
+    "FlowLifter": {"steps": int, "samples": int, "temperature": float, "normalise": str},
 }
 SHIPPED = {
     name.split("_")[-1]: Path(__file__).parent / "shipped" / f"{name}.safetensors"
@@ -357,7 +357,7 @@ def _describe(model: nn.Module) -> dict:
         kwargs["dropout"] = float(model.stem.dropout)
         kwargs |= {"confidence": True} if model.confidence else {}
     elif isinstance(model, FlowLifter):
-        keys = ("channels", "flow_channels", "steps", "samples", "dropout")
+        keys = ("channels", "flow_channels", "steps", "samples", "dropout", "temperature")
         name, kwargs = "flow", {key: getattr(model, key) for key in keys} | {"depth": len(model.blocks)}
     elif isinstance(model, PoseFormerV2):
         keys = ("frames", "kept", "coefficients", "channels", "heads")

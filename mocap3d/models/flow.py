@@ -7,6 +7,9 @@ those of their section 4.1 with sigma_min = 0. The network is ours.
       -> t from 0 to 1 in a few steps: z <- z + dt * velocity(z, t | 2D joints)
       -> z1: one sample of the pose, z-scored. Other noise, another sample
 
+The noise is a quarter as wide as the poses of all pictures, about as wide as those that one picture leaves possible:
+wider noise would hide which of them z leads to until t is nearly 1, where a few steps and a small network learn little.
+
 In training, z = (1 - t) noise + t pose, and the network predicts the pose, from which follows the velocity
 (pose - z) / (1 - t). Many pairs of noise and pose lead through one z, so that it learns the mean pose of those that do.
 At t = 0, z is noise and says nothing: the mean is that of all poses behind the picture, which is what a regressor
@@ -39,6 +42,7 @@ from mocap3d.skeleton import H36M17
 
 POSE = 3 * len(JOINTS_OUT)  # numbers of a pose without its root
 FREQUENCIES = 8  # of the sine and cosine that represent t
+NOISE = 0.25  # standard deviation of the noise, z-scored; 1 held the truth less often (docs/RESULTS.md)
 ROWS = 2**14  # poses in memory at once
 
 
@@ -63,7 +67,9 @@ class FlowLifter(nn.Module):
     Args:
         channels: of the part that reads the 2D joints, a SimpleBaseline3D without its head.
         flow_channels, depth: of the part that follows z, and its number of blocks.
-        steps: from noise to pose, by Euler's method. With few, the set is narrower; with 1 it is the mean.
+        steps: from noise to pose, by Euler's method; with 1 every sample is the mean.
+        temperature: scales the noise of the samples. A network is wrong by more on new motion than on the motion it
+            was trained on; above 1 the set becomes wider, see benchmarks/flow.py on how to choose it.
         samples: whose mean is predicted.
         dropout: of the part that reads the 2D joints.
         normalise: how its 2D joints are given to it, see `Lifter`.
@@ -86,6 +92,7 @@ class FlowLifter(nn.Module):
         samples: int = 16,
         dropout: float = 0.0625,
         normalise: Normalise = "published",
+        temperature: float = 1.0,
     ) -> None:
         check_arguments(FlowLifter.__init__, locals())
         super().__init__()
@@ -94,10 +101,12 @@ class FlowLifter(nn.Module):
                 f"channels={channels}, flow_channels={flow_channels}, depth={depth}, steps={steps}, "
                 f"samples={samples}: each must be at least 1"
             )
+        if temperature <= 0:
+            raise ValueError(f"temperature={temperature}: must be above 0")
         if not 0.0 <= dropout < 1.0:
             raise ValueError(f"dropout={dropout}: a probability of dropping must be at least 0 and below 1")
         self.channels, self.flow_channels, self.steps, self.samples = channels, flow_channels, steps, samples
-        self.dropout, self.normalise = dropout, normalise
+        self.dropout, self.normalise, self.temperature = dropout, normalise, float(temperature)
         self.stem = Layer(2 * len(H36M17), channels, dropout, bias=True)
         self.stages = nn.ModuleList(Stage(channels, dropout, bias=True) for _ in range(2))
         self.condition_in = nn.Linear(channels, flow_channels)
@@ -118,7 +127,7 @@ class FlowLifter(nn.Module):
     def flow(self, x: Tensor, noise: Tensor) -> Tensor:
         """Carry noise to poses: (B, T, 34) and (n, 48) -> (n, B, T, 48), z-scores."""
         condition = self.condition(x)  # (B, T, V)
-        z = noise[:, None, None].expand(-1, *x.shape[:-1], -1)
+        z = self.temperature * noise[:, None, None].expand(-1, *x.shape[:-1], -1)
         for step in range(self.steps):
             pose = self.pose(z, x.new_full((1,), step / self.steps), condition)
             z = z + (pose - z) / (self.steps - step)  # dt / (1 - t) = 1 / (steps - step): the last step ends in a pose
@@ -216,7 +225,7 @@ class FlowMatching:
         """The loss of a Batch; recipe and step are not used."""
         model = unwrapped(model)
         pose = model.targets(batch.pose3d).repeat(self.draws, 1, 1, 1)  # (K, B, T, 48)
-        noise, time = torch.randn_like(pose), torch.rand_like(pose[..., :1])
+        noise, time = NOISE * torch.randn_like(pose), torch.rand_like(pose[..., :1])
         known = ~pose.isnan()  # for an unknown coordinate z is noise, and its error does not count
         z = torch.where(known, noise + time * (pose - noise), noise)
         found = model.pose(z, time, model.condition(model.encode(batch.points2d)))
@@ -228,5 +237,5 @@ class FlowMatching:
 
 
 def draw_noise(n: int, seed: int, like: Tensor) -> Tensor:
-    """(n, 48) standard normal, of the type and on the device of `like`, but the same numbers on every device."""
-    return torch.randn(n, POSE, generator=torch.Generator().manual_seed(seed)).to(like)
+    """(n, 48) normal noise, of the type and on the device of `like`, but the same numbers on every device."""
+    return NOISE * torch.randn(n, POSE, generator=torch.Generator().manual_seed(seed)).to(like)

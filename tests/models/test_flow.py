@@ -9,7 +9,7 @@ import torch
 import mocap3d
 from mocap3d.data.windows import Batch
 from mocap3d.models.create import create_model
-from mocap3d.models.flow import POSE, FlowLifter, FlowMatching, draw_noise
+from mocap3d.models.flow import NOISE, POSE, FlowLifter, FlowMatching, draw_noise
 from mocap3d.poses import Pose2D, Pose3D
 from mocap3d.skeleton import H36M17
 from mocap3d.training.fit import fit, train_step
@@ -80,6 +80,15 @@ def test_steps_follow_the_velocity() -> None:
     torch.testing.assert_close(found[:, 1, 2], (1 + 1 / 20) ** 20 * noise, rtol=1e-5, atol=1e-6)
 
 
+def test_temperature_scales_the_noise() -> None:
+    model, x = small(temperature=2.0), torch.randn(2, 3, 34)
+    noise = draw_noise(5, 0, x)
+    found = model.flow(x, noise)
+    model.temperature = 1.0
+    torch.testing.assert_close(found, model.flow(x, 2 * noise))
+    assert abs(float(draw_noise(1000, 0, x).std()) - NOISE) < 0.01
+
+
 def test_loss_is_the_error_of_the_pose_on_straight_paths() -> None:
     model = small().eval()
     pose = torch.randn(4, 1, 17, 3)
@@ -89,7 +98,7 @@ def test_loss_is_the_error_of_the_pose_on_straight_paths() -> None:
     loss = FlowMatching(draws=2)(model, batch, RECIPE)
     torch.manual_seed(1)
     target = model.targets(pose).expand(2, -1, -1, -1)
-    noise, time = torch.randn(2, 4, 1, POSE), torch.rand(2, 4, 1, 1)
+    noise, time = NOISE * torch.randn(2, 4, 1, POSE), torch.rand(2, 4, 1, 1)
     z = (1 - time) * noise + time * target
     z = torch.where(z.isnan(), noise, z)
     condition = model.condition(model.encode(batch.points2d))
@@ -125,10 +134,10 @@ def test_fit_evaluate_lift_sample_and_show(device: torch.device, tmp_path) -> No
 
 
 def test_own_files_keep_all(tmp_path) -> None:
-    model = small(steps=3, samples=5, dropout=0.1)
+    model = small(steps=3, samples=5, dropout=0.1, temperature=1.5)
     card = dict.fromkeys(("fps", "training_data", "recipe", "protocol", "results", "licence"), "unknown")
     back = load_weights(save_weights(model, tmp_path / "flow.safetensors", card))
-    assert (back.steps, back.samples, back.dropout) == (3, 5, 0.1) and repr(back) == repr(model)
+    assert (back.steps, back.samples, back.dropout, back.temperature) == (3, 5, 0.1, 1.5) and repr(back) == repr(model)
     x = torch.randn(2, 1, 34)
     with torch.no_grad():
         assert torch.equal(back(x), model.eval()(x))
@@ -147,6 +156,8 @@ def test_prediction_is_the_mean_of_the_same_samples_each_time() -> None:
 def test_wrong_arguments() -> None:
     with pytest.raises(ValueError, match="steps=0"):
         create_model("flow", steps=0)
+    with pytest.raises(ValueError, match="temperature=0"):
+        create_model("flow", temperature=0)
     with pytest.raises(ValueError, match="dropout=1.0"):
         create_model("flow", dropout=1.0)
     points = np.zeros((3, 17, 2), np.float32)
