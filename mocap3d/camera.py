@@ -408,7 +408,7 @@ class Camera:
         Args:
             fov_degrees: horizontal, in (1, 179); phones are near 60 to 75.
             camera_height: metres above the floor (world z); the camera faces world +y.
-            pitch_degrees: downwards positive. Human3.6M's cameras are pitched down by 10 to 16 degrees.
+            pitch_degrees: downwards positive. Human3.6M's cameras are pitched down by 10.5 to 16 degrees.
         Raises:
             CameraError: for an impossible field of view.
 

@@ -9,19 +9,22 @@ from mocap3d.skeleton import H36M17
 
 
 def repaired(answer: object) -> str | None:
-    """A module that maps (B, T, 17, 2) to (B, T, 17, 3), frame by frame, with 153 output weights on 64 channels."""
+    """A module: (B, T, 17, 2) -> (B, T, 17, 3), of joints about the mean of the joints of their own frame."""
     if not isinstance(answer, nn.Module):
         return f"give the network itself, not {type(answer).__name__}"
     x = torch.rand(4, 1, len(H36M17), 2, generator=torch.Generator().manual_seed(0))
+    aside = torch.tensor([0.3, -0.2])
     answer = answer.eval()
     with torch.no_grad():
-        output, alone, moved = answer(x), answer(x[1:2]), answer(2 * x)
+        output, alone, moved, shifted = answer(x), answer(x[1:2]), answer(2 * x), answer(x + aside)
     if tuple(output.shape) != (4, 1, len(H36M17), 3):
         return f"of an input {tuple(x.shape)} it makes {tuple(output.shape)}"
     if not torch.allclose(output[1:2], alone, atol=1e-5):
         return "the pose of a clip changes with the other clips in its batch: which axis does the sum run over?"
     if torch.allclose(output, moved):
         return "its pose does not depend on where the joints are"
+    if not torch.allclose(output, shifted, atol=1e-4):
+        return "its pose changes if the whole body moves in the picture: subtract the mean of its joints, in x and in y"
     return None
 
 

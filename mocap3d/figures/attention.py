@@ -148,7 +148,7 @@ def show_gates(model: MotionBERT, pose2d: Pose2D, *, title: str | None = None, h
         title or "Which stream goes on",
         "share of the st stream in %, mean over frames; the rest is ts",
         height,
-        xaxis=style.axis("times the two streams were mixed") | {"showgrid": False},
+        xaxis=style.axis("block") | {"showgrid": False},
         yaxis=style.axis("joint") | {"autorange": "reversed", "ticks": "", "showgrid": False, "automargin": True},
     )
     layout["margin"] |= {"b": 56}

@@ -102,7 +102,7 @@ def show_errors(
 
 
 def show_history(history: Sequence[dict], *, title: str | None = None, height: Pixels = 420) -> go.Figure:
-    """Draw training loss and validation error over epochs.
+    """Draw training loss and validation error over epochs; over steps in a run of less than one.
 
     Args:
         history: one dict per epoch (or step) with the keys "epoch" (or "step"), "train_loss" and, if measured,
@@ -117,7 +117,9 @@ def show_history(history: Sequence[dict], *, title: str | None = None, height: P
     """
     check_arguments(show_history, locals())
     history = list(history)
-    unit = "epoch" if any(entry.get("epoch") is not None for entry in history) else "step"
+    epochs, steps = _column(history, "epoch"), _column(history, "step")
+    short = np.isfinite(steps).all() and not (epochs >= 1).any()
+    unit = "epoch" if np.isfinite(epochs).any() and not short else "step"
     at = _column(history, unit, default=range(len(history)))
     loss, validation = _column(history, "train_loss"), _column(history, "validation_mpjpe_mm")
     if not np.isfinite(np.append(loss, validation)).any():
@@ -182,10 +184,17 @@ def _curve(x: np.ndarray, y: np.ndarray, name: str, colour: str, axis: str, valu
 
 
 def _log_ticks(low: float, high: float) -> dict:
-    """Ticks at 1, 2, 5 times powers of ten between two numbers; only the powers if there are many."""
+    """Ticks at 1, 2, 5 times powers of ten between two numbers; only the powers if there are many.
+
+    Where fewer than two of them lie between the numbers: ticks at equal distances.
+    """
     decades = np.arange(np.floor(np.log10(low)) - 1, np.ceil(np.log10(high)) + 1)
-    steps = (1, 2, 5) if high < 50 * low else (1,)
+    steps = (1, 2, 5) if high < 100 * low else (1,)
     ticks = [float(f"{step}e{int(decade)}") for decade in decades for step in steps]
+    if low < high and sum(low <= tick <= high for tick in ticks) < 2:
+        distance = 10 ** np.floor(np.log10((high - low) / 2))
+        distance *= max(step for step in (1, 2, 5) if step * distance <= (high - low) / 2)
+        ticks = [float(f"{k * distance:.6g}") for k in range(max(int(low / distance), 1), int(high / distance) + 2)]
     return {"tickvals": ticks, "ticktext": [f"{tick:g}" for tick in ticks]}
 
 

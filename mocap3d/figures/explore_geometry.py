@@ -235,11 +235,11 @@ def _changed(
 
 
 def _measured(prediction: Pose3D, truth: Pose3D) -> dict[str, float]:
-    """Millimetres, MPJVE per frame; all but the first relative to the root."""
+    """Millimetres, MPJVE per frame; all but the first with both poses centred on their root."""
     placed, (a, b) = (prediction.points, truth.points), (p.root_relative().points for p in (prediction, truth))
     values = {
         "MPJPE as placed": metrics.mpjpe(*placed),
-        "MPJPE": metrics.mpjpe(a, b),
+        "MPJPE, both centred": metrics.mpjpe(a, b),
         "N-MPJPE": metrics.n_mpjpe(a, b),
         "P-MPJPE": metrics.p_mpjpe(a, b),
         "MPJVE (a frame)": metrics.mpjve(a, b),

@@ -260,4 +260,5 @@ def _people(clip: _Clip) -> str | None:
     if not len(jumps):
         return None
     where = ", ".join(map(str, jumps[:5])) + (", ..." if len(jumps) > 5 else "")
-    return f"The body jumps in {len(jumps)} frames ({where}): several people are in one track, or the shot changes."
+    frames = f"{len(jumps)} frame{'s' * (len(jumps) > 1)} ({where})"
+    return f"The body jumps in {frames}: several people are in one track, or the shot changes."

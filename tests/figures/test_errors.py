@@ -81,6 +81,27 @@ def test_history_draws_what_was_measured():
     assert "83.0 mm at epoch 7" in figure.layout.title.text
 
 
+def test_history_of_less_than_an_epoch_is_over_steps():
+    history = [{"epoch": round(step / 1000, 2), "step": step, "train_loss": 1 / step} for step in (4, 8, 12)]
+    figure = show_history(history)
+    assert figure.layout.xaxis.title.text == "step" and list(figure.data[0].x) == [4, 8, 12]
+    figure = show_history([*history, {"epoch": 1, "step": 1000, "train_loss": 1e-3}])
+    assert figure.layout.xaxis.title.text == "epoch"
+
+
+@pytest.mark.parametrize(
+    ("low", "high"), [(0.22, 0.46), (0.12, 0.19), (0.1012, 0.1015), (0.011, 0.9), (0.2, 700), (6, 9)]
+)
+def test_the_axis_of_losses_has_two_ticks_or_more(low, high):
+    axis = show_history([{"step": 1, "train_loss": high}, {"step": 2, "train_loss": low}]).layout.yaxis
+    inside = [text for tick, text in zip(axis.tickvals, axis.ticktext, strict=True) if low <= tick <= high]
+    assert 2 <= len(set(inside)) <= 10
+
+
+def test_one_loss_alone_has_ticks_beside_it():
+    assert show_history([{"step": 1, "train_loss": 0.3}]).layout.yaxis.tickvals
+
+
 def test_history_with_one_curve_or_none():
     only = show_history([{"step": 10, "train_loss": 0.5}, {"step": 20, "train_loss": -0.1}])
     assert len(only.data) == 1 and only.layout.xaxis.title.text == "step" and only.layout.yaxis.type != "log"

@@ -122,14 +122,14 @@ def test_metrics_forgive_what_they_are_known_to_forgive():
 
     assert after(shift=10) == {name: 100.0 * (name == "MPJPE as placed") for name in numbers(explorer)}
     scaled = after(scale=1.2)
-    assert scaled["MPJPE"] > 50 and scaled["N-MPJPE"] == scaled["P-MPJPE"] == 0
+    assert scaled["MPJPE, both centred"] > 50 and scaled["N-MPJPE"] == scaled["P-MPJPE"] == 0
     turned = after(turn=90)
     assert turned["N-MPJPE"] > 100 and turned["P-MPJPE"] == 0
     assert min(after(mirror=True).values()) > 0
     shuffled, noisy = after(shuffled=6), after(noise=20)
     assert shuffled["P-MPJPE"] > 100
     # independent noise in two frames: its difference is larger by the square root of two
-    assert noisy["MPJVE (a frame)"] == pytest.approx(2**0.5 * noisy["MPJPE"], rel=0.05)
+    assert noisy["MPJVE (a frame)"] == pytest.approx(2**0.5 * noisy["MPJPE, both centred"], rel=0.05)
     assert set(numbers(explorer).values()) == {0.0}
     explorer.close()
 

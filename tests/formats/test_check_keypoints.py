@@ -116,6 +116,9 @@ def test_identity_jumps_name_their_frames(metres, clip):
     points[60:63] = np.nan  # nobody is found: no jump
     (found,) = check_keypoints(replace(clip, points=points, confidence=None))
     assert "The body jumps in 4 frames (40, 80, 110, 111): several people are in one track" in found
+    points = np.concatenate([clip.points[:40], beside[40:]])
+    (found,) = check_keypoints(replace(clip, points=points, confidence=None))
+    assert "The body jumps in 1 frame (40): several people are in one track" in found
 
 
 def test_ears_that_are_right(clip):
