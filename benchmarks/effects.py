@@ -28,6 +28,8 @@ EFFECTS = {
     "unlabelled video, 1 % labelled": ("semi_supervised", "1-sup-{}", "1-semi-{}"),
     "a virtual camera instead of video, 10 % labelled": ("semi_supervised", "10-sup-{}", "10-ray-{}"),
     "a virtual camera instead of video, 1 % labelled": ("semi_supervised", "1-sup-{}", "1-ray-{}"),
+    "video on top of the virtual camera, 10 % labelled": ("semi_supervised", "10-ray-{}", "10-both-{}"),
+    "video on top of the virtual camera, 1 % labelled": ("semi_supervised", "1-ray-{}", "1-both-{}"),
 }
 
 
