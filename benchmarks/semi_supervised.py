@@ -12,7 +12,7 @@ the same ones in the same order for all rows of one share and seed:
     ray     as sup, with the 2D read in a virtual camera that looks at the pelvis (normalise="ray")
     both    ray with video: each body is put where its joints lie nearest to their rays (least squares, no trajectory
             network), and its distance from its 2D, in heights of the person, and its bones are two more losses
-    sup4, semi4    four times the steps, 1 % labelled: are there too few?
+    sup4, semi4, ray4    four times the steps: are there too few?
 
 Simulated CPN detections, drawn once for each seed: a real detector's errors in a given video are what they are, too.
 Columns as in benchmarks/learning.py; all weights are those of the last step.
@@ -44,7 +44,7 @@ from mocap3d.training.semi_supervised import SemiSupervised, fit_semi_supervised
 
 RECIPE = dataclasses.replace(FRAMES, steps=1500, batch_size=64)
 SEMI = SemiSupervised(warmup=0.05, same_source=True)
-HOW = {10: ("sup", "semi", "ray", "both"), 1: ("sup", "semi", "ray", "both", "sup4", "semi4")}
+HOW = {10: ("sup", "semi", "ray", "both", "ray4"), 1: ("sup", "semi", "ray", "both", "sup4", "semi4", "ray4")}
 ROWS = [f"{percent}-{how}-{seed}" for seed in range(3) for percent in HOW for how in HOW[percent]]
 
 
@@ -124,7 +124,7 @@ def run(row: str) -> None:
     video = video.with_detections("cpn", seed=int(seed)) if how in ("semi", "semi4", "both") else None
     recipe = dataclasses.replace(RECIPE, steps=4 * RECIPE.steps) if how.endswith("4") else RECIPE
     torch.manual_seed(int(seed))
-    normalise = "ray" if how in ("ray", "both") else "published"
+    normalise = "ray" if how in ("ray", "both", "ray4") else "published"
     model = mocap3d.create_model("videopose3d_27", channels=128, dropout=0.0625, normalise=normalise)
     options, started = {"seed": int(seed), "keep": "last", "progress": False}, time.process_time()
     if how.startswith("semi"):
