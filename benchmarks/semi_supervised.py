@@ -40,7 +40,7 @@ from mocap3d.normalise import centred_points, person_size
 from mocap3d.skeleton import root_relative
 from mocap3d.training.fit import supervised
 from mocap3d.training.losses import bone_length, mpjpe
-from mocap3d.training.semi_supervised import SemiSupervised, fit_semi_supervised, without_labels
+from mocap3d.training.semi_supervised import SemiSupervised, fit_semi_supervised, source_numbers, without_labels
 
 RECIPE = dataclasses.replace(FRAMES, steps=1500, batch_size=64)
 SEMI = SemiSupervised(warmup=0.05, same_source=True)
@@ -84,10 +84,7 @@ class OnRays:
         options = {"width": model.receptive_field, "seed": seed + 1000, "mirror": RECIPE.flip}
         options["balance"] = RECIPE.balance
         self.batches = InStep(lambda first: endless_batches(self.film, RECIPE.batch_size, first, **options))
-        self.sources = [
-            torch.tensor([video.sources.index(clip.source) for clip in part for _ in range(len(clip))])
-            for part in (labelled, video)
-        ]  # (N,) each
+        self.sources = source_numbers(labelled, video)
 
     def describe(self) -> dict:
         return {"unlabelled": self.film.digest()}

@@ -188,13 +188,8 @@ class Objective:
 
     def __init__(self, video: Video, semi: SemiSupervised, seed: int, labelled: Iterable[Clip] = ()) -> None:
         self.video, self.semi, self.seed = video, semi, seed
-        self.sources = []  # of both parts, (N,) each: the number of every frame's source
-        if semi.same_source:
-            parts = tuple(labelled), video.data.clips
-            names = list(dict.fromkeys(clip.source for part in parts for clip in part))
-            for part in parts:
-                numbers, frames = torch.tensor([(names.index(clip.source), len(clip)) for clip in part]).T
-                self.sources.append(numbers.repeat_interleave(frames).to(video.data.device))
+        parts = (tuple(labelled), video.data.clips) if semi.same_source else ()
+        self.sources = source_numbers(*parts, device=video.data.device)
         self._video: InStep | None = None  # batches of the video
 
     def __call__(self, model: nn.Module, batch: Batch, recipe: Recipe, step: int = 1, steps: int = 1) -> Tensor:
@@ -240,6 +235,16 @@ class Objective:
                 else "none",
             },
         }
+
+
+def source_numbers(*parts: Sequence[Clip], device: torch.device | None = None) -> list[Tensor]:
+    """The number of every frame's source, (N,) int64 for each part; the same in all parts."""
+    names = list(dict.fromkeys(clip.source for part in parts for clip in part))
+    found = []
+    for part in parts:
+        numbers, frames = torch.tensor([(names.index(clip.source), len(clip)) for clip in part]).T
+        found.append(numbers.repeat_interleave(frames).to(device))
+    return found
 
 
 def unlabelled_video(
